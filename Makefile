@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# xen-diskd: one Makefile for everything.  `make help` lists the targets.
+# Objects and programs of a variant lie below build/VARIANT/.
+
+VERSION := 0.1.0
+VARIANT ?= release
+
+prefix ?= /usr
+sbindir ?= $(prefix)/sbin
+datadir ?= $(prefix)/share
+mandir ?= $(datadir)/man
+unitdir ?= $(prefix)/lib/systemd/system
+sysconfdir ?= /etc
+DESTDIR ?=
+
+BUILD := build/$(VARIANT)
+BIN := $(BUILD)/bin
+TEST_BIN := $(BUILD)/tests
+
+# ---- flags ------------------------------------------------------------
+
+CC = gcc
+FLAGS_release := -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong
+FLAGS_debug := -O0 -g
+FLAGS_asan := -O1 -g -fno-omit-frame-pointer \
+	-fsanitize=address,undefined -fno-sanitize-recover=all
+FLAGS_tsan := -O1 -g -fsanitize=thread
+ifndef FLAGS_$(VARIANT)
+$(error VARIANT=$(VARIANT): no such variant (release, debug, asan, tsan))
+endif
+
+WARNINGS := -Wall -Wextra -Wshadow -Wvla -Wmissing-prototypes \
+	-Wstrict-prototypes
+ifeq ($(DEVELOPER),1)
+WARNINGS += -Werror
+endif
+
+ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -I. -pthread \
+	-DXEN_DISKD_VERSION='"$(VERSION)"' \
+	-DXEN_DISKD_DATADIR='"$(datadir)/xen-diskd"' \
+	$(WARNINGS) $(FLAGS_$(VARIANT)) -MMD -MP $(CFLAGS)
+ALL_LDFLAGS = -pthread $(FLAGS_$(VARIANT)) $(LDFLAGS)
+
+# `make V=1` shows the commands themselves.
+Q := $(if $(V),,@)
+say = $(if $(V),,@echo '  $(1)')
+
+# ---- sources ----------------------------------------------------------
+
+COMMON := common/error-text.c common/io-loop.c common/log.c common/number.c
+PROVIDERS := providers/file.c providers/null.c providers/provider-spec.c \
+	providers/provider.c
+WORKER := $(COMMON) $(PROVIDERS) blkback/blkif-abi.c blkback/connection.c \
+	blkback/inflight.c blkback/page-pool.c blkback/queue.c \
+	blkback/request.c blkback/ring.c blkback/worker-message.c \
+	diskd/registry.c diskd/worker-main.c
+TRANSPORT_XEN := evtchn/evtchn-xen.c gnttab/gnttab-xen.c
+SUPERVISOR := $(COMMON) providers/provider-spec.c blkback/backend.c \
+	blkback/blkif-abi.c blkback/connection-params.c blkback/inflight.c \
+	blkback/negotiate.c blkback/ring.c blkback/vbd.c blkback/vdev.c \
+	blkback/worker-message.c blkback/worker-process.c diskd/attach.c \
+	diskd/commands.c diskd/control.c diskd/main.c diskd/notify.c \
+	diskd/options.c xenstore-watch/xenstore.c
+CTL := common/error-text.c diskctl/client.c diskctl/command-list.c \
+	diskctl/command-modprobe.c diskctl/command-vbd.c diskctl/command.c \
+	diskctl/main.c diskctl/options.c diskctl/printable.c
+
+PROGRAMS := xen-diskd xen-diskd-worker xen-diskctl
+SOURCES_xen-diskd := $(SUPERVISOR)
+LIBS_xen-diskd := -lxenstore -luring -ljansson
+SOURCES_xen-diskd-worker := $(WORKER) blkback/connection-params.c \
+	$(TRANSPORT_XEN)
+LIBS_xen-diskd-worker := -lxengnttab -lxenevtchn -luring
+SOURCES_xen-diskctl := $(CTL)
+LIBS_xen-diskctl := -ljansson
+
+include tests/tests.mk
+
+# ---- rules ------------------------------------------------------------
+
+all: $(PROGRAMS:%=$(BIN)/%)
+
+objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+
+# Rebuilds everything when a flag has changed.
+FLAGS_FILE := $(BUILD)/flags
+$(FLAGS_FILE): FORCE
+	@mkdir -p $(@D)
+	@echo '$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)' | cmp -s - $@ || \
+		echo '$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)' > $@
+FORCE:
+
+$(BUILD)/obj/%.o: %.c $(FLAGS_FILE)
+	@mkdir -p $(@D)
+	$(call say,CC   $@)
+	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+define program
+$(1)/$(2): $$(call objects,$$(SOURCES_$(2)))
+	@mkdir -p $$(@D)
+	$$(call say,LINK $$@)
+	$$(Q)$$(CC) $$(ALL_LDFLAGS) $$(LINK_$(2)) -o $$@ $$^ $$(LIBS_$(2))
+ALL_OBJECTS += $$(call objects,$$(SOURCES_$(2)))
+endef
+$(foreach p,$(PROGRAMS),$(eval $(call program,$(BIN),$(p))))
+$(foreach p,$(TEST_PROGRAMS),$(eval $(call program,$(TEST_BIN),$(p))))
+
+-include $(sort $(ALL_OBJECTS:.o=.d))
+
+install: all
+	install -d $(DESTDIR)$(sbindir) $(DESTDIR)$(sysconfdir)/xen/scripts \
+		$(DESTDIR)$(unitdir) $(DESTDIR)$(mandir)/man7 \
+		$(DESTDIR)$(mandir)/man8 \
+		$(DESTDIR)$(datadir)/xen-diskd/modprobe.d \
+		$(DESTDIR)$(datadir)/bash-completion/completions
+	install -m 0755 $(PROGRAMS:%=$(BIN)/%) $(DESTDIR)$(sbindir)
+	sed 's,@sbindir@,$(sbindir),g' dist/block-xen-diskd > \
+		$(DESTDIR)$(sysconfdir)/xen/scripts/block-xen-diskd
+	chmod 0755 $(DESTDIR)$(sysconfdir)/xen/scripts/block-xen-diskd
+	sed 's,@sbindir@,$(sbindir),g' dist/xen-diskd.service > \
+		$(DESTDIR)$(unitdir)/xen-diskd.service
+	install -m 0644 dist/modprobe.d/xen-diskd.conf \
+		$(DESTDIR)$(datadir)/xen-diskd/modprobe.d/
+	install -m 0644 dist/completion/xen-diskd dist/completion/xen-diskctl \
+		$(DESTDIR)$(datadir)/bash-completion/completions/
+	install -m 0644 man/*.7 $(DESTDIR)$(mandir)/man7/
+	install -m 0644 man/*.8 $(DESTDIR)$(mandir)/man8/
+
+clean:
+	rm -rf build
+
+help:
+	@sed -n 's/^#: *//p' $(MAKEFILE_LIST)
+
+#: make                   build into build/VARIANT/bin (VARIANT=release)
+#: make install           install (DESTDIR=, prefix=)
+#: make clean             remove build/
+#: make help              this list
+
+.PHONY: all install clean help FORCE
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := all

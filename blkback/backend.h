@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The backend: every vbd that this daemon serves, found and followed through
+ * the watch on its backend directories.
+ *
+ * Supervisor's thread.
+ */
+#ifndef XEN_DISKD_BACKEND_H
+#define XEN_DISKD_BACKEND_H
+
+#include "blkback/vbd.h"
+#include "common/io-loop.h"
+#include "xenstore-watch/xenstore.h"
+
+/* Refused beyond: a bound on what one toolstack can make us spawn. */
+#define BACKEND_VBDS_MAX 4096u
+
+struct backend_options {
+	const char *worker_program;
+	uint64_t flush_timeout_ms;
+};
+
+struct backend {
+	struct xenstore *xs;
+	struct io_loop *loop;
+	struct backend_options options;
+	uint16_t domid;		/* our own */
+	struct list vbds;
+	unsigned int nr_vbds;
+	struct xenstore_watch kind_watch, release_watch;
+	char *kind_path;
+	bool rescan;
+
+	/* Called after any vbd has changed or gone; may be NULL. */
+	void (*changed)(void *arg);
+	void *changed_arg;
+};
+
+/* The kinds that are watched.  There is one watch for each. */
+extern const struct vbd_kind backend_kind_vbd;
+
+/*
+ * Reads our own domid and starts to watch.  xs, loop and the strings of
+ * options stay the caller's and must outlive the backend.
+ */
+int backend_init(struct backend *backend, struct xenstore *xs,
+		 struct io_loop *loop, const struct backend_options *options);
+/* Every worker must have ended. */
+void backend_fini(struct backend *backend);
+
+/*
+ * Takes the watch events that wait and checks every vbd that they touch.  1
+ * when it wants to be called again at once, 0 when it may wait for an event,
+ * or -errno when xenstored is lost.
+ */
+int backend_dispatch(struct backend *backend);
+
+/* Checks again, soon: something other than XenStore has changed. */
+void backend_touch(struct vbd *vbd);
+
+/* Asks every worker to end; true when none is left. */
+bool backend_quit(struct backend *backend);
+
+struct vbd *backend_find(struct backend *backend, const struct vbd_kind *kind,
+			 uint16_t domid, uint32_t devid);
+
+/*
+ * Finds the vbd that a backend path names, relative ("backend/vbd/1/51728")
+ * or absolute.  NULL when it names none of ours.
+ */
+struct vbd *backend_find_path(struct backend *backend, const char *path);
+
+/* Takes vbd into the list and owns it from then on.  -ENOSPC at the bound. */
+int backend_add(struct backend *backend, struct vbd *vbd);
+/* Takes vbd, whose worker has ended, out of the list and frees it. */
+void backend_remove(struct vbd *vbd);
+
+/*
+ * The vbd that already serves the same bytes as `vbd`, when that is not
+ * allowed: either of the two is writable, the two domains are not one virtual
+ * machine (localhost migration), and the target does not say share=yes.
+ */
+const struct vbd *backend_conflict(const struct vbd *vbd);
+
+/* /local/domain/N/name, or the number itself. */
+void backend_domain_name(struct backend *backend, uint16_t domid, char *name,
+			 size_t name_bytes);
+
+#endif

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A connection: the queues of one frontend that has said how to reach it.  It
+ * begins with the frontend's parameters and ends when the last queue is
+ * unmapped.  The functions are called by the worker's main thread.
+ */
+#ifndef XEN_DISKD_CONNECTION_H
+#define XEN_DISKD_CONNECTION_H
+
+#include "blkback/queue.h"
+#include "common/error-text.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define CONNECTION_QUEUES_MAX 16u
+#define CONNECTION_PROTOCOL_BYTES 16
+
+/* What the frontend published, read and bounded by the supervisor. */
+struct connection_params {
+	uint16_t domid;
+	/* See ring_init(). */
+	bool resume;
+	/* An `protocol` node's value; empty when there is none. */
+	char protocol[CONNECTION_PROTOCOL_BYTES];
+	unsigned int nr_queues;
+	unsigned int ring_pages;
+	struct {
+		uint32_t port;
+		uint32_t refs[QUEUE_RING_PAGES_MAX];
+	} queues[CONNECTION_QUEUES_MAX];
+};
+
+/* The ABI that the parameters name; NULL when it is unknown. */
+const struct ring_abi *
+connection_abi(const struct connection_params *params);
+
+/* The size of the in-flight table that the parameters need. */
+size_t connection_inflight_bytes(const struct connection_params *params);
+
+struct connection;
+
+/*
+ * Starts a queue for each that the parameters name; all or none.  The
+ * caller keeps inflight_fd and stats in place until connection_free() and
+ * owns *ret_connection.  events.stopped is called once, on a queue's thread,
+ * after the last queue has stopped.  Errors as queue_start(), with a message.
+ */
+int connection_start(const struct connection_params *params,
+		     struct block_provider *provider, int inflight_fd,
+		     uint64_t flush_timeout_ms, struct queue_stats *stats,
+		     const struct queue_events *events,
+		     struct connection **ret_connection,
+		     struct error_text *err);
+
+/* Asks every queue to stop.  Returns at once; ends with events.stopped. */
+void connection_stop(struct connection *connection);
+
+/* Waits for a stopped connection and frees it.  NULL is a no-op. */
+void connection_free(struct connection *connection);
+
+#endif

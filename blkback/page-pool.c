@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Runs of pages out of a bitmap, next fit. */
+#include "blkback/page-pool.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/mman.h>
+
+#define POOL_BYTES ((size_t)PAGE_POOL_PAGES * PAGE_POOL_PAGE_BYTES)
+
+int page_pool_init(struct page_pool *pool)
+{
+	void *base = mmap(NULL, POOL_BYTES, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (base == MAP_FAILED)
+		return -errno;
+	*pool = (struct page_pool){ .base = base };
+	return 0;
+}
+
+void page_pool_fini(struct page_pool *pool)
+{
+	if (pool->base)
+		munmap(pool->base, POOL_BYTES);
+	pool->base = NULL;
+}
+
+static bool page_used(const struct page_pool *pool, unsigned int page)
+{
+	return pool->used[page / 64] >> (page % 64) & 1;
+}
+
+static void mark_run(struct page_pool *pool, unsigned int first,
+		     unsigned int nr_pages, bool used)
+{
+	for (unsigned int page = first; page < first + nr_pages; page++) {
+		uint64_t bit = UINT64_C(1) << (page % 64);
+
+		assert(page_used(pool, page) != used);
+		pool->used[page / 64] ^= bit;
+	}
+	pool->nr_used += used ? nr_pages : -nr_pages;
+}
+
+/* The first run of nr_pages free pages in [from, to), or `to`. */
+static unsigned int find_run(const struct page_pool *pool, unsigned int from,
+			     unsigned int to, unsigned int nr_pages)
+{
+	unsigned int start = from;
+
+	for (unsigned int page = from; page < to; page++) {
+		if (page_used(pool, page))
+			start = page + 1;
+		else if (page + 1 - start == nr_pages)
+			return start;
+	}
+	return to;
+}
+
+void *page_pool_take(struct page_pool *pool, unsigned int nr_pages)
+{
+	unsigned int first;
+
+	assert(nr_pages && nr_pages <= PAGE_POOL_PAGES);
+	first = find_run(pool, pool->next, PAGE_POOL_PAGES, nr_pages);
+	if (first == PAGE_POOL_PAGES) {
+		first = find_run(pool, 0, PAGE_POOL_PAGES, nr_pages);
+		if (first == PAGE_POOL_PAGES)
+			return NULL;
+	}
+	mark_run(pool, first, nr_pages, true);
+	pool->next = first + nr_pages;
+	return pool->base + (size_t)first * PAGE_POOL_PAGE_BYTES;
+}
+
+void page_pool_give(struct page_pool *pool, void *pages, unsigned int nr_pages)
+{
+	size_t offset = (size_t)((unsigned char *)pages - pool->base);
+
+	mark_run(pool, (unsigned int)(offset / PAGE_POOL_PAGE_BYTES), nr_pages,
+		 false);
+	/* An idle pool starts over: the same few pages stay warm. */
+	if (!pool->nr_used)
+		pool->next = 0;
+}

@@ -1,0 +1,781 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The queue's thread: turns, steps of requests, start and stop. */
+#include "blkback/queue.h"
+
+#include "blkback/inflight.h"
+#include "blkback/page-pool.h"
+#include "blkback/request.h"
+#include "blkback/ring.h"
+#include "common/clock.h"
+#include "evtchn/evtchn.h"
+#include "gnttab/gnttab.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+#include <xen/grant_table.h>
+
+/* Between two tries of a flush that failed. */
+#define FLUSH_RETRY_MS 1000u
+/* Submissions that a turn collects before they are handed over early. */
+#define LOOP_ENTRIES 128u
+/* Grant copies in one batch; a larger turn makes several. */
+#define COPY_BATCH 1024u
+
+struct queue {
+	struct queue_params params;
+	pthread_t thread;
+	bool thread_started;
+	int wake_fd;	/* eventfd: look at stop_requested */
+	bool stop_requested;	/* atomic */
+
+	/* How the start went, handed over through `started`. */
+	sem_t started;
+	int start_error;
+	struct error_text start_text;
+
+	/* From here on the thread's own. */
+	struct gnttab *gt;
+	struct evtchn *ec;
+	uint32_t port;
+	bool bound;
+	struct ring ring;
+	struct io_loop *loop;
+	struct block_queue *block;
+	struct inflight inflight;
+	struct page_pool pool;
+
+	struct blk_request *requests;
+	struct list free;	/* requests without a guest's request */
+	struct list taken;	/* of this turn, in ring order */
+	struct list finished;	/* to be answered in this turn */
+	struct list flush_failed; /* wait to be flushed again, or for ever */
+	unsigned int nr_busy;	/* taken and not answered */
+	unsigned int nr_waiting; /* of these, on flush_failed */
+	struct blk_request *barrier; /* nothing is taken while it is there */
+
+	xengnttab_grant_copy_segment_t *copies;
+	unsigned int nr_copies;
+
+	/* A request whose slot was copied but whose buffer did not fit. */
+	struct blk_request *held;
+
+	struct io_op evtchn_op, wake_op, retry_op;
+	unsigned int nr_loop_ops; /* of these three, in flight */
+	bool evtchn_armed, retry_armed;
+	bool masked;	/* an event was taken; the port cannot fire */
+	bool unblocked;	/* this turn, a request was released */
+	bool ring_broken;
+	bool stopping;
+};
+
+/* ---- responses ---------------------------------------------------- */
+
+static void count(uint64_t *counter, uint64_t n)
+{
+	__atomic_fetch_add(counter, n, __ATOMIC_RELAXED);
+}
+
+static void count_request(struct queue *q, const struct blk_request *req)
+{
+	struct queue_stats *stats = q->params.stats;
+	uint64_t bytes = req->entry->length_bytes;
+
+	if (req->status != BLKIF_RSP_OKAY)
+		count(&stats->errors, 1);
+	if (req->entry->operation == BLKIF_OP_READ) {
+		count(&stats->reads, 1);
+		count(&stats->read_bytes, bytes);
+		return;
+	}
+	if (req->entry->operation != BLKIF_OP_WRITE)
+		count(&stats->flushes, 1);
+	if (req->entry->nr_segments) {
+		count(&stats->writes, 1);
+		count(&stats->written_bytes, bytes);
+	}
+}
+
+/* Gives back everything a request holds. */
+static void request_release(struct queue *q, struct blk_request *req)
+{
+	if (req->nr_pages)
+		page_pool_give(&q->pool, req->buffer, req->nr_pages);
+	req->nr_pages = 0;
+	__atomic_store_n(&req->entry->state, INFLIGHT_FREE, __ATOMIC_RELEASE);
+	if (q->barrier == req)
+		q->barrier = NULL;
+	list_add_tail(&q->free, &req->node);
+	q->nr_busy--;
+	q->unblocked = true;
+}
+
+static void request_finish(struct queue *q, struct blk_request *req,
+			   int16_t status)
+{
+	req->status = status;
+	list_add_tail(&q->finished, &req->node);
+}
+
+static int16_t status_of(int error)
+{
+	if (!error)
+		return BLKIF_RSP_OKAY;
+	return error == -EOPNOTSUPP ? BLKIF_RSP_EOPNOTSUPP : BLKIF_RSP_ERROR;
+}
+
+/* ---- batches of grant copies -------------------------------------- */
+
+/* Runs the batch; a request with a segment that failed is an error. */
+static void copy_batch_run(struct queue *q, struct list *requests)
+{
+	unsigned int i = 0;
+
+	gnttab_copy(q->gt, q->copies, q->nr_copies);
+	list_for_each_safe(it, tmp, requests) {
+		struct blk_request *req =
+			container_of(it, struct blk_request, node);
+
+		for (unsigned int s = 0; s < req->entry->nr_segments; s++) {
+			if (q->copies[i++].status != GNTST_okay)
+				req->status = BLKIF_RSP_ERROR;
+		}
+	}
+	assert(i == q->nr_copies);
+	q->nr_copies = 0;
+}
+
+static void list_move_all(struct list *from, struct list *to)
+{
+	struct list *node;
+
+	while ((node = list_pop(from)))
+		list_add_tail(to, node);
+}
+
+/*
+ * Moves the data of all requests on a list that have some to move and are not
+ * errors already, in as few hypercalls as can be.  Order is kept.
+ */
+static void copy_all(struct queue *q, struct list *requests, bool writes)
+{
+	struct list batch, rest;
+
+	list_init(&batch);
+	list_init(&rest);
+	list_for_each_safe(it, tmp, requests) {
+		struct blk_request *req =
+			container_of(it, struct blk_request, node);
+
+		list_del(&req->node);
+		if (req->status != BLKIF_RSP_OKAY ||
+		    !req->entry->nr_segments ||
+		    request_is_write(req->entry) != writes) {
+			list_add_tail(&rest, &req->node);
+			continue;
+		}
+		if (q->nr_copies + req->entry->nr_segments > COPY_BATCH) {
+			copy_batch_run(q, &batch);
+			list_move_all(&batch, &rest);
+		}
+		q->nr_copies += request_fill_copies(req, q->params.domid,
+						    &q->copies[q->nr_copies]);
+		list_add_tail(&batch, &req->node);
+	}
+	copy_batch_run(q, &batch);
+	list_move_all(&batch, &rest);
+	list_move_all(&rest, requests);
+}
+
+/* ---- steps of a request ------------------------------------------- */
+
+static void request_run_step(struct queue *q, struct blk_request *req);
+
+static bool disk_failed(const struct queue *q)
+{
+	return __atomic_load_n(q->params.disk_failed, __ATOMIC_RELAXED);
+}
+
+static void retry_done(struct io_op *op, int result);
+
+static void retry_arm(struct queue *q)
+{
+	if (q->retry_armed || q->stopping)
+		return;
+	q->retry_op.done = retry_done;
+	io_loop_timeout(q->loop, &q->retry_op, FLUSH_RETRY_MS);
+	q->retry_armed = true;
+	q->nr_loop_ops++;
+}
+
+static void retry_done(struct io_op *op, int result)
+{
+	struct queue *q = container_of(op, struct queue, retry_op);
+	struct list again;
+
+	(void)result;
+	q->retry_armed = false;
+	q->nr_loop_ops--;
+	if (q->stopping || disk_failed(q))
+		return;
+	list_init(&again);
+	list_move_all(&q->flush_failed, &again);
+	list_for_each_safe(it, tmp, &again) {
+		struct blk_request *req =
+			container_of(it, struct blk_request, node);
+
+		list_del(&req->node);
+		q->nr_waiting--;
+		request_run_step(q, req);
+	}
+}
+
+static void disk_fail(struct queue *q, int error)
+{
+	struct error_text text;
+
+	if (__atomic_exchange_n(q->params.disk_failed, true, __ATOMIC_RELAXED))
+		return;
+	error_set(&text, error, "flush failed: %s; the disk takes no more "
+		  "writes", strerror(-error));
+	q->params.events.disk_failed(q->params.events.arg, text.text);
+}
+
+/*
+ * A flush that was not durable is never acknowledged, and an empty one never
+ * answered with an error either: Linux takes that for "flushes not needed"
+ * and stops sending them.  So it waits, is tried again, and at the limit the
+ * disk fails: the flush then waits for ever, and writes are refused.
+ */
+static void flush_has_failed(struct queue *q, struct blk_request *req,
+			     int error)
+{
+	uint64_t now = clock_now_ms();
+
+	if (!req->flush_failed_ms)
+		req->flush_failed_ms = now;
+	if (!q->block->provider->info.flush_retryable ||
+	    now - req->flush_failed_ms >= q->params.flush_timeout_ms)
+		disk_fail(q, error);
+	if (disk_failed(q) && req->entry->nr_segments) {
+		request_finish(q, req, BLKIF_RSP_ERROR);
+		return;
+	}
+	list_add_tail(&q->flush_failed, &req->node);
+	q->nr_waiting++;
+	if (!disk_failed(q))
+		retry_arm(q);
+	else if (q->barrier == req)
+		q->barrier = NULL; /* let reads go on */
+}
+
+static void request_submit(struct queue *q, struct blk_request *req,
+			   enum block_op op)
+{
+	bool flush = op == BLOCK_OP_FLUSH;
+
+	req->iov = (struct iovec){ req->buffer, req->entry->length_bytes };
+	req->io = (struct block_io){
+		.op = op,
+		.offset_bytes = flush ? 0 : req->entry->offset_bytes,
+		.length_bytes = flush ? 0 : req->entry->length_bytes,
+		.iov = flush ? NULL : &req->iov,
+		.nr_iov = flush ? 0 : 1,
+	};
+	block_submit(q->block, &req->io);
+}
+
+static void submit_data(struct queue *q, struct blk_request *req)
+{
+	bool write = request_is_write(req->entry);
+
+	if (write && disk_failed(q))
+		request_finish(q, req, BLKIF_RSP_ERROR);
+	else
+		request_submit(q, req, write ? BLOCK_OP_WRITE : BLOCK_OP_READ);
+}
+
+/* Starts the next step, or finishes a request that has none left. */
+static void request_run_step(struct queue *q, struct blk_request *req)
+{
+	if (!req->steps) {
+		request_finish(q, req, BLKIF_RSP_OKAY);
+		return;
+	}
+	switch (request_next_step(req->steps)) {
+	case REQUEST_STEP_DRAIN:
+		break; /* barrier_check() takes it from here */
+	case REQUEST_STEP_DATA:
+		submit_data(q, req);
+		break;
+	case REQUEST_STEP_FLUSH_BEFORE:
+	case REQUEST_STEP_FLUSH_AFTER:
+		if (disk_failed(q))
+			flush_has_failed(q, req, -EIO);
+		else
+			request_submit(q, req, BLOCK_OP_FLUSH);
+		break;
+	}
+}
+
+/* One I/O of a request has come to its end. */
+static void step_done(struct queue *q, struct blk_request *req)
+{
+	int error = req->io.error;
+
+	if (error && req->io.op == BLOCK_OP_FLUSH) {
+		flush_has_failed(q, req, error);
+		return;
+	}
+	if (error) {
+		request_finish(q, req, status_of(error));
+		return;
+	}
+	req->flush_failed_ms = 0;
+	req->steps &= req->steps - 1;
+	request_run_step(q, req);
+}
+
+/* A barrier starts when all that was taken before it is answered. */
+static void barrier_check(struct queue *q)
+{
+	struct blk_request *req = q->barrier;
+
+	if (!req || !(req->steps & REQUEST_STEP_DRAIN) || q->nr_busy > 1)
+		return;
+	req->steps &= ~REQUEST_STEP_DRAIN;
+	request_run_step(q, req);
+}
+
+/* ---- the turn ----------------------------------------------------- */
+
+/* False when the pool has no room for it now. */
+static bool request_take_buffer(struct queue *q, struct blk_request *req)
+{
+	unsigned int nr = (unsigned int)((req->entry->length_bytes +
+					  PAGE_POOL_PAGE_BYTES - 1) /
+					 PAGE_POOL_PAGE_BYTES);
+
+	if (!nr)
+		return true;
+	req->buffer = page_pool_take(&q->pool, nr);
+	if (!req->buffer)
+		return false;
+	req->nr_pages = nr;
+	return true;
+}
+
+static void request_enter(struct queue *q, struct blk_request *req)
+{
+	bool can_flush = q->block->provider->info.can_flush;
+
+	req->steps = request_steps(req->entry);
+	if (req->steps & REQUEST_STEPS_FLUSH && !can_flush)
+		req->status = BLKIF_RSP_EOPNOTSUPP;
+	else if (req->steps & REQUEST_STEP_DRAIN)
+		q->barrier = req;
+	list_add_tail(&q->taken, &req->node);
+}
+
+/* Copies one request off the ring.  NULL when there is none. */
+static struct blk_request *request_take(struct queue *q)
+{
+	unsigned char slot[BLKIF_SLOT_BYTES_MAX];
+	struct blk_request *req;
+	int rc = ring_take(&q->ring, slot);
+
+	if (rc < 0) {
+		q->ring_broken = true;
+		q->params.events.ring_broken(
+			q->params.events.arg,
+			"the guest claims more requests than the ring holds");
+	}
+	if (rc <= 0)
+		return NULL;
+	/* As many requests as slots: ring_take() keeps to that. */
+	req = container_of(list_pop(&q->free), struct blk_request, node);
+	q->nr_busy++;
+	req->nr_pages = 0;
+	req->steps = 0;
+	req->flush_failed_ms = 0;
+	rc = request_parse(q->params.abi, slot, req->entry);
+	req->status = status_of(rc);
+	__atomic_store_n(&req->entry->state, INFLIGHT_TAKEN, __ATOMIC_RELEASE);
+	return req;
+}
+
+static void take_requests(struct queue *q)
+{
+	while (!q->barrier && !q->stopping && !q->ring_broken) {
+		struct blk_request *req = q->held ? q->held : request_take(q);
+
+		q->held = NULL;
+		if (!req)
+			return;
+		if (!request_take_buffer(q, req)) {
+			q->held = req;
+			return;
+		}
+		if (req->status == BLKIF_RSP_OKAY)
+			request_enter(q, req);
+		else
+			list_add_tail(&q->finished, &req->node);
+	}
+}
+
+static void start_taken(struct queue *q)
+{
+	struct list *node;
+
+	copy_all(q, &q->taken, true);
+	while ((node = list_pop(&q->taken))) {
+		struct blk_request *req =
+			container_of(node, struct blk_request, node);
+
+		if (req->status == BLKIF_RSP_OKAY)
+			request_run_step(q, req);
+		else
+			list_add_tail(&q->finished, &req->node);
+	}
+}
+
+static void collect_done(struct queue *q)
+{
+	struct block_io *io;
+
+	while ((io = block_queue_next_done(q->block)))
+		step_done(q, container_of(io, struct blk_request, io));
+}
+
+static void answer_finished(struct queue *q)
+{
+	struct list *node;
+
+	if (list_empty(&q->finished))
+		return;
+	copy_all(q, &q->finished, false);
+	while ((node = list_pop(&q->finished))) {
+		struct blk_request *req =
+			container_of(node, struct blk_request, node);
+
+		count_request(q, req);
+		ring_respond(&q->ring, req->entry->id, req->entry->operation,
+			     req->status);
+		request_release(q, req);
+	}
+	if (ring_publish(&q->ring))
+		evtchn_notify(q->ec, q->port);
+}
+
+static void evtchn_done(struct io_op *op, int result)
+{
+	struct queue *q = container_of(op, struct queue, evtchn_op);
+	uint32_t port;
+
+	(void)result;
+	q->evtchn_armed = false;
+	q->nr_loop_ops--;
+	while (!evtchn_pending(q->ec, &port))
+		q->masked = true;
+}
+
+static void evtchn_arm(struct queue *q)
+{
+	if (q->evtchn_armed)
+		return;
+	q->evtchn_op.done = evtchn_done;
+	io_loop_poll(q->loop, &q->evtchn_op, evtchn_fd(q->ec), POLLIN);
+	q->evtchn_armed = true;
+	q->nr_loop_ops++;
+}
+
+static bool taking_blocked(const struct queue *q)
+{
+	return q->barrier || q->held || q->stopping || q->ring_broken;
+}
+
+/*
+ * Gets ready to sleep: asks for an event, then looks once more.  The port is
+ * unmasked only after all work is done, so a guest that sends events without
+ * requests wakes us once a turn (XSA-332).  True when there is more to do.
+ */
+static bool prepare_sleep(struct queue *q)
+{
+	evtchn_arm(q);
+	if (taking_blocked(q))
+		return false; /* completions will wake us */
+	if (ring_final_check(&q->ring))
+		return true;
+	if (q->masked) {
+		q->masked = false;
+		evtchn_unmask(q->ec, q->port);
+	}
+	return false;
+}
+
+/*
+ * True when another turn has something to do at once: room was made for a
+ * request that waits, or a step is complete already.
+ */
+static bool queue_turn(struct queue *q)
+{
+	q->unblocked = false;
+	collect_done(q);
+	take_requests(q);
+	start_taken(q);
+	collect_done(q); /* what was complete before submit returned */
+	answer_finished(q);
+	barrier_check(q); /* the last one before it may just be answered */
+	return (q->unblocked && taking_blocked(q)) ||
+	       !list_empty(&q->block->done) || !list_empty(&q->finished);
+}
+
+/* ---- start and stop ----------------------------------------------- */
+
+static void wake_arm(struct queue *q);
+
+static void wake_done(struct io_op *op, int result)
+{
+	struct queue *q = container_of(op, struct queue, wake_op);
+	uint64_t value;
+
+	(void)result;
+	q->nr_loop_ops--;
+	if (read(q->wake_fd, &value, sizeof(value)) < 0)
+		value = 0; /* EAGAIN: somebody was faster than the poll */
+	q->stopping = __atomic_load_n(&q->stop_requested, __ATOMIC_ACQUIRE);
+	if (q->stopping)
+		return;
+	wake_arm(q);
+}
+
+static void wake_arm(struct queue *q)
+{
+	q->wake_op.done = wake_done;
+	io_loop_poll(q->loop, &q->wake_op, q->wake_fd, POLLIN);
+	q->nr_loop_ops++;
+}
+
+static int map_ring(struct queue *q, struct error_text *err)
+{
+	const struct queue_params *p = &q->params;
+	void *shared;
+	int rc;
+
+	rc = gnttab_map(q->gt, p->domid, p->refs, p->nr_pages, &shared);
+	if (rc < 0)
+		return error_set(err, rc, "map ring-ref %u of domain %u: %s",
+				 p->refs[0], p->domid, strerror(-rc));
+	rc = ring_init(&q->ring, p->abi, shared, p->nr_pages, p->resume);
+	if (rc < 0) {
+		gnttab_unmap(q->gt, shared, p->nr_pages);
+		return error_set(err, rc, "the ring holds requests of which "
+				 "nobody knows whether they were served");
+	}
+	return 0;
+}
+
+static int bind_port(struct queue *q, struct error_text *err)
+{
+	const struct queue_params *p = &q->params;
+	int rc = evtchn_bind(q->ec, p->domid, p->port, &q->port);
+
+	if (rc < 0)
+		return error_set(err, rc,
+				 "bind event-channel %u of domain %u: %s",
+				 p->port, p->domid, strerror(-rc));
+	q->bound = true;
+	return 0;
+}
+
+static int alloc_requests(struct queue *q)
+{
+	unsigned int nr = q->ring.nr_slots;
+	int rc = inflight_map(q->params.inflight_fd, q->params.index,
+			      q->params.nr_queues, nr, &q->inflight);
+
+	if (rc < 0)
+		return rc;
+	q->requests = calloc(nr, sizeof(*q->requests));
+	q->copies = calloc(COPY_BATCH, sizeof(*q->copies));
+	if (!q->requests || !q->copies)
+		return -ENOMEM;
+	for (unsigned int i = 0; i < nr; i++) {
+		q->requests[i].entry = &q->inflight.entries[i];
+		list_add_tail(&q->free, &q->requests[i].node);
+	}
+	return page_pool_init(&q->pool);
+}
+
+static int queue_open(struct queue *q, struct error_text *err)
+{
+	int rc = gnttab_open(&q->gt);
+
+	if (rc < 0)
+		return error_set(err, rc, "open the grant device: %s",
+				 strerror(-rc));
+	rc = evtchn_open(&q->ec);
+	if (rc < 0)
+		return error_set(err, rc, "open the event-channel device: %s",
+				 strerror(-rc));
+	rc = map_ring(q, err);
+	if (rc < 0)
+		return rc;
+	rc = bind_port(q, err);
+	if (rc < 0)
+		return rc;
+	rc = io_loop_new(LOOP_ENTRIES, &q->loop);
+	if (rc < 0)
+		return error_set(err, rc, "set up io_uring: %s",
+				 strerror(-rc));
+	rc = block_queue_open(q->params.provider, q->loop, &q->block);
+	if (rc < 0)
+		return error_set(err, rc, "open a queue of the provider: %s",
+				 strerror(-rc));
+	rc = alloc_requests(q);
+	if (rc < 0)
+		return error_set(err, rc, "allocate the queue: %s",
+				 strerror(-rc));
+	return 0;
+}
+
+/* Takes half-built queues; the thread's own part only. */
+static void queue_close(struct queue *q)
+{
+	block_queue_close(q->block);
+	io_loop_free(q->loop);
+	if (q->bound)
+		evtchn_unbind(q->ec, q->port);
+	if (q->ring.shared)
+		gnttab_unmap(q->gt, q->ring.shared, q->params.nr_pages);
+	evtchn_close(q->ec);
+	gnttab_close(q->gt);
+	page_pool_fini(&q->pool);
+	inflight_unmap(&q->inflight);
+	free(q->requests);
+	free(q->copies);
+}
+
+/* Whether anything is left that must end before the thread may. */
+static bool queue_busy(const struct queue *q)
+{
+	unsigned int abandoned = q->nr_waiting + (q->held ? 1 : 0);
+
+	if (q->barrier && q->barrier->steps & REQUEST_STEP_DRAIN)
+		abandoned++; /* it never started */
+	return q->nr_busy > abandoned;
+}
+
+/* Ends the loop's own operations, so that no descriptor stays referenced. */
+static void quiesce(struct queue *q)
+{
+	if (q->evtchn_armed)
+		io_loop_cancel(q->loop, &q->evtchn_op);
+	if (q->retry_armed)
+		io_loop_cancel(q->loop, &q->retry_op);
+	while (q->nr_loop_ops && io_loop_run(q->loop, true) >= 0)
+		;
+}
+
+static void queue_serve(struct queue *q)
+{
+	bool more = false;
+
+	wake_arm(q);
+	while (!q->stopping || queue_busy(q)) {
+		int rc = io_loop_run(q->loop, !more);
+
+		assert(rc >= 0);
+		more = queue_turn(q) || prepare_sleep(q);
+	}
+	quiesce(q);
+}
+
+static void *queue_thread(void *arg)
+{
+	struct queue *q = arg;
+
+	q->start_error = queue_open(q, &q->start_text);
+	if (q->start_error < 0) {
+		queue_close(q);
+		sem_post(&q->started);
+		return NULL;
+	}
+	sem_post(&q->started);
+	queue_serve(q);
+	queue_close(q);
+	q->params.events.stopped(q->params.events.arg);
+	return NULL;
+}
+
+static int queue_alloc(const struct queue_params *params,
+		       struct queue **ret_queue)
+{
+	struct queue *q = calloc(1, sizeof(*q));
+
+	if (!q)
+		return -ENOMEM;
+	q->params = *params;
+	list_init(&q->free);
+	list_init(&q->taken);
+	list_init(&q->finished);
+	list_init(&q->flush_failed);
+	sem_init(&q->started, 0, 0);
+	*ret_queue = q;
+	q->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	return q->wake_fd < 0 ? -errno : 0;
+}
+
+int queue_start(const struct queue_params *params, struct queue **ret_queue,
+		struct error_text *err)
+{
+	struct queue *q = NULL;
+	int rc = queue_alloc(params, &q);
+
+	if (!rc)
+		rc = -pthread_create(&q->thread, NULL, queue_thread, q);
+	if (rc < 0) {
+		error_set(err, rc, "start a queue: %s", strerror(-rc));
+		goto fail;
+	}
+	q->thread_started = true;
+	while (sem_wait(&q->started) < 0)
+		;
+	rc = q->start_error;
+	if (rc < 0) {
+		*err = q->start_text;
+		goto fail;
+	}
+	*ret_queue = q;
+	return 0;
+fail:
+	queue_free(q);
+	return rc;
+}
+
+void queue_stop(struct queue *queue)
+{
+	uint64_t one = 1;
+
+	__atomic_store_n(&queue->stop_requested, true, __ATOMIC_RELEASE);
+	if (write(queue->wake_fd, &one, sizeof(one)) < 0)
+		assert(errno == EAGAIN); /* it is awake already */
+}
+
+void queue_free(struct queue *queue)
+{
+	if (!queue)
+		return;
+	if (queue->thread_started)
+		pthread_join(queue->thread, NULL);
+	if (queue->wake_fd >= 0)
+		close(queue->wake_fd);
+	sem_destroy(&queue->started);
+	free(queue);
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A queue: one ring, its event channel, and the thread that serves it.
+ *
+ * A turn of the thread: take requests until the ring is empty or the data
+ * pool is exhausted; one grant-copy batch in for all writes taken; submit to
+ * the provider; collect what is done; one grant-copy batch out for all reads
+ * done; write the responses, publish them, notify the guest if it asks.
+ * Nothing is allocated between taking a request and answering it.
+ *
+ * The functions below are called by the worker's main thread.
+ */
+#ifndef XEN_DISKD_QUEUE_H
+#define XEN_DISKD_QUEUE_H
+
+#include "blkback/blkif-abi.h"
+#include "common/error-text.h"
+#include "providers/provider.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* BLKIF's largest ring that is offered: 2^4 pages. */
+#define QUEUE_RING_PAGES_MAX 16u
+
+struct queue;
+
+/* Counters, written by queue threads with relaxed atomics. */
+struct queue_stats {
+	uint64_t reads, writes, flushes, errors;
+	uint64_t read_bytes, written_bytes;
+};
+
+/* What a queue tells its owner; called on the queue's thread. */
+struct queue_events {
+	/* The ring is broken by the guest; nothing more is taken from it. */
+	void (*ring_broken)(void *arg, const char *cause);
+	/* A flush failed for good; from now on every write is refused. */
+	void (*disk_failed)(void *arg, const char *cause);
+	/* The thread has ended: queue_free() will not block. */
+	void (*stopped)(void *arg);
+	void *arg;
+};
+
+struct queue_params {
+	uint16_t domid;
+	const struct ring_abi *abi;
+	unsigned int nr_pages;
+	uint32_t refs[QUEUE_RING_PAGES_MAX];
+	uint32_t port;
+	/* See ring_init(). */
+	bool resume;
+	struct block_provider *provider;
+	/* The in-flight table: its descriptor, and which part is ours. */
+	int inflight_fd;
+	unsigned int index, nr_queues;
+	/* How long a failed flush is tried again before the disk fails. */
+	uint64_t flush_timeout_ms;
+	/* Set when the disk has failed; shared by the queues of a disk. */
+	bool *disk_failed;
+	struct queue_stats *stats;
+	struct queue_events events;
+};
+
+/*
+ * Starts a queue: maps the ring, binds the event channel, starts the thread.
+ * Returns when the thread serves the ring or could not be started; the caller
+ * owns *ret_queue.  Errors, each with a message: -EINVAL for references or a
+ * port that the guest has not granted to us, -EBUSY for a ring with unanswered
+ * requests to resume, -ENOMEM and those of io_uring and the provider.
+ */
+int queue_start(const struct queue_params *params, struct queue **ret_queue,
+		struct error_text *err);
+
+/*
+ * Asks the thread to stop: it takes nothing more, waits for the I/O that is
+ * going, answers what can be answered, unmaps, unbinds and ends with
+ * events.stopped.  Returns at once.
+ */
+void queue_stop(struct queue *queue);
+
+/* Waits for the thread of a stopped queue and frees it.  NULL is a no-op. */
+void queue_free(struct queue *queue);
+
+#endif

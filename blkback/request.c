@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Parsing, validation and data movement of one request. */
+#include "blkback/request.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define SECTORS_PER_PAGE (GNTTAB_PAGE_BYTES / BLOCK_SECTOR_BYTES)
+
+/* struct blkif_request_segment, the same in every ABI. */
+struct wire_segment {
+	uint32_t gref;
+	uint8_t first_sect, last_sect;
+	uint16_t pad;
+};
+
+_Static_assert(sizeof(struct wire_segment) == BLKIF_SEGMENT_BYTES, "segment");
+
+static int parse_segment(const unsigned char *from,
+			 struct inflight_segment *segment)
+{
+	struct wire_segment wire;
+
+	memcpy(&wire, from, sizeof(wire));
+	if (wire.first_sect > wire.last_sect ||
+	    wire.last_sect >= SECTORS_PER_PAGE)
+		return -EINVAL;
+	segment->gref = wire.gref;
+	segment->offset_bytes =
+		(uint16_t)(wire.first_sect * BLOCK_SECTOR_BYTES);
+	segment->length_bytes =
+		(uint16_t)((wire.last_sect - wire.first_sect + 1u) *
+			   BLOCK_SECTOR_BYTES);
+	return 0;
+}
+
+/* The direct request: up to 11 segments in the slot itself. */
+static int parse_direct(const struct ring_abi *abi, const unsigned char *slot,
+			unsigned int min_segments,
+			struct inflight_entry *entry)
+{
+	unsigned int nr = slot[BLKIF_REQUEST_NR_SEGMENTS];
+	uint64_t sector, offset_bytes = 0, length_bytes = 0;
+
+	if (nr < min_segments || nr > BLKIF_MAX_SEGMENTS_PER_REQUEST)
+		return -EINVAL;
+	memcpy(&sector, slot + abi->sector, sizeof(sector));
+	/* An empty flush has no place on the disk; its sector means nothing. */
+	if (nr && __builtin_mul_overflow(sector, BLOCK_SECTOR_BYTES,
+					 &offset_bytes))
+		return -EINVAL;
+	for (unsigned int i = 0; i < nr; i++) {
+		if (parse_segment(slot + abi->segments +
+					  i * BLKIF_SEGMENT_BYTES,
+				  &entry->segments[i]) < 0)
+			return -EINVAL;
+		length_bytes += entry->segments[i].length_bytes;
+	}
+	entry->nr_segments = (uint16_t)nr;
+	entry->offset_bytes = offset_bytes;
+	entry->length_bytes = length_bytes;
+	return 0;
+}
+
+int request_parse(const struct ring_abi *abi, const unsigned char *slot,
+		  struct inflight_entry *entry)
+{
+	entry->operation = slot[BLKIF_REQUEST_OPERATION];
+	memcpy(&entry->id, slot + abi->id, sizeof(entry->id));
+	entry->nr_segments = 0;
+	entry->offset_bytes = entry->length_bytes = 0;
+	switch (entry->operation) {
+	case BLKIF_OP_READ:
+	case BLKIF_OP_WRITE:
+		return parse_direct(abi, slot, 1, entry);
+	case BLKIF_OP_WRITE_BARRIER:
+	case BLKIF_OP_FLUSH_DISKCACHE:
+		return parse_direct(abi, slot, 0, entry);
+	default:
+		return -EOPNOTSUPP;
+	}
+}
+
+bool request_is_write(const struct inflight_entry *entry)
+{
+	return entry->operation != BLKIF_OP_READ && entry->nr_segments;
+}
+
+unsigned int request_steps(const struct inflight_entry *entry)
+{
+	unsigned int steps = entry->nr_segments ? REQUEST_STEP_DATA : 0;
+
+	switch (entry->operation) {
+	case BLKIF_OP_WRITE_BARRIER:
+		steps |= REQUEST_STEP_DRAIN | REQUEST_STEP_FLUSH_BEFORE;
+		break;
+	case BLKIF_OP_FLUSH_DISKCACHE:
+		steps |= REQUEST_STEP_FLUSH_BEFORE;
+		break;
+	default:
+		return steps;
+	}
+	if (entry->nr_segments)
+		steps |= REQUEST_STEP_FLUSH_AFTER;
+	return steps;
+}
+
+unsigned int request_fill_copies(const struct blk_request *req, uint16_t domid,
+				 xengnttab_grant_copy_segment_t *copies)
+{
+	const struct inflight_entry *entry = req->entry;
+	bool from_guest = request_is_write(entry);
+	unsigned char *local = req->buffer;
+
+	for (unsigned int i = 0; i < entry->nr_segments; i++) {
+		const struct inflight_segment *segment = &entry->segments[i];
+
+		if (from_guest)
+			gnttab_copy_from_guest(&copies[i], domid,
+					       segment->gref,
+					       segment->offset_bytes,
+					       segment->length_bytes, local);
+		else
+			gnttab_copy_to_guest(&copies[i], domid, segment->gref,
+					     segment->offset_bytes,
+					     segment->length_bytes, local);
+		local += segment->length_bytes;
+	}
+	return entry->nr_segments;
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A request: taken apart and validated, once, from the private copy of its
+ * slot; the steps that carry it out; the grant copies that move its data.
+ * This is the one place where blkif's 512-byte sectors become bytes.
+ *
+ * Pure functions of their arguments; nothing here blocks, allocates or logs.
+ *
+ * Source: xen/include/public/io/blkif.h.
+ */
+#ifndef XEN_DISKD_REQUEST_H
+#define XEN_DISKD_REQUEST_H
+
+#include "blkback/blkif-abi.h"
+#include "blkback/inflight.h"
+#include "gnttab/gnttab.h"
+#include "providers/provider.h"
+
+#include <stdbool.h>
+
+/*
+ * What is left to do for a request, the lowest bit first.  A write barrier is
+ * ordered against everything before and after it, and durable when it is
+ * answered; a flush that carries data is a flush, then a durable write.
+ */
+enum request_step {
+	REQUEST_STEP_DRAIN = 1u << 0, /* wait until nothing else is going */
+	REQUEST_STEP_FLUSH_BEFORE = 1u << 1,
+	REQUEST_STEP_DATA = 1u << 2,
+	REQUEST_STEP_FLUSH_AFTER = 1u << 3,
+};
+
+#define REQUEST_STEPS_FLUSH \
+	(REQUEST_STEP_FLUSH_BEFORE | REQUEST_STEP_FLUSH_AFTER)
+
+struct blk_request {
+	struct inflight_entry *entry;
+	struct block_io io;
+	struct iovec iov;
+	unsigned char *buffer;
+	unsigned int nr_pages;	/* of buffer; 0 for an empty request */
+	unsigned int steps;	/* enum request_step still to do */
+	int16_t status;		/* BLKIF_RSP_* to answer with */
+	uint64_t flush_failed_ms; /* when its flush first failed; 0: never */
+	struct list node;
+};
+
+/*
+ * Takes a slot apart into entry, all of it private memory, and checks every
+ * field (20-blkif: "Validation").  The operation and id are filled in whatever
+ * is returned, for the answer.  -EOPNOTSUPP for an operation that is not
+ * served, -EINVAL for one that is malformed.
+ */
+int request_parse(const struct ring_abi *abi, const unsigned char *slot,
+		  struct inflight_entry *entry);
+
+/* True when the guest's pages are the source of the request's data. */
+bool request_is_write(const struct inflight_entry *entry);
+
+/* The steps that a parsed request takes. */
+unsigned int request_steps(const struct inflight_entry *entry);
+
+/* The lowest step in a set that is not empty. */
+static inline enum request_step request_next_step(unsigned int steps)
+{
+	return (enum request_step)(steps & -steps);
+}
+
+/*
+ * Fills one grant copy per segment between the guest's pages and the
+ * request's buffer, in the direction of its operation.  Returns their number,
+ * the entry's nr_segments.
+ */
+unsigned int request_fill_copies(const struct blk_request *req, uint16_t domid,
+				 xengnttab_grant_copy_segment_t *copies);
+
+#endif

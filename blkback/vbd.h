@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A vbd seen from the supervisor: its XenStore handshake and its worker.
+ *
+ * A vbd is looked at again (vbd_check) whenever anything may have changed: it
+ * reads the nodes, compares them with what its worker has reached, and takes
+ * the next step.  Events are only a reason to look.
+ *
+ * Supervisor's thread.  Source: xen/include/public/io/xenbus.h and blkif.h,
+ * and what libxl and Linux do with them (docs/xenstore.md).
+ */
+#ifndef XEN_DISKD_VBD_H
+#define XEN_DISKD_VBD_H
+
+#include "blkback/worker-process.h"
+#include "common/log.h"
+#include "xenstore-watch/xenstore.h"
+
+#include <xen/io/xenbus.h>
+
+struct backend;
+
+/*
+ * A kind of backend node: a row for each directory under backend/ that a
+ * toolstack may put our vbds in.
+ */
+struct vbd_kind {
+	const char *name;
+	/* The Linux kernel has a backend driver for such nodes. */
+	bool kernel_claims;
+};
+
+/* How far the worker is, as its messages told. */
+enum vbd_worker_state {
+	VBD_WORKER_NONE,	 /* not started, or ended as asked */
+	VBD_WORKER_OPENING,	 /* the provider is being opened */
+	VBD_WORKER_READY,	 /* open, not connected */
+	VBD_WORKER_CONNECTING,
+	VBD_WORKER_CONNECTED,
+	VBD_WORKER_DISCONNECTING,
+	VBD_WORKER_QUITTING,	 /* asked to end */
+	VBD_WORKER_DEAD,	 /* ended unasked, or could not be started */
+};
+
+/* A barrier between state 2 and state 4: see vbd_hotplug_add(). */
+enum vbd_hotplug {
+	VBD_HOTPLUG_AWAITED,
+	VBD_HOTPLUG_DONE,
+};
+
+struct vbd {
+	struct list node;	/* in the backend's list */
+	struct backend *backend;
+	const struct vbd_kind *kind;
+	uint16_t domid;		/* of the frontend */
+	uint32_t devid;
+	char *path, *frontend_path, *target;
+	bool read_only, cdrom;
+
+	/* What we last wrote to or read from our `state` node. */
+	enum xenbus_state state;
+	/* The backend directory is there. */
+	bool published;
+	/* It was there, and is gone: the vbd ends with its worker. */
+	bool removed;
+	enum vbd_hotplug hotplug;
+	bool dirty;		/* to be checked */
+	bool refused;		/* another backend has it: only watch it go */
+
+	struct xenstore_watch frontend_watch;
+	char *frontend_state_path;
+	/* The frontend was seen Connected on this connection. */
+	bool frontend_connected;
+
+	struct worker_process *worker;
+	enum vbd_worker_state worker_state;
+	pid_t worker_pid;	/* also of one that has ended */
+	bool info_valid;
+	struct block_info info;
+	struct queue_stats *stats; /* shared with the worker */
+	int stats_fd;
+	struct connection_params params;
+
+	bool has_error;
+	struct error_text error;
+	struct log_limit log_limit;
+};
+
+/*
+ * Makes a vbd that is in no list yet; frontend and target are copied.  The
+ * caller owns it.  NULL when there is no memory.
+ */
+struct vbd *vbd_new(struct backend *backend, const struct vbd_kind *kind,
+		    uint16_t domid, uint32_t devid, const char *target,
+		    bool read_only);
+/* Its worker must have ended.  NULL is a no-op. */
+void vbd_free(struct vbd *vbd);
+
+/* Reads the rest of a node that is in XenStore, and watches its frontend. */
+int vbd_adopt(struct vbd *vbd);
+
+/* Looks at everything again and takes the next step. */
+void vbd_check(struct vbd *vbd);
+
+/* Starts the worker and has it open the provider. */
+void vbd_open(struct vbd *vbd);
+
+/* Asks the worker, if there is one, to end. */
+void vbd_quit(struct vbd *vbd);
+
+/*
+ * The toolstack's hotplug script has run, which proves that the toolstack has
+ * seen state 2: from now on the vbd may go on to state 4.  Only for a vbd
+ * whose provider is open.
+ */
+int vbd_hotplug_add(struct vbd *vbd);
+
+/* The provider could not be opened, or the node cannot be ours. */
+bool vbd_failed(const struct vbd *vbd);
+
+/* No process, mapping or port is left that belongs to it. */
+bool vbd_idle(const struct vbd *vbd);
+
+const char *vbd_state_name(enum xenbus_state state);
+const char *vbd_worker_state_name(enum vbd_worker_state state);
+
+#endif

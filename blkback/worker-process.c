@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Workers as child processes: posix_spawn, a socket pair, a pidfd. */
+#include "blkback/worker-process.h"
+
+#include "common/cleanup.h"
+#include "common/list.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+struct worker_process {
+	struct io_loop *loop;
+	struct worker_process_events events;
+	pid_t pid;
+	int socket_fd, pid_fd;
+	struct io_op socket_op, exit_op;
+	bool socket_armed;
+	bool reaped;
+	int wait_status;
+};
+
+static void socket_arm(struct worker_process *worker)
+{
+	io_loop_poll(worker->loop, &worker->socket_op, worker->socket_fd,
+		     POLLIN);
+	worker->socket_armed = true;
+}
+
+/* Delivers what has come; false when the peer is gone. */
+static bool deliver(struct worker_process *worker)
+{
+	for (;;) {
+		struct worker_message message;
+		cleanup_close int fd = -1;
+		int rc = worker_message_receive(worker->socket_fd, &message,
+						&fd);
+
+		if (rc == -EAGAIN)
+			return true;
+		if (rc == 1)
+			worker->events.message(worker->events.arg, &message);
+		else if (rc != -EPROTO)
+			return false;
+	}
+}
+
+static void worker_gone(struct worker_process *worker)
+{
+	if (worker->reaped && !worker->socket_armed)
+		worker->events.exited(worker->events.arg, worker->wait_status);
+}
+
+static void socket_done(struct io_op *op, int result)
+{
+	struct worker_process *worker =
+		container_of(op, struct worker_process, socket_op);
+
+	(void)result;
+	worker->socket_armed = false;
+	if (deliver(worker) && !worker->reaped)
+		socket_arm(worker);
+	worker_gone(worker);
+}
+
+static void exit_done(struct io_op *op, int result)
+{
+	struct worker_process *worker =
+		container_of(op, struct worker_process, exit_op);
+	siginfo_t info;
+
+	(void)result;
+	/* The pidfd is readable: the child is a zombie, and only ours. */
+	if (waitid(P_PIDFD, (id_t)worker->pid_fd, &info, WEXITED) < 0)
+		info = (siginfo_t){ .si_code = CLD_EXITED };
+	worker->wait_status = info.si_code == CLD_EXITED
+				      ? W_EXITCODE(info.si_status, 0)
+				      : W_EXITCODE(0, info.si_status);
+	worker->reaped = true;
+	if (worker->socket_armed)
+		io_loop_cancel(worker->loop, &worker->socket_op);
+	else
+		worker_gone(worker);
+}
+
+/* The child starts with no signal blocked or ignored but SIGPIPE's default. */
+static int spawn_child(const char *program, const char *label, int child_fd,
+		       pid_t *ret_pid)
+{
+	char *argv[] = { (char *)"xen-diskd-worker", (char *)"vbd",
+			 (char *)(uintptr_t)label, NULL };
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attr;
+	sigset_t none, all;
+	int rc;
+
+	sigemptyset(&none);
+	sigfillset(&all);
+	posix_spawn_file_actions_init(&actions);
+	posix_spawnattr_init(&attr);
+	posix_spawn_file_actions_adddup2(&actions, child_fd, WORKER_SOCKET_FD);
+	posix_spawnattr_setsigmask(&attr, &none);
+	posix_spawnattr_setsigdefault(&attr, &all);
+	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK |
+						POSIX_SPAWN_SETSIGDEF);
+	rc = -posix_spawn(ret_pid, program, &actions, &attr, argv, environ);
+	posix_spawnattr_destroy(&attr);
+	posix_spawn_file_actions_destroy(&actions);
+	return rc;
+}
+
+/*
+ * Our end must not be the number that the child's end gets: dup2() onto
+ * itself would leave close-on-exec set.
+ */
+static int socket_pair(int pair[2])
+{
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return -errno;
+	for (int i = 0; i < 2; i++) {
+		int fd = fcntl(pair[i], F_DUPFD_CLOEXEC, WORKER_SOCKET_FD + 1);
+
+		close(pair[i]);
+		pair[i] = fd;
+	}
+	if (pair[0] < 0 || pair[1] < 0 ||
+	    fcntl(pair[0], F_SETFL, O_NONBLOCK) < 0)
+		return -errno;
+	return 0;
+}
+
+int worker_process_spawn(struct io_loop *loop, const char *program,
+			 const char *label,
+			 const struct worker_process_events *events,
+			 struct worker_process **ret_worker)
+{
+	struct worker_process *worker = calloc(1, sizeof(*worker));
+	int pair[2] = { -1, -1 };
+	int rc;
+
+	if (!worker)
+		return -ENOMEM;
+	*worker = (struct worker_process){
+		.loop = loop,
+		.events = *events,
+		.socket_fd = -1,
+		.pid_fd = -1,
+		.socket_op = { .done = socket_done },
+		.exit_op = { .done = exit_done },
+	};
+	rc = socket_pair(pair);
+	worker->socket_fd = pair[0];
+	if (!rc)
+		rc = spawn_child(program, label, pair[1], &worker->pid);
+	if (pair[1] >= 0)
+		close(pair[1]);
+	if (rc < 0)
+		goto fail;
+	worker->pid_fd = pidfd_open(worker->pid, 0);
+	if (worker->pid_fd < 0) {
+		rc = -errno;
+		kill(worker->pid, SIGKILL);
+		waitpid(worker->pid, NULL, 0);
+		goto fail;
+	}
+	socket_arm(worker);
+	io_loop_poll(loop, &worker->exit_op, worker->pid_fd, POLLIN);
+	*ret_worker = worker;
+	return 0;
+fail:
+	worker_process_free(worker);
+	return rc;
+}
+
+pid_t worker_process_pid(const struct worker_process *worker)
+{
+	return worker->pid;
+}
+
+int worker_process_send(struct worker_process *worker,
+			const struct worker_message *message, int fd)
+{
+	return worker_message_send(worker->socket_fd, message, fd);
+}
+
+void worker_process_quit(struct worker_process *worker)
+{
+	shutdown(worker->socket_fd, SHUT_WR);
+}
+
+void worker_process_free(struct worker_process *worker)
+{
+	if (!worker)
+		return;
+	assert(!worker->socket_armed);
+	if (worker->socket_fd >= 0)
+		close(worker->socket_fd);
+	if (worker->pid_fd >= 0)
+		close(worker->pid_fd);
+	free(worker);
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A worker seen from the supervisor: spawning it, its messages, its end.
+ * Everything runs on the supervisor's thread and loop.
+ */
+#ifndef XEN_DISKD_WORKER_PROCESS_H
+#define XEN_DISKD_WORKER_PROCESS_H
+
+#include "blkback/worker-message.h"
+#include "common/io-loop.h"
+
+#include <sys/types.h>
+
+struct worker_process;
+
+struct worker_process_events {
+	/* message is valid during the call. */
+	void (*message)(void *arg, const struct worker_message *message);
+	/*
+	 * The process has ended (wait_status as from waitpid(2)) and all its
+	 * messages were delivered.  The callee frees it, here or later.
+	 */
+	void (*exited)(void *arg, int wait_status);
+	void *arg;
+};
+
+/*
+ * Starts `program` as a worker.  label, "1/51728", shows in its command line.
+ * The caller owns *ret_worker until events.exited.  Errors: those of
+ * posix_spawn(3) and of running out of descriptors.
+ */
+int worker_process_spawn(struct io_loop *loop, const char *program,
+			 const char *label,
+			 const struct worker_process_events *events,
+			 struct worker_process **ret_worker);
+
+pid_t worker_process_pid(const struct worker_process *worker);
+
+/*
+ * Sends a message; fd (or -1) stays the caller's.  Never blocks: -EAGAIN for a
+ * worker that reads nothing, -EPIPE for one that is gone or asked to quit.
+ */
+int worker_process_send(struct worker_process *worker,
+			const struct worker_message *message, int fd);
+
+/* Ends the stream to the worker: it finishes its I/O, unmaps and exits. */
+void worker_process_quit(struct worker_process *worker);
+
+/* Only after events.exited.  NULL is a no-op. */
+void worker_process_free(struct worker_process *worker);
+
+#endif

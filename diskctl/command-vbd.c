@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * attach, detach, hotplug and version: the commands that are one request and
+ * its yes or no.  The patience of each is a little longer than the daemon's
+ * own, so that the daemon's reason is what is reported.
+ */
+#include "diskctl/command.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define NOTICE_MS 2000
+
+#define WAITING "xen-diskctl: waiting for "
+
+static const struct client_patience patience_version = {
+	.connect_ms = 2000,
+	.answer_ms = 10000,
+};
+
+static const struct client_patience patience_attach = {
+	.connect_ms = 2000,
+	.answer_ms = 60000,
+	.notice = WAITING "xen-diskd to open the target",
+	.notice_ms = NOTICE_MS,
+};
+
+/* The daemon may first have to retry a failing flush for its own limit. */
+static const struct client_patience patience_detach = {
+	.connect_ms = 2000,
+	.answer_ms = 150000,
+	.notice = WAITING "the guest to let go of the disk "
+			  "(an interrupt ends the wait, not the detach)",
+	.notice_ms = NOTICE_MS,
+};
+
+/*
+ * libxl kills the hotplug script after 40 s: give up before, so that the
+ * script can still say why.  At boot a guest may be started just before the
+ * daemon: wait for it.
+ */
+static const struct client_patience patience_hotplug_add = {
+	.connect_ms = 30000,
+	.answer_ms = 38000,
+	.await_daemon = true,
+};
+
+static const struct client_patience patience_hotplug_remove = {
+	.connect_ms = 2000,
+	.answer_ms = 38000,
+};
+
+static int run_attach(const struct arguments *arguments)
+{
+	char **operands = arguments->operands;
+	json_t *request;
+
+	request = json_pack("{s:s, s:s, s:s, s:s, s:b}", "command", "attach",
+			    "domain", operands[0], "vdev", operands[1],
+			    "target", operands[2], "readonly",
+			    arguments->values[OPTION_READONLY] != NULL);
+	return command_tell(arguments, &patience_attach, request);
+}
+
+const struct command command_attach = {
+	.name = "attach",
+	.operands = "DOMAIN VDEV TARGET",
+	.min_operands = 3,
+	.max_operands = 3,
+	.summary = "give a running guest a disk",
+	.description =
+		"Gives the guest DOMAIN (a name or an id) the disk TARGET as "
+		"VDEV (xvdb).\n"
+		"TARGET is a provider specification, see "
+		"xen-diskd-providers(7).\n"
+		"This works with the kernel's xen-blkback loaded and serving "
+		"other disks.",
+	.options = OPTION_BIT(OPTION_SOCKET) | OPTION_BIT(OPTION_READONLY),
+	.run = run_attach,
+};
+
+static int run_detach(const struct arguments *arguments)
+{
+	char **operands = arguments->operands;
+	json_t *request;
+
+	request = json_pack("{s:s, s:s, s:s, s:b}", "command", "detach",
+			    "domain", operands[0], "vdev", operands[1],
+			    "force", arguments->values[OPTION_FORCE] != NULL);
+	return command_tell(arguments, &patience_detach, request);
+}
+
+const struct command command_detach = {
+	.name = "detach",
+	.operands = "DOMAIN VDEV",
+	.min_operands = 2,
+	.max_operands = 2,
+	.summary = "take a disk away from a guest",
+	.description =
+		"Takes the disk VDEV (xvdb) away from the guest DOMAIN (a "
+		"name or an id).\n"
+		"Waits until the guest has let go of it; unmount it there "
+		"first.\n"
+		"With --force the disk is gone at once, and with it what the "
+		"guest had not\nwritten yet.",
+	.options = OPTION_BIT(OPTION_SOCKET) | OPTION_BIT(OPTION_FORCE),
+	.run = run_detach,
+};
+
+static int run_hotplug(const struct arguments *arguments)
+{
+	const char *action = arguments->operands[0];
+	const char *path = arguments->operands[1];
+
+	if (strcmp(action, "add") == 0)
+		return command_tell(arguments, &patience_hotplug_add,
+				    json_pack("{s:s, s:s}", "command",
+					      "hotplug-add", "path", path));
+	if (strcmp(action, "remove") == 0)
+		return command_tell(arguments, &patience_hotplug_remove,
+				    json_pack("{s:s, s:s}", "command",
+					      "hotplug-remove", "path", path));
+	complain("hotplug: the action is add or remove, not '%s'", action);
+	return EXIT_CODE_USAGE;
+}
+
+const struct command command_hotplug = {
+	.name = "hotplug",
+	.operands = "add|remove XENBUS_PATH",
+	.min_operands = 2,
+	.max_operands = 2,
+	.summary = "for the hotplug script: wait for a disk",
+	.description =
+		"Waits until the backend XENBUS_PATH (backend/vbd/1/51728) "
+		"can serve its guest,\n"
+		"or until it is gone.  The hotplug script block-xen-diskd runs "
+		"it for xl.",
+	.options = OPTION_BIT(OPTION_SOCKET),
+	.run = run_hotplug,
+};
+
+static int run_version(const struct arguments *arguments)
+{
+	json_t *answer = NULL;
+	const char *version;
+	int code;
+
+	printf("xen-diskctl %s\n", XEN_DISKD_VERSION);
+	code = command_ask(arguments, &patience_version,
+			   json_pack("{s:s}", "command", "version"), &answer);
+	if (code != EXIT_CODE_DONE)
+		return code;
+	version = json_string_value(json_object_get(answer, "version"));
+	if (version) {
+		print_line("xen-diskd %s", version);
+	} else {
+		complain("xen-diskd's answer has no version");
+		code = EXIT_CODE_UNREACHABLE;
+	}
+	json_decref(answer);
+	return code;
+}
+
+const struct command command_version = {
+	.name = "version",
+	.operands = "",
+	.summary = "show the running daemon's version too",
+	.description =
+		"Shows the version of xen-diskctl and that of the daemon that "
+		"answers.",
+	.options = OPTION_BIT(OPTION_SOCKET),
+	.run = run_version,
+};

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The command line of xen-diskd. */
+#include "diskd/options.h"
+
+#include "common/number.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DEFAULT_RUN_DIR "/run/xen-diskd"
+#define DEFAULT_FLUSH_TIMEOUT_S 60u
+#define WORKER_NAME "xen-diskd-worker"
+
+static const char help[] =
+	"Usage: xen-diskd [OPTION]...\n"
+	"Serves virtual block devices to Xen guests.\n"
+	"\n"
+	"  --run-dir=DIR            control socket and run-time state\n"
+	"                           (default: " DEFAULT_RUN_DIR ")\n"
+	"  --worker=PATH            program that serves one vbd (default:\n"
+	"                           " WORKER_NAME " beside this program)\n"
+	"  --flush-timeout=SECONDS  how long a failed flush is tried again\n"
+	"                           before the disk fails (default: 60)\n"
+	"  --log-level=LEVEL        error, warning, info or debug (default:\n"
+	"                           info)\n"
+	"  --help                   print this help and exit\n"
+	"  --version                print the version and exit\n"
+	"\n"
+	"See xen-diskd(8).\n";
+
+enum {
+	OPTION_RUN_DIR = 256,
+	OPTION_WORKER,
+	OPTION_FLUSH_TIMEOUT,
+	OPTION_LOG_LEVEL,
+	OPTION_HELP,
+	OPTION_VERSION,
+};
+
+static const struct option long_options[] = {
+	{ "run-dir", required_argument, NULL, OPTION_RUN_DIR },
+	{ "worker", required_argument, NULL, OPTION_WORKER },
+	{ "flush-timeout", required_argument, NULL, OPTION_FLUSH_TIMEOUT },
+	{ "log-level", required_argument, NULL, OPTION_LOG_LEVEL },
+	{ "help", no_argument, NULL, OPTION_HELP },
+	{ "version", no_argument, NULL, OPTION_VERSION },
+	{ NULL, 0, NULL, 0 },
+};
+
+/* The worker of this very build lies beside the running program. */
+static int default_worker(char worker[PATH_MAX])
+{
+	ssize_t n = readlink("/proc/self/exe", worker, PATH_MAX - 1);
+	char *slash;
+
+	if (n < 0)
+		return -errno;
+	worker[n] = '\0';
+	slash = strrchr(worker, '/');
+	if (!slash || (size_t)(slash + 1 - worker) + sizeof(WORKER_NAME) >
+			      PATH_MAX)
+		return -ENAMETOOLONG;
+	strcpy(slash + 1, WORKER_NAME);
+	return 0;
+}
+
+static int set_worker(struct options *options, const char *path)
+{
+	if (strlen(path) >= sizeof(options->worker))
+		return -ENAMETOOLONG;
+	strcpy(options->worker, path);
+	return 0;
+}
+
+static int set_flush_timeout(struct options *options, const char *text)
+{
+	uint64_t seconds;
+	int rc = number_parse(text, UINT32_MAX, &seconds);
+
+	if (!rc)
+		options->flush_timeout_ms = seconds * 1000;
+	return rc;
+}
+
+static int take_option(struct options *options, int option)
+{
+	switch (option) {
+	case OPTION_RUN_DIR:
+		options->run_dir = optarg;
+		return 0;
+	case OPTION_WORKER:
+		return set_worker(options, optarg);
+	case OPTION_FLUSH_TIMEOUT:
+		return set_flush_timeout(options, optarg);
+	case OPTION_LOG_LEVEL:
+		return log_level_parse(optarg, &options->log_level);
+	case OPTION_HELP:
+		fputs(help, stdout);
+		return 1;
+	case OPTION_VERSION:
+		puts("xen-diskd " XEN_DISKD_VERSION);
+		return 1;
+	default:
+		return -ENOENT; /* getopt has said it */
+	}
+}
+
+int options_parse(int argc, char **argv, struct options *ret_options)
+{
+	struct options *options = ret_options;
+	int option, index = 0, rc;
+
+	*options = (struct options){
+		.run_dir = DEFAULT_RUN_DIR,
+		.log_level = LOG_LEVEL_INFO,
+		.flush_timeout_ms = DEFAULT_FLUSH_TIMEOUT_S * 1000,
+	};
+	rc = default_worker(options->worker);
+	if (rc < 0) {
+		fprintf(stderr, "xen-diskd: find %s: %s\n", WORKER_NAME,
+			strerror(-rc));
+		return -EINVAL;
+	}
+	while ((option = getopt_long(argc, argv, "", long_options, &index)) !=
+	       -1) {
+		rc = take_option(options, option);
+		if (rc == 1)
+			return 1;
+		if (rc == 0)
+			continue;
+		if (rc != -ENOENT)
+			fprintf(stderr, "xen-diskd: --%s=%s: %s\n",
+				long_options[index].name, optarg,
+				strerror(-rc));
+		goto usage;
+	}
+	if (optind == argc)
+		return 0;
+	fprintf(stderr, "xen-diskd: unexpected argument '%s'\n", argv[optind]);
+usage:
+	fputs("Try 'xen-diskd --help'.\n", stderr);
+	return -EINVAL;
+}

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The file provider.  Two descriptions of one inode: an O_DIRECT one for
+ * every I/O that the medium's alignment allows, and a buffered one for the
+ * rest (the kernel's page cache does the read-modify-write there, and keeps
+ * the two coherent).  Where all I/O is aligned the second one only flushes.
+ */
+#include "providers/file.h"
+
+#include "common/cleanup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+
+/*
+ * What a kernel that does not say (no STATX_DIOALIGN) is assumed to need:
+ * enough for every device there is.
+ */
+#define DIRECT_ALIGN_GUESS 4096u
+/* Queue buffers are aligned to a page: nothing above can be promised. */
+#define DIRECT_ALIGN_MAX 4096u
+
+struct file_provider {
+	struct block_provider base;
+	int fd;
+	int direct_fd; /* -1 where O_DIRECT is not to be had */
+	uint32_t direct_align_bytes;
+};
+
+/*
+ * Opens the inode behind path_fd anew, for a file description of its own;
+ * the path itself may name something else by now.
+ */
+static int reopen(int path_fd, int flags)
+{
+	char proc[64];
+	int fd;
+
+	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", path_fd);
+	fd = open(proc, flags | O_CLOEXEC | O_NOCTTY);
+	return fd < 0 ? -errno : fd;
+}
+
+/* Refuses what is neither image nor device, and images marked read-only. */
+static int check_inode(const char *path, const struct stat *st, bool read_only,
+		       struct error_text *err)
+{
+	if (S_ISDIR(st->st_mode))
+		return error_set(err, -EISDIR, "open '%s': %s", path,
+				 strerror(EISDIR));
+	if (!S_ISREG(st->st_mode) && !S_ISBLK(st->st_mode))
+		return error_set(err, -EINVAL,
+				 "open '%s': neither a regular file nor a "
+				 "block device", path);
+	/* Root's open succeeds whatever the mode says: honour it here. */
+	if (S_ISREG(st->st_mode) && !read_only && !(st->st_mode & 0222))
+		return error_set(err, -EROFS,
+				 "open '%s' for writing: the image is "
+				 "read-only (mode %04o); attach it read-only "
+				 "(mode=r)", path, st->st_mode & 07777);
+	return 0;
+}
+
+/* A device that this host itself has mounted or claimed is not written to. */
+static int check_unclaimed(const char *path, int path_fd,
+			   struct error_text *err)
+{
+	cleanup_close int fd = reopen(path_fd, O_RDONLY | O_EXCL);
+
+	if (fd == -EBUSY)
+		return error_set(err, -EBUSY,
+				 "open '%s' for writing: in use by this host "
+				 "(mounted, or part of another device)", path);
+	return 0;
+}
+
+static int open_descriptions(struct file_provider *file, const char *path,
+			     int path_fd, bool read_only,
+			     struct error_text *err)
+{
+	int mode = read_only ? O_RDONLY : O_RDWR;
+
+	file->fd = reopen(path_fd, mode);
+	if (file->fd < 0) {
+		int rc = file->fd;
+
+		if (!read_only && (rc == -EACCES || rc == -EROFS ||
+				   rc == -EPERM || rc == -ETXTBSY))
+			return error_set(err, rc, "open '%s' for writing: %s",
+					 path, strerror(-rc));
+		return error_set(err, rc, "open '%s': %s", path, strerror(-rc));
+	}
+	file->direct_fd = reopen(path_fd, mode | O_DIRECT);
+	return 0;
+}
+
+static int size_of(const struct file_provider *file, const struct stat *st,
+		   uint64_t *ret_bytes)
+{
+	if (!S_ISBLK(st->st_mode)) {
+		*ret_bytes = (uint64_t)st->st_size;
+		return 0;
+	}
+	return ioctl(file->fd, BLKGETSIZE64, ret_bytes) < 0 ? -errno : 0;
+}
+
+/* The coarser of memory and offset alignment, or the guess. */
+static uint32_t direct_alignment(int fd)
+{
+	struct statx stx;
+
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) < 0 ||
+	    !(stx.stx_mask & STATX_DIOALIGN))
+		return DIRECT_ALIGN_GUESS;
+	if (!stx.stx_dio_mem_align || !stx.stx_dio_offset_align)
+		return UINT32_MAX; /* supported in name only */
+	return stx.stx_dio_mem_align > stx.stx_dio_offset_align
+		       ? stx.stx_dio_mem_align
+		       : stx.stx_dio_offset_align;
+}
+
+/*
+ * A device tells its alignment by its logical block size; asking statx(2) of
+ * its node may describe the file system that the node lies on.
+ */
+static void probe_direct(struct file_provider *file, const struct stat *st)
+{
+	int logical = 0;
+
+	if (file->direct_fd < 0)
+		return;
+	if (S_ISBLK(st->st_mode) &&
+	    ioctl(file->fd, BLKSSZGET, &logical) == 0 && logical > 0)
+		file->direct_align_bytes = (uint32_t)logical;
+	else
+		file->direct_align_bytes = direct_alignment(file->direct_fd);
+	if (file->direct_align_bytes > DIRECT_ALIGN_MAX) {
+		close(file->direct_fd);
+		file->direct_fd = -1;
+	}
+}
+
+static void fill_info(struct file_provider *file, const struct stat *st,
+		      bool read_only)
+{
+	struct block_info *info = &file->base.info;
+	bool device = S_ISBLK(st->st_mode);
+	int device_read_only = 0;
+	unsigned int physical = 0;
+
+	info->logical_block_bytes = BLOCK_SECTOR_BYTES;
+	info->physical_block_bytes = BLOCK_SECTOR_BYTES;
+	if (device && ioctl(file->fd, BLKPBSZGET, &physical) == 0 &&
+	    physical > BLOCK_SECTOR_BYTES)
+		info->physical_block_bytes = physical;
+	else if (file->direct_fd < 0 ||
+		 file->direct_align_bytes > BLOCK_SECTOR_BYTES)
+		info->physical_block_bytes = 4096;
+	if (device && ioctl(file->fd, BLKROGET, &device_read_only) == 0)
+		info->read_only = device_read_only != 0;
+	info->read_only |= read_only;
+	info->can_flush = true;
+	info->flush_retryable = file->direct_fd >= 0 &&
+				file->direct_align_bytes <= BLOCK_SECTOR_BYTES;
+	info->identity.kind = device ? BLOCK_IDENTITY_DEVICE
+				     : BLOCK_IDENTITY_FILE;
+	info->identity.a = device ? st->st_rdev : st->st_dev;
+	info->identity.b = device ? 0 : st->st_ino;
+}
+
+static int open_inode(struct file_provider *file, const char *path,
+		      bool read_only, struct error_text *err)
+{
+	cleanup_close int path_fd = open(path, O_PATH | O_CLOEXEC);
+	struct stat st;
+	int rc;
+
+	if (path_fd < 0 || fstat(path_fd, &st) < 0) {
+		rc = -errno;
+		return error_set(err, rc, "open '%s': %s", path, strerror(-rc));
+	}
+	rc = check_inode(path, &st, read_only, err);
+	if (rc < 0)
+		return rc;
+	if (S_ISBLK(st.st_mode) && !read_only) {
+		rc = check_unclaimed(path, path_fd, err);
+		if (rc < 0)
+			return rc;
+	}
+	rc = open_descriptions(file, path, path_fd, read_only, err);
+	if (rc < 0)
+		return rc;
+	rc = size_of(file, &st, &file->base.info.size_bytes);
+	if (rc < 0)
+		return error_set(err, rc, "size of '%s': %s", path,
+				 strerror(-rc));
+	probe_direct(file, &st);
+	fill_info(file, &st, read_only);
+	return 0;
+}
+
+static void file_close(struct block_provider *provider)
+{
+	struct file_provider *file =
+		container_of(provider, struct file_provider, base);
+
+	if (file->fd >= 0)
+		close(file->fd);
+	if (file->direct_fd >= 0)
+		close(file->direct_fd);
+	free(file);
+}
+
+static int file_open(struct provider_spec *spec, bool read_only,
+		     struct block_provider **ret_provider,
+		     struct error_text *err)
+{
+	struct file_provider *file;
+	int rc;
+
+	if (spec->path[0] != '/')
+		return error_set(err, -EINVAL,
+				 "provider file: '%s' is not an absolute path",
+				 spec->path);
+	file = calloc(1, sizeof(*file));
+	if (!file)
+		return error_set(err, -ENOMEM, "open '%s': no memory",
+				 spec->path);
+	file->fd = file->direct_fd = -1;
+	rc = open_inode(file, spec->path, read_only, err);
+	if (rc < 0) {
+		file_close(&file->base);
+		return rc;
+	}
+	*ret_provider = &file->base;
+	return 0;
+}
+
+/* Drops bytes that have been moved from the front of the vector. */
+static void iov_advance(struct block_io *io, size_t bytes)
+{
+	while (io->nr_iov && bytes >= io->iov->iov_len) {
+		bytes -= io->iov->iov_len;
+		io->iov++;
+		io->nr_iov--;
+	}
+	if (bytes) {
+		io->iov->iov_base = (char *)io->iov->iov_base + bytes;
+		io->iov->iov_len -= bytes;
+	}
+}
+
+/* Starts what is left of a transfer. */
+static void transfer_start(struct file_provider *file, struct block_io *io)
+{
+	uint64_t offset = io->offset_bytes + io->done_bytes;
+	uint64_t left = io->length_bytes - io->done_bytes;
+	int fd = file->fd;
+
+	if (file->direct_fd >= 0 &&
+	    !((offset | left) & (file->direct_align_bytes - 1)))
+		fd = file->direct_fd;
+	if (io->op == BLOCK_OP_READ)
+		io_loop_readv(io->queue->loop, &io->loop_op, fd, io->iov,
+			      io->nr_iov, offset);
+	else
+		io_loop_writev(io->queue->loop, &io->loop_op, fd, io->iov,
+			       io->nr_iov, offset);
+}
+
+static void transfer_done(struct io_op *op, int result)
+{
+	struct block_io *io = container_of(op, struct block_io, loop_op);
+	struct file_provider *file = container_of(
+		io->queue->provider, struct file_provider, base);
+
+	if (result == -EINTR || result == -EAGAIN) {
+		transfer_start(file, io);
+		return;
+	}
+	/* Zero bytes: the image has been cut short behind our back. */
+	if (result <= 0) {
+		block_io_complete(io, result ? result : -EIO);
+		return;
+	}
+	io->done_bytes += (uint64_t)result;
+	if (io->done_bytes == io->length_bytes) {
+		block_io_complete(io, 0);
+		return;
+	}
+	iov_advance(io, (size_t)result);
+	transfer_start(file, io);
+}
+
+static void flush_done(struct io_op *op, int result)
+{
+	struct block_io *io = container_of(op, struct block_io, loop_op);
+
+	block_io_complete(io, result);
+}
+
+static void file_submit(struct block_queue *queue, struct block_io *io)
+{
+	struct file_provider *file = container_of(
+		queue->provider, struct file_provider, base);
+
+	if (io->op == BLOCK_OP_FLUSH) {
+		io->loop_op.done = flush_done;
+		io_loop_fdatasync(queue->loop, &io->loop_op, file->fd);
+		return;
+	}
+	io->loop_op.done = transfer_done;
+	transfer_start(file, io);
+}
+
+const struct block_provider_ops file_provider_ops = {
+	.name = "file",
+	.has_path = true,
+	.open = file_open,
+	.close = file_close,
+	.submit = file_submit,
+};

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Provider specs: the URI-like text that a disk's target is given as.
+ *
+ *   /path                      the file provider, path taken literally
+ *   NAME:PATH[?KEY=VALUE&...]  path and values percent-encoded (RFC 3986)
+ *   NAME:KEY=VALUE&...         a provider without a path (null:size=1G)
+ *
+ * Documented for users in xen-diskd-providers(7).
+ */
+#ifndef XEN_DISKD_PROVIDER_SPEC_H
+#define XEN_DISKD_PROVIDER_SPEC_H
+
+#include "common/error-text.h"
+
+#include <stdbool.h>
+
+#define PROVIDER_SPEC_BYTES 4096
+#define PROVIDER_SPEC_OPTIONS 16
+#define PROVIDER_NAME_BYTES 16
+
+struct provider_option {
+	const char *key, *value;
+	bool taken;
+};
+
+/* Holds its own copy of the text; every pointer is into `text`. */
+struct provider_spec {
+	char name[PROVIDER_NAME_BYTES];
+	const char *path; /* NULL for a provider without one */
+	struct provider_option options[PROVIDER_SPEC_OPTIONS];
+	unsigned int nr_options;
+	char text[PROVIDER_SPEC_BYTES];
+};
+
+/*
+ * Finds the provider's name without looking at the rest.  -EINVAL and a
+ * message that quotes the target when it names none.
+ */
+int provider_spec_name(const char *target, char name[PROVIDER_NAME_BYTES],
+		       struct error_text *err);
+
+/*
+ * Takes the whole target apart; has_path says which of the two forms after
+ * the colon the named provider uses.  *ret_spec is undefined on failure.
+ * Errors: -EINVAL, -ENAMETOOLONG, -E2BIG (too many options), with a message.
+ */
+int provider_spec_parse(const char *target, bool has_path,
+			struct provider_spec *ret_spec,
+			struct error_text *err);
+
+/* The value of an option, marked as known; NULL when it is not given. */
+const char *provider_spec_option(struct provider_spec *spec, const char *key);
+
+/* As above, for "yes" and "no": -EINVAL with a message for other values. */
+int provider_spec_flag(struct provider_spec *spec, const char *key,
+		       bool *ret_value, struct error_text *err);
+
+/* -EINVAL and a message when an option was given that nobody asked for. */
+int provider_spec_all_taken(const struct provider_spec *spec,
+			    struct error_text *err);
+
+#endif

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The checked wrapper that stands before every provider. */
+#include "providers/provider.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct block_provider_ops *
+registry_find(const struct block_provider_ops *const *registry,
+	      const char *name)
+{
+	for (; *registry; registry++) {
+		if (!strcmp((*registry)->name, name))
+			return *registry;
+	}
+	return NULL;
+}
+
+/* What every provider must deliver, whatever the medium said. */
+static int info_check(const struct block_info *info, const char *target,
+		      bool read_only, struct error_text *err)
+{
+	if (!info->size_bytes)
+		return error_set(err, -EINVAL, "target '%s': size is 0",
+				 target);
+	if (info->size_bytes % BLOCK_SECTOR_BYTES)
+		return error_set(err, -EINVAL,
+				 "target '%s': size of %llu bytes is not a "
+				 "multiple of %u", target,
+				 (unsigned long long)info->size_bytes,
+				 BLOCK_SECTOR_BYTES);
+	if (info->size_bytes > INT64_MAX)
+		return error_set(err, -EFBIG, "target '%s': too large", target);
+	if (info->read_only && !read_only)
+		return error_set(err, -EROFS,
+				 "target '%s': is read-only; attach it "
+				 "read-only (mode=r)", target);
+	return 0;
+}
+
+int block_provider_open(const struct block_provider_ops *const *registry,
+			const char *target, bool read_only,
+			struct block_provider **ret_provider,
+			struct error_text *err)
+{
+	const struct block_provider_ops *ops;
+	struct block_provider *provider;
+	struct provider_spec spec;
+	bool shared;
+	int rc;
+
+	rc = provider_spec_name(target, spec.name, err);
+	if (rc < 0)
+		return rc;
+	ops = registry_find(registry, spec.name);
+	if (!ops)
+		return error_set(err, -EINVAL,
+				 "target '%s': unknown provider '%s'", target,
+				 spec.name);
+	rc = provider_spec_parse(target, ops->has_path, &spec, err);
+	if (rc < 0)
+		return rc;
+	rc = provider_spec_flag(&spec, "share", &shared, err);
+	if (rc < 0)
+		return rc;
+	rc = ops->open(&spec, read_only, &provider, err);
+	if (rc < 0)
+		return rc;
+	provider->ops = ops;
+	provider->info.shared = shared;
+	rc = provider_spec_all_taken(&spec, err);
+	if (!rc)
+		rc = info_check(&provider->info, target, read_only, err);
+	if (rc < 0) {
+		block_provider_close(provider);
+		return rc;
+	}
+	/* Read-only by wish is enforced here as well as by the open mode. */
+	provider->info.read_only |= read_only;
+	*ret_provider = provider;
+	return 0;
+}
+
+void block_provider_close(struct block_provider *provider)
+{
+	if (provider)
+		provider->ops->close(provider);
+}
+
+int block_queue_open(struct block_provider *provider, struct io_loop *loop,
+		     struct block_queue **ret_queue)
+{
+	struct block_queue *queue = NULL;
+	int rc;
+
+	if (provider->ops->queue_open) {
+		rc = provider->ops->queue_open(provider, loop, &queue);
+		if (rc < 0)
+			return rc;
+	} else {
+		queue = calloc(1, sizeof(*queue));
+		if (!queue)
+			return -ENOMEM;
+	}
+	queue->provider = provider;
+	queue->loop = loop;
+	list_init(&queue->done);
+	*ret_queue = queue;
+	return 0;
+}
+
+void block_queue_close(struct block_queue *queue)
+{
+	if (!queue)
+		return;
+	assert(list_empty(&queue->done));
+	if (queue->provider->ops->queue_close)
+		queue->provider->ops->queue_close(queue);
+	else
+		free(queue);
+}
+
+static uint64_t iov_bytes(const struct block_io *io)
+{
+	uint64_t sum = 0;
+
+	for (unsigned int i = 0; i < io->nr_iov; i++)
+		sum += io->iov[i].iov_len;
+	return sum;
+}
+
+static int io_check_range(const struct block_info *info,
+			  const struct block_io *io)
+{
+	uint64_t end;
+
+	if (!io->length_bytes || io->offset_bytes % BLOCK_SECTOR_BYTES ||
+	    io->length_bytes % BLOCK_SECTOR_BYTES)
+		return -EINVAL;
+	if (__builtin_add_overflow(io->offset_bytes, io->length_bytes, &end) ||
+	    end > info->size_bytes)
+		return -EINVAL;
+	return iov_bytes(io) == io->length_bytes ? 0 : -EINVAL;
+}
+
+/* The one place that decides whether an operation may reach the medium. */
+static int io_check(const struct block_info *info, const struct block_io *io)
+{
+	switch (io->op) {
+	case BLOCK_OP_READ:
+		return io_check_range(info, io);
+	case BLOCK_OP_WRITE:
+		return info->read_only ? -EROFS : io_check_range(info, io);
+	case BLOCK_OP_FLUSH:
+		return info->can_flush ? 0 : -EOPNOTSUPP;
+	}
+	return -EOPNOTSUPP;
+}
+
+void block_submit(struct block_queue *queue, struct block_io *io)
+{
+	int rc = io_check(&queue->provider->info, io);
+
+	io->queue = queue;
+	io->error = 0;
+	io->done_bytes = 0;
+	list_init(&io->node);
+	if (rc < 0)
+		block_io_complete(io, rc);
+	else
+		queue->provider->ops->submit(queue, io);
+}
+
+void block_io_complete(struct block_io *io, int error)
+{
+	assert(list_empty(&io->node));
+	io->error = error;
+	list_add_tail(&io->queue->done, &io->node);
+}
+
+struct block_io *block_queue_next_done(struct block_queue *queue)
+{
+	struct list *node = list_pop(&queue->done);
+
+	return node ? container_of(node, struct block_io, node) : NULL;
+}

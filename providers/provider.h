@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The contract between the data path and whatever provides a disk's bytes.
+ *
+ * Users of a provider call the block_provider_*, block_queue_* and
+ * block_submit() functions below.  They are the one checked wrapper: by the
+ * time an implementation's submit sees an I/O, it lies within the disk, is
+ * aligned to 512 bytes, its vector adds up, and its operation is one that the
+ * disk has and may do.
+ *
+ * Threads: open and close run on the worker's main thread; everything that
+ * takes a struct block_queue runs on that queue's own thread, which is also
+ * the thread of the queue's io_loop.  An implementation guards what its
+ * queues share.
+ */
+#ifndef XEN_DISKD_PROVIDER_H
+#define XEN_DISKD_PROVIDER_H
+
+#include "common/error-text.h"
+#include "common/io-loop.h"
+#include "common/list.h"
+#include "providers/provider-spec.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* The unit of the guest's requests (blkif.h), whatever the medium's is. */
+#define BLOCK_SECTOR_BYTES 512u
+
+enum block_op {
+	BLOCK_OP_READ,
+	BLOCK_OP_WRITE,
+	/* Makes every write that was complete before it durable. */
+	BLOCK_OP_FLUSH,
+};
+
+struct block_queue;
+
+/*
+ * One I/O.  The submitter owns it and its buffers and leaves both alone from
+ * block_submit() until block_queue_next_done() has returned it: exactly once.
+ */
+struct block_io {
+	enum block_op op;
+	uint64_t offset_bytes;	/* 0 for a flush */
+	uint64_t length_bytes;	/* 0 for a flush, never otherwise */
+	struct iovec *iov;	/* the provider may change it */
+	unsigned int nr_iov;
+	int error;		/* 0 or -errno, valid once it is done */
+
+	/* Scratch of the provider between submit and completion. */
+	struct block_queue *queue;
+	struct io_op loop_op;
+	uint64_t done_bytes;
+	struct list node;
+};
+
+/* Whose bytes these are: two disks with equal identities are one. */
+struct block_identity {
+	enum block_identity_kind {
+		BLOCK_IDENTITY_NONE,   /* shared with nobody */
+		BLOCK_IDENTITY_FILE,   /* a = st_dev, b = st_ino */
+		BLOCK_IDENTITY_DEVICE, /* a = st_rdev */
+	} kind;
+	uint64_t a, b;
+};
+
+/* What a provider serves.  Constant while it is open. */
+struct block_info {
+	uint64_t size_bytes; /* a multiple of 512, never 0 */
+	uint32_t logical_block_bytes, physical_block_bytes;
+	bool read_only;
+	bool can_flush;
+	/*
+	 * A failed flush that succeeds when it is tried again has made the
+	 * data durable.  Not so for the page cache: it reports a lost write
+	 * once and forgets it.
+	 */
+	bool flush_retryable;
+	/* The operator allows the same bytes to be served twice. */
+	bool shared;
+	struct block_identity identity;
+};
+
+/* An open provider; implementations embed it as their first member. */
+struct block_provider {
+	const struct block_provider_ops *ops;
+	struct block_info info;
+};
+
+/* One queue's part of a provider; implementations embed it likewise. */
+struct block_queue {
+	struct block_provider *provider;
+	struct io_loop *loop;
+	struct list done;
+};
+
+struct block_provider_ops {
+	/* The name before the colon of a spec. */
+	const char *name;
+	/* The spec has a path after the colon, not options. */
+	bool has_path;
+
+	/*
+	 * Required; main thread; may block.  Opens what the spec names,
+	 * fills in ->info and hands the provider over.  Takes every option it
+	 * knows from the spec; the wrapper refuses the others.  On failure
+	 * returns -errno with a message that names the thing and the cause.
+	 */
+	int (*open)(struct provider_spec *spec, bool read_only,
+		    struct block_provider **ret_provider,
+		    struct error_text *err);
+	/* Required; main thread; may block.  No queue is open. */
+	void (*close)(struct block_provider *provider);
+
+	/*
+	 * Optional (NULL: a bare struct block_queue will do); queue thread;
+	 * may block.  Allocates the queue; the wrapper fills in the base.
+	 */
+	int (*queue_open)(struct block_provider *provider,
+			  struct io_loop *loop, struct block_queue **ret_queue);
+	/* Required if queue_open is given; queue thread; nothing in flight. */
+	void (*queue_close)(struct block_queue *queue);
+
+	/*
+	 * Required; queue thread; must not block.  Ends, now or later, in one
+	 * block_io_complete() on the same thread.
+	 */
+	void (*submit)(struct block_queue *queue, struct block_io *io);
+};
+
+/*
+ * Opens the provider that a target names, out of a NULL-terminated registry.
+ * Main thread; may block.  The caller owns *ret_provider.  Errors: -EINVAL for
+ * a target that cannot be understood or served, -EROFS for a medium that is
+ * read-only when read_only is not asked for, others from the medium; err
+ * always holds a message.
+ */
+int block_provider_open(const struct block_provider_ops *const *registry,
+			const char *target, bool read_only,
+			struct block_provider **ret_provider,
+			struct error_text *err);
+/* NULL is a no-op. */
+void block_provider_close(struct block_provider *provider);
+
+/* Queue thread; may block.  Errors: -ENOMEM and the provider's own. */
+int block_queue_open(struct block_provider *provider, struct io_loop *loop,
+		     struct block_queue **ret_queue);
+/* Nothing may be in flight.  NULL is a no-op. */
+void block_queue_close(struct block_queue *queue);
+
+/*
+ * Starts an I/O.  It never fails here: an invalid one is complete at once,
+ * with -EINVAL (bounds, alignment, vector), -EROFS or -EOPNOTSUPP.
+ */
+void block_submit(struct block_queue *queue, struct block_io *io);
+
+/*
+ * For implementations: io has come to its end, with 0 or -errno.  Only puts
+ * it on its queue's done list, so completing inside submit does not recurse.
+ */
+void block_io_complete(struct block_io *io, int error);
+
+/* Takes one finished I/O off the queue, or NULL. */
+struct block_io *block_queue_next_done(struct block_queue *queue);
+
+#endif

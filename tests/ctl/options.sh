@@ -1,0 +1,178 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# Every option is in the help, in the manual page and in the completion, and
+# none of them has one that the others lack: for xen-diskd, for xen-diskctl and
+# for each of its commands.  Also that manual pages, completions and the unit
+# are well formed.  Prints TAP.
+#
+# Environment: BIN, the directory of xen-diskctl and xen-diskd; TOP, the top of
+# the source tree.
+
+set -eu
+
+: "${BIN:?}" "${TOP:?}"
+# shellcheck source=tests/ctl/tap.sh
+. "$TOP/tests/ctl/tap.sh"
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mans=$TOP/man
+completions=$TOP/dist/completion
+
+# The long options in a text, one a line, sorted.
+long_options() {
+	{ grep -oE -- '--[a-z][a-z-]*' || true; } | sort -u
+}
+
+# What the lines of a help that begin with an option name.
+help_options() {
+	local program=$1 text
+	shift
+	text=$("$BIN/$program" "$@" --help)
+	sed -n 's/^  *\(--[a-z-]*\).*/\1/p' <<< "$text" | sort -u
+}
+
+# Options in mdoc source are written "Fl -name".
+mdoc_options() {
+	sed 's/Fl -/--/g' | long_options
+}
+
+# The commands that the program's help lists.
+commands() {
+	"$BIN/xen-diskctl" help |
+		sed -n '/^commands/,/^$/s/^  \([a-z-]*\) .*/\1/p'
+}
+
+# The heading of a command in the manual page, continuation lines joined.
+man_command() {
+	sed -e ':a' -e '/\\$/{N;s/\\\n//;ba' -e '}' "$mans/xen-diskctl.8" |
+		grep "^\\.It Cm $1 "
+}
+
+# complete PROGRAM WORD...: what bash offers for the last word.  A bash of its
+# own, so that nothing but the completion file is at work.
+complete_words() {
+	# shellcheck disable=SC2016
+	bash --norc -uc '
+		. "$1/$2" || exit 1
+		shift
+		COMP_WORDS=("$@")
+		COMP_CWORD=$(($# - 1))
+		[[ $(complete -p "$1") == *" -F "* ]] || exit 1
+		"_${1//-/_}"
+		printf "%s\n" "${COMPREPLY[@]}"
+	' complete "$completions" "$@"
+}
+
+completion_options() {
+	complete_words "$@" -- | sed 's/=$//' | sort -u
+}
+
+# Neither set may be empty: an extraction that finds nothing proves nothing.
+same_set() {
+	[ -n "$2" ]
+	expect "$1" "$3" "$2"
+}
+
+check_program() {
+	local help source
+	help=$(help_options "$1")
+	# For xen-diskctl, the part of the page before its commands.
+	source=$(sed '/^\.Sh COMMANDS/,$d' "$mans/$1.8")
+	same_set synopsis "$help" "$(mdoc_options <<< "${source%%
+.Sh DESCRIPTION*}")"
+	same_set 'manual page' "$help" \
+		"$(grep '^\.It Fl' <<< "$source" | mdoc_options)"
+	same_set completion "$help" "$(completion_options "$1")"
+}
+
+check_command() {
+	local help
+	help=$(help_options xen-diskctl "$1")
+	same_set 'manual page' "$help" "$(man_command "$1" | mdoc_options)"
+	same_set completion "$help" "$(completion_options xen-diskctl "$1")"
+}
+
+check_commands() {
+	local help
+	help=$(commands)
+	same_set 'manual page' "$help" \
+		"$(sed -n '/^\.Sh COMMANDS/,/^\.Sh JSON/s/^\.It Cm \([^ ]*\).*/\1/p' \
+			"$mans/xen-diskctl.8")"
+	same_set completion "$help" "$(complete_words xen-diskctl '')"
+}
+
+# Help that is not from the option table, as in a command's paragraph, names
+# no option that the command does not take.
+check_help_text() {
+	same_set "$1" "$(help_options xen-diskctl "$1")" \
+		"$("$BIN/xen-diskctl" "$1" --help | long_options)"
+}
+
+check 'xen-diskd: help, manual page and completion have the same options' \
+	check_program xen-diskd
+check 'xen-diskctl: help, manual page and completion have the same options' \
+	check_program xen-diskctl
+check 'xen-diskctl: help, manual page and completion have the same commands' \
+	check_commands
+for command in $(commands); do
+	check "xen-diskctl $command: same options everywhere" \
+		check_command "$command"
+done
+check 'xen-diskctl: setup-modprobe --help names only its own options' \
+	check_help_text setup-modprobe
+
+completes_values() {
+	expect '--log-level=' \
+		"$(complete_words xen-diskd --log-level = '' | xargs)" \
+		'error warning info debug'
+	expect '--log-level=w' \
+		"$(complete_words xen-diskd --log-level = w)" warning
+	touch "$work/image"
+	expect '--socket=' "$(complete_words xen-diskctl --socket = \
+		"$work/im")" "$work/image"
+	expect 'attach target' "$(complete_words xen-diskctl attach g1 xvdb \
+		"$work/im")" "$work/image"
+	expect 'after --socket' "$(complete_words xen-diskctl --socket = /s \
+		hotplug r)" remove
+}
+check 'completion offers values, files and actions' completes_values
+
+# lint_page PAGE: fails on any output, which covers any level of warning.
+lint_page() {
+	local output
+	output=$(mandoc -T lint -W warning "$1") && expect lint "$output" ''
+}
+for page in "$mans"/*.[0-9]; do
+	check "manual page ${page##*/} is lint-clean" lint_page "$page"
+done
+
+# A page must list every exit code that another part of the tests relies on.
+exit_codes() {
+	local section
+	section=$(sed -n '/^\.Sh EXIT STATUS/,/^\.El/p' "$mans/xen-diskctl.8")
+	expect codes "$(sed -n 's/^\.It //p' <<< "$section" | xargs)" '0 1 2 3'
+	expect 'codes in help' "$("$BIN/xen-diskctl" help |
+		sed -n 's/^  \([0-9]\)  .*/\1/p' | xargs)" '0 1 2 3'
+}
+check 'exit codes: help and manual page agree' exit_codes
+
+unit_is_valid() {
+	local output
+	mkdir -p "$work/unit"
+	printf '#!/bin/sh\n' > "$work/unit/xen-diskd"
+	chmod +x "$work/unit/xen-diskd"
+	sed "s,@sbindir@,$work/unit," "$TOP/dist/xen-diskd.service" \
+		> "$work/unit/xen-diskd.service"
+	# Without its manual page installed, which --man=no leaves alone.
+	output=$(systemd-analyze verify --man=no --recursive-errors=no \
+		"$work/unit/xen-diskd.service" 2>&1)
+	expect output "$output" ''
+}
+check 'the systemd unit is valid' unit_is_valid
+
+check 'shell code is clean' shellcheck -x "$TOP"/dist/block-xen-diskd \
+	"$TOP"/dist/completion/* "$TOP"/tests/ctl/*.sh
+
+tap_end

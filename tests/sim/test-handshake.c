@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A vbd's life in XenStore: attach, connect, detach, and every way a frontend
+ * or a toolstack does these out of turn (10-xenstore-and-xl: "States and
+ * handshake").
+ */
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/types.h>
+
+#include "tests/sim/blkfront.h"
+
+#define XVDA 51712u
+#define XVDB 51728u
+#define XVDC 51744u
+#define IMAGE_BYTES (1u << 20)
+
+static struct host h;
+static struct guest *g;
+static char image[64];
+static struct blkfront fe;
+
+static void setup(void)
+{
+	host_start_all(&h);
+	g = host_guest(&h, 1, "g1");
+	host_image(&h, "a.img", IMAGE_BYTES, image);
+}
+
+static void teardown(void)
+{
+	host_stop(&h);
+}
+
+static void attach(unsigned int devid)
+{
+	char *error = host_vbd_attach(&h, g, devid, image, 'w');
+
+	need(!error, "attach: %s", error);
+	free(error);
+}
+
+static void attach_connect(enum fe_abi abi)
+{
+	attach(XVDB);
+	blkfront_init(&fe, &h, g, XVDB, abi);
+	blkfront_connect(&fe);
+}
+
+static void check_serves(struct blkfront *f)
+{
+	uint8_t wrote[4096], got[4096];
+
+	memset(wrote, 0x5a, sizeof(wrote));
+	need(blkfront_write(f, 8, wrote, 8) == FE_OKAY, "write");
+	need(blkfront_read(f, 8, got, 8) == FE_OKAY, "read");
+	need(!memcmp(wrote, got, sizeof(got)), "data differs");
+	need(blkfront_flush(f) == FE_OKAY, "flush");
+}
+
+static void detach(void)
+{
+	host_vbd_detach_begin(&h, g, XVDB);
+	blkfront_set_state(&fe, FE_CLOSING);
+	blkfront_set_state(&fe, FE_CLOSED);
+	host_vbd_detach_end(&h, g, XVDB);
+	blkfront_fini(&fe);
+}
+
+static void check_key(const char *key, const char *value)
+{
+	char *got = host_read(&h, "%s/%s", fe.backend, key);
+
+	need(got && !strcmp(got, value), "%s is %s, not %s", key,
+	     got ? got : "absent", value);
+	free(got);
+}
+
+START_TEST(attach_and_connect)
+{
+	attach_connect(FE_ABI_X86_64);
+	need(fe.nr_sectors == IMAGE_BYTES / 512, "sectors");
+	check_key("hotplug-status", "connected");
+	check_key("sectors", "2048");
+	check_key("sector-size", "512");
+	check_key("info", "0");
+	check_key("feature-flush-cache", "1");
+	check_key("feature-barrier", "1");
+	need(host_exists(&h, "%s/physical-sector-size", fe.backend), "pss");
+	need(!host_exists(&h, "%s/error", fe.backend), "an error node");
+	check_serves(&fe);
+	detach();
+	need(host_count_nodes(&h, fe.backend) == 0, "backend nodes");
+}
+END_TEST
+
+START_TEST(state_2_waits_for_the_script)
+{
+	/* The frontend is ready first: 2 must stay until the script ran. */
+	host_vbd_add(&h, g, XVDB, image, 'w');
+	blkfront_init(&fe, &h, g, XVDB, FE_ABI_X86_64);
+	blkfront_alloc(&fe);
+	blkfront_publish(&fe);
+	need(blkfront_wait_backend(&fe, FE_INIT_WAIT), "no state 2");
+	need(!host_wait_value(&h, "4", 300, "%s/state", fe.backend),
+	     "4 before the hotplug script");
+	json_decref(host_control_ok(
+		&h, json_pack("{s:s,s:s}", "command", "hotplug-add", "path",
+			      "backend/vbd/1/51728")));
+	need(blkfront_wait_backend(&fe, FE_CONNECTED), "no state 4");
+	blkfront_read_backend(&fe);
+	blkfront_set_state(&fe, FE_CONNECTED);
+	check_serves(&fe);
+	detach();
+}
+END_TEST
+
+START_TEST(detach_serves_until_6)
+{
+	attach_connect(FE_ABI_X86_64);
+	host_vbd_detach_begin(&h, g, XVDB);
+	/* The guest still has it mounted: it goes on. */
+	check_serves(&fe);
+	need(!host_wait_value(&h, "6", 100, "%s/state", fe.backend),
+	     "6 while the guest is connected");
+	check_serves(&fe);
+	blkfront_set_state(&fe, FE_CLOSING);
+	blkfront_set_state(&fe, FE_CLOSED);
+	host_vbd_detach_end(&h, g, XVDB);
+	blkfront_fini(&fe);
+}
+END_TEST
+
+START_TEST(detach_before_connect)
+{
+	attach(XVDB);
+	blkfront_init(&fe, &h, g, XVDB, FE_ABI_X86_64);
+	host_vbd_detach_begin(&h, g, XVDB);
+	blkfront_set_state(&fe, FE_CLOSED);
+	host_vbd_detach_end(&h, g, XVDB);
+	blkfront_fini(&fe);
+}
+END_TEST
+
+START_TEST(force_detach)
+{
+	attach_connect(FE_ABI_X86_64);
+	host_vbd_force(&h, g, XVDB);
+	/* Nothing may come back into being. */
+	need(host_count_nodes(&h, fe.path) == 0, "frontend directory");
+	need(host_count_nodes(&h, fe.backend) == 0, "backend directory");
+	blkfront_fini(&fe);
+}
+END_TEST
+
+START_TEST(guest_destroyed)
+{
+	attach_connect(FE_ABI_X86_64);
+	host_guest_destroy(&h, g);
+	need(sim_wait_idle(h.sim, HOST_WAIT_MS) == 0, "maps or ports left");
+	blkfront_abandon(&fe);
+}
+END_TEST
+
+START_TEST(guest_crashes_with_requests_in_flight)
+{
+	struct fe_request rq;
+	unsigned int i;
+
+	attach_connect(FE_ABI_X86_64);
+	for (i = 0; i < 32; i++) {
+		blkfront_fill(&fe, &rq, i & 1 ? FE_WRITE : FE_READ, i * 8, 80,
+			      i * 11, 0);
+		blkfront_submit(&fe.queues[0], &fe, &rq);
+	}
+	blkfront_kick(&fe, &fe.queues[0]);
+	host_guest_crash(&h, g);
+	host_guest_destroy(&h, g);
+	need(sim_wait_idle(h.sim, HOST_WAIT_MS) == 0, "maps or ports left");
+	blkfront_abandon(&fe);
+}
+END_TEST
+
+START_TEST(driver_reload)
+{
+	int i;
+
+	attach_connect(FE_ABI_X86_64);
+	for (i = 0; i < 3; i++) {
+		blkfront_close(&fe);
+		need(sim_live_maps(h.sim) == 0 && sim_live_ports(h.sim) == 0,
+		     "still mapped at 6");
+		blkfront_set_state(&fe, FE_INITIALISING);
+		/* Another driver may come, as after pvgrub. */
+		fe.abi = i & 1 ? FE_ABI_X86_64 : FE_ABI_X86_32;
+		blkfront_connect(&fe);
+		check_serves(&fe);
+	}
+	detach();
+}
+END_TEST
+
+START_TEST(resume_jumps_to_3)
+{
+	struct fe_queue old;
+
+	attach_connect(FE_ABI_X86_64);
+	old = fe.queues[0];
+	blkfront_resume(&fe);
+	/* The backend may be at 4 all the time: the new port says it moved. */
+	need(sim_wait_bound(g->dom, fe.queues[0].port, HOST_WAIT_MS) == 0,
+	     "the new port is not bound");
+	need(!sim_port_is_bound(g->dom, old.port), "the old port is bound");
+	need(blkfront_wait_backend(&fe, FE_CONNECTED), "no state 4");
+	blkfront_set_state(&fe, FE_CONNECTED);
+	check_serves(&fe);
+	need(sim_live_maps(h.sim) == 1, "the old ring is still mapped");
+	detach();
+}
+END_TEST
+
+START_TEST(absent_protocol_is_x86_32)
+{
+	attach(XVDB);
+	blkfront_init(&fe, &h, g, XVDB, FE_ABI_X86_32);
+	fe.no_protocol = true;
+	host_remove(&h, "%s/protocol", fe.path);
+	blkfront_connect(&fe);
+	check_serves(&fe);
+	detach();
+}
+END_TEST
+
+START_TEST(ring_page_order_0)
+{
+	attach(XVDB);
+	blkfront_init(&fe, &h, g, XVDB, FE_ABI_X86_64);
+	fe.ring_order_key = true;
+	blkfront_connect(&fe);
+	check_serves(&fe);
+	detach();
+}
+END_TEST
+
+/* GRUB's frontend never writes 4. */
+START_TEST(frontend_stays_at_3)
+{
+	attach_connect(FE_ABI_X86_32);
+	blkfront_set_state(&fe, FE_INITIALISED);
+	check_serves(&fe);
+	check_serves(&fe);
+	detach();
+}
+END_TEST
+
+START_TEST(two_vbds)
+{
+	static struct blkfront other;
+	char path[64];
+	char *error;
+
+	attach_connect(FE_ABI_X86_64);
+	host_image(&h, "b.img", 2 * IMAGE_BYTES, path);
+	error = host_vbd_attach(&h, g, XVDC, path, 'w');
+	need(!error, "attach: %s", error);
+	blkfront_init(&other, &h, g, XVDC, FE_ABI_X86_32);
+	blkfront_connect(&other);
+	need(other.nr_sectors == 4096, "sectors");
+	check_serves(&fe);
+	check_serves(&other);
+	detach();
+	check_serves(&other);
+	host_vbd_force(&h, g, XVDC);
+	blkfront_fini(&other);
+}
+END_TEST
+
+START_TEST(attached_before_the_daemon)
+{
+	host_daemon_stop(&h);
+	host_vbd_add(&h, g, XVDB, image, 'w');
+	host_daemon_start(&h);
+	blkfront_init(&fe, &h, g, XVDB, FE_ABI_X86_64);
+	need(blkfront_wait_backend(&fe, FE_INIT_WAIT), "no state 2");
+	json_decref(host_control_ok(
+		&h, json_pack("{s:s,s:s}", "command", "hotplug-add", "path",
+			      "backend/vbd/1/51728")));
+	blkfront_connect(&fe);
+	check_serves(&fe);
+	detach();
+}
+END_TEST
+
+/* A detach that happens while no daemon runs is caught up with. */
+START_TEST(detached_without_the_daemon)
+{
+	attach(XVDB);
+	blkfront_init(&fe, &h, g, XVDB, FE_ABI_X86_64);
+	host_daemon_stop(&h);
+	host_vbd_detach_begin(&h, g, XVDB);
+	blkfront_set_state(&fe, FE_CLOSED);
+	host_daemon_start(&h);
+	host_vbd_detach_end(&h, g, XVDB);
+	blkfront_fini(&fe);
+}
+END_TEST
+
+START_TEST(foreign_nodes_are_left_alone)
+{
+	/* Written in two steps, so while no daemon looks. */
+	host_daemon_stop(&h);
+	host_vbd_add(&h, g, XVDC, image, 'w');
+	host_write(&h, "/etc/xen/scripts/block",
+		   "/local/domain/0/backend/vbd/1/%u/script", XVDC);
+	host_daemon_start(&h);
+	attach(XVDA);
+	need(!host_wait_value(&h, "2", 300,
+			      "/local/domain/0/backend/vbd/1/%u/state", XVDC),
+	     "took a node of another backend");
+	host_remove(&h, "/local/domain/0/backend/vbd/1/%u", XVDC);
+}
+END_TEST
+
+/* A frontend path that is not the device's own is never followed. */
+START_TEST(frontend_path_must_match)
+{
+	host_daemon_stop(&h);
+	host_vbd_add(&h, g, XVDB, image, 'w');
+	host_write(&h, "/local/domain/0/device/vbd/1",
+		   "/local/domain/0/backend/vbd/1/%u/frontend", XVDB);
+	host_daemon_start(&h);
+	need(!host_wait_value(&h, "4", 300,
+			      "/local/domain/0/backend/vbd/1/%u/state", XVDB),
+	     "connected to another domain's directory");
+	need(!host_exists(&h, "/local/domain/0/device/vbd/1"), "followed");
+}
+END_TEST
+
+/* XSA-349: watch events without end cost neither memory nor service. */
+START_TEST(watch_flood)
+{
+	char text[16];
+	int i;
+
+	attach_connect(FE_ABI_X86_64);
+	for (i = 0; i < 20000; i++) {
+		snprintf(text, sizeof(text), "%d", i);
+		xs_write(h.xs, XBT_NULL, fe.path, text,
+			 (unsigned int)strlen(text));
+	}
+	for (i = 0; i < 2000; i++)
+		blkfront_set_state(&fe, FE_CONNECTED);
+	check_serves(&fe);
+	host_vbd_force(&h, g, XVDB);
+	blkfront_fini(&fe);
+}
+END_TEST
+
+/* XSA-350: connecting and disconnecting as fast as XenStore allows. */
+START_TEST(rapid_state_changes)
+{
+	static const unsigned int states[] = { 3, 5, 1, 6, 3, 4, 6, 1, 5, 2 };
+	int i;
+
+	attach_connect(FE_ABI_X86_64);
+	for (i = 0; i < 300; i++)
+		blkfront_set_state(&fe, states[i % 10]);
+	blkfront_set_state(&fe, FE_CLOSED);
+	need(blkfront_wait_backend(&fe, FE_CLOSED), "no state 6");
+	blkfront_free(&fe);
+	blkfront_set_state(&fe, FE_INITIALISING);
+	blkfront_connect(&fe);
+	check_serves(&fe);
+	detach();
+}
+END_TEST
+
+START_TEST(many_cycles)
+{
+	int i;
+
+	for (i = 0; i < 20; i++) {
+		attach_connect((enum fe_abi)(i % 3));
+		check_serves(&fe);
+		if (i & 1) {
+			host_vbd_force(&h, g, XVDB);
+			blkfront_fini(&fe);
+		} else {
+			detach();
+		}
+	}
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("handshake");
+	TCase *tc = tcase_create("life");
+
+	tcase_set_timeout(tc, 60);
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, attach_and_connect);
+	tcase_add_test(tc, state_2_waits_for_the_script);
+	tcase_add_test(tc, detach_serves_until_6);
+	tcase_add_test(tc, detach_before_connect);
+	tcase_add_test(tc, force_detach);
+	tcase_add_test(tc, guest_destroyed);
+	tcase_add_test(tc, guest_crashes_with_requests_in_flight);
+	tcase_add_test(tc, driver_reload);
+	tcase_add_test(tc, resume_jumps_to_3);
+	tcase_add_test(tc, absent_protocol_is_x86_32);
+	tcase_add_test(tc, ring_page_order_0);
+	tcase_add_test(tc, frontend_stays_at_3);
+	tcase_add_test(tc, two_vbds);
+	tcase_add_test(tc, attached_before_the_daemon);
+	tcase_add_test(tc, detached_without_the_daemon);
+	tcase_add_test(tc, foreign_nodes_are_left_alone);
+	tcase_add_test(tc, frontend_path_must_match);
+	tcase_add_test(tc, watch_flood);
+	tcase_add_test(tc, rapid_state_changes);
+	tcase_add_test(tc, many_cycles);
+	suite_add_tcase(suite, tc);
+	return host_run(suite);
+}
