@@ -685,7 +685,7 @@ static void quiesce(struct queue *q)
 
 static void queue_serve(struct queue *q)
 {
-	bool more = false;
+	bool more = true; /* requests may wait from before we came */
 
 	wake_arm(q);
 	while (!q->stopping || queue_busy(q)) {

@@ -3,7 +3,6 @@
  * A frontend for tests.  Owns the frontend's side of the handshake, of the
  * ring and of its grants; see blkfront.h.
  */
-#define _GNU_SOURCE
 #include "tests/sim/blkfront.h"
 
 #include <errno.h>

@@ -2,7 +2,6 @@
 /*
  * The contract of evtchn.h and gnttab.h as tests; see conformance.h.
  */
-#define _GNU_SOURCE
 #include "tests/sim/conformance.h"
 
 #include <errno.h>

@@ -4,7 +4,6 @@
  * pending and masked bits of its ports are shared with the frontend, and the
  * peer's eventfd is what a notification writes to.
  */
-#define _GNU_SOURCE
 #include "evtchn/evtchn.h"
 
 #include <errno.h>

@@ -6,7 +6,6 @@
  *
  * Statuses are those Xen gives (xen/common/grant_table.c).
  */
-#define _GNU_SOURCE
 #include "gnttab/gnttab.h"
 
 #include <assert.h>

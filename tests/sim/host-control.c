@@ -3,7 +3,6 @@
  * A test host's side of the control socket, and the real xl in a mount
  * namespace of its own.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -137,6 +136,20 @@ json_t *host_list(struct host *h, uint16_t domid, unsigned int devid)
 	}
 	json_decref(answer);
 	return found;
+}
+
+bool host_wait_unlisted(struct host *h, uint16_t domid, unsigned int devid)
+{
+	uint64_t end = host_now_ms() + HOST_WAIT_MS;
+	json_t *vbd;
+
+	while ((vbd = host_list(h, domid, devid)) != NULL) {
+		json_decref(vbd);
+		if (host_now_ms() >= end)
+			return false;
+		poll(NULL, 0, 2);
+	}
+	return true;
 }
 
 /* ---- xl ---- */

@@ -3,7 +3,6 @@
  * The programs a test host runs.  The test is a subreaper, so that a worker
  * whose supervisor died is still ours to wait for, and to count as a leak.
  */
-#define _GNU_SOURCE
 #include "tests/sim/host-process.h"
 
 #include <errno.h>

@@ -4,7 +4,6 @@
  * writes there when a guest or a disk comes and goes
  * (tools/libs/light/libxl_device.c, libxl_disk.c).
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -252,7 +251,7 @@ static void vbd_paths(const struct guest *g, unsigned int devid,
 }
 
 static void vbd_dirs(struct host *h, const struct guest *g,
-		     unsigned int devid, const char *script)
+		     unsigned int devid)
 {
 	struct xs_permissions be_perms[2] = {
 		{ 0, XS_PERM_NONE }, { g->domid, XS_PERM_READ },
@@ -262,7 +261,6 @@ static void vbd_dirs(struct host *h, const struct guest *g,
 	};
 	char be[PATH_BYTES], fe[PATH_BYTES];
 
-	(void)script;
 	vbd_paths(g, devid, be, fe);
 	need(xs_mkdir(h->xs, XBT_NULL, be) && xs_mkdir(h->xs, XBT_NULL, fe),
 	     "mkdir: %s", strerror(errno));
@@ -297,7 +295,7 @@ void host_vbd_add(struct host *h, struct guest *g, unsigned int devid,
 	snprintf(domid, sizeof(domid), "%u", g->domid);
 	snprintf(dev, sizeof(dev), "%u", devid);
 	snprintf(lx, sizeof(lx), "/libxl/%u/device/vbd/%u", g->domid, devid);
-	vbd_dirs(h, g, devid, NULL);
+	vbd_dirs(h, g, devid);
 	change_all(h, fe, fe_keys);
 	change_all(h, lx, fe_keys);
 	host_write(h, be, "%s/backend", lx);

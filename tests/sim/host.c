@@ -3,7 +3,6 @@
  * A test's host: brings up the simulation, xenstored and the daemon in a
  * private directory, and takes all of it down with a check for leaks.
  */
-#define _GNU_SOURCE
 #include "tests/sim/host.h"
 
 #include <errno.h>
@@ -141,11 +140,11 @@ static void xenstored_start(struct host *h)
 
 static void host_open(struct host *h)
 {
-	char socket_path[64];
+	char dir[] = "/tmp/xd.XXXXXX", socket_path[64];
 
 	memset(h, 0, sizeof(*h));
-	strcpy(h->dir, "/tmp/xd.XXXXXX");
-	need(mkdtemp(h->dir), "mkdtemp: %s", strerror(errno));
+	need(mkdtemp(dir), "mkdtemp: %s", strerror(errno));
+	memcpy(h->dir, dir, sizeof(dir));
 	current = h;
 	signal(SIGPIPE, SIG_IGN);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);

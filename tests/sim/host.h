@@ -134,6 +134,8 @@ json_t *host_control_ok(struct host *h, json_t *request);
 char *host_control_error(struct host *h, json_t *request);
 /* The vbds[] entry, or NULL; a new reference. */
 json_t *host_list(struct host *h, uint16_t domid, unsigned int devid);
+/* Asks until it is not listed: no event tells a reader of list. */
+bool host_wait_unlisted(struct host *h, uint16_t domid, unsigned int devid);
 
 /* ---- files and programs ---- */
 /* A file of the given size in the private directory, filled from seed. */

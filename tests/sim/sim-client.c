@@ -3,7 +3,6 @@
  * The backend's end of the simulated hypervisor's socket: connect, and one
  * blocking question and answer with descriptors passed.
  */
-#define _GNU_SOURCE
 #include "tests/sim/sim-client.h"
 
 #include <errno.h>

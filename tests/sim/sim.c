@@ -5,7 +5,6 @@
  * (xen/common/event_channel.c): an offered port is unbound; a bound one goes
  * back to unbound when the backend's end closes, by whatever means.
  */
-#define _GNU_SOURCE
 #include "tests/sim/sim.h"
 
 #include <errno.h>

@@ -4,7 +4,6 @@
  * a reason in the backend's error node and in list, nothing is mapped, another
  * vbd is served on, and the frontend may come back with good keys.
  */
-#define _GNU_SOURCE
 #include <stdlib.h>
 #include <string.h>
 
@@ -167,13 +166,15 @@ END_TEST
 
 START_TEST(garbage_state)
 {
-	static const char *const states[] = { "", "x", "99", "-1", "0" };
+	static const char *const states[] = { "x", "99", "-1", "" };
+	static const struct fault fault = { "state", "garbage", "state" };
 	uint8_t got[FE_PAGE];
-	unsigned int i;
 
-	for (i = 0; i < 5; i++)
-		host_write(&h, states[i], "%s/state", fe.path);
+	host_write(&h, states[_i], "%s/state", fe.path);
+	check_reported(&fault);
 	need(blkfront_read(&other, 0, got, 8) == FE_OKAY, "the other vbd");
+	blkfront_set_state(&fe, FE_CLOSED);
+	need(blkfront_wait_backend(&fe, FE_CLOSED), "no state 6");
 	blkfront_set_state(&fe, FE_INITIALISING);
 	blkfront_connect(&fe);
 	need(blkfront_read(&fe, 0, got, 8) == FE_OKAY, "read");
@@ -190,7 +191,7 @@ int main(void)
 	tcase_add_loop_test(tc, garbage, 0, NR_FAULTS);
 	tcase_add_test(tc, comes_back);
 	tcase_add_loop_test(tc, hypervisor_refuses, 0, 2);
-	tcase_add_test(tc, garbage_state);
+	tcase_add_loop_test(tc, garbage_state, 0, 4);
 	suite_add_tcase(suite, tc);
 	return host_run(suite);
 }

@@ -4,7 +4,6 @@
  * or a toolstack does these out of turn (10-xenstore-and-xl: "States and
  * handshake").
  */
-#define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -335,6 +334,7 @@ START_TEST(frontend_path_must_match)
 			      "/local/domain/0/backend/vbd/1/%u/state", XVDB),
 	     "connected to another domain's directory");
 	need(!host_exists(&h, "/local/domain/0/device/vbd/1"), "followed");
+	host_remove(&h, "/local/domain/0/backend/vbd/1");
 }
 END_TEST
 

@@ -4,7 +4,6 @@
  * or hostile request of 20-blkif ("Validation"), each answered as it must be
  * and harming nothing beside it.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>

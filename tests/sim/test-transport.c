@@ -3,7 +3,6 @@
  * The simulated transport: the conformance suite against it, and what only a
  * simulation has (counts, faults, the death of a backend by SIGKILL).
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>

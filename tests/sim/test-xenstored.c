@@ -4,7 +4,6 @@
  * under the preload library, domains that come and go, and the real xl.
  * No daemon takes part.
  */
-#define _GNU_SOURCE
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>

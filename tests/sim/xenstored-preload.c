@@ -9,7 +9,6 @@
  * Calls that neither program makes on the paths tested are not here: they
  * reach the real library and fail there, loudly.
  */
-#define _GNU_SOURCE
 /* open and open64 are both defined here: neither may become the other. */
 #undef _FILE_OFFSET_BITS
 #define XC_WANT_COMPAT_MAP_FOREIGN_API
@@ -49,6 +48,12 @@ static int sim_open_file(const char *name, int flags)
 	}
 	snprintf(path, sizeof(path), "%s/%s", dir, name);
 	return open(path, flags | O_CLOEXEC);
+}
+
+/* What xl starts (hotplug scripts) runs without this library. */
+__attribute__((constructor)) static void forget_preload(void)
+{
+	unsetenv("LD_PRELOAD");
 }
 
 /* ---- domains ---- */

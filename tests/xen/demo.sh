@@ -16,10 +16,10 @@ here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=host-lib.sh
 . "$here/host-lib.sh"
 
-[ "${1:-}" = --dest ] && [ -d "${2:-}" ] || {
+if [ "${1:-}" != --dest ] || [ ! -d "${2:-}" ]; then
 	echo 'usage: demo.sh --dest DIR' >&2
 	exit 2
-}
+fi
 DEST=$2
 DOMAIN=g1
 IMAGE=/root/demo.img
@@ -39,10 +39,18 @@ failed() {
 	exit 1
 }
 
+# Runs a command in dom0, shows its output and keeps it in ANSWER.
+answered() {
+	local status=0
+	ANSWER=$(dom0_run "$2" "$3") || status=$?
+	[ -z "$ANSWER" ] || printf '%s\n' "$ANSWER"
+	[ "$status" = 0 ] || failed "$1 ended with status $status"
+}
+
 # Shows a command at dom0's prompt and runs it there.
 dom0() {
 	printf 'dom0# %s\n' "$1"
-	dom0_run "$1" "${2:-60}" || failed "dom0: '$1' ended with status $?"
+	answered "dom0: '$1'" "$1" "${2:-60}"
 }
 
 # Shows a command at the guest's prompt and runs it there.
@@ -50,8 +58,7 @@ guest() {
 	local quoted
 	printf -v quoted '%q' "$1"
 	printf 'guest# %s\n' "$1"
-	dom0_run ". /lab/lib.sh; guest_run $DOMAIN $quoted 30" 60 ||
-		failed "guest: '$1' ended with status $?"
+	answered "guest: '$1'" ". /lab/lib.sh; guest_run $DOMAIN $quoted 30" 60
 }
 
 quiet() {
@@ -75,7 +82,7 @@ pack_files() {
 bring_up() {
 	step 'the lab image (built once from Debian packages)'
 	"$here/image.sh" "$LAB_IMAGE" || failed 'no lab image'
-	echo "image: $(cat "$LAB_IMAGE/stamp" | cut -c1-16)"
+	echo "image: $(cut -c1-16 "$LAB_IMAGE/stamp")"
 	step 'the payload: this tree as installed'
 	DEST_COPY=$(mktemp -d "${TMPDIR:-/var/tmp}/xen-demo.XXXXXX")
 	cp -a "$DEST/." "$DEST_COPY/"
@@ -115,14 +122,11 @@ use_disk() {
 	guest 'mount -t ext4 /dev/xvdb /mnt'
 	guest 'ls -lR /mnt'
 	guest 'head -n 12 /mnt/README.md'
-	guest 'cd /mnt && find . -type f | sort | xargs cat | sha256sum' \
-		>"$LAB_WORK/guest-sum"
-	cat "$LAB_WORK/guest-sum"
-	dom0 'cd /root/demo-files && find . -type f | sort | xargs cat | sha256sum' \
-		>"$LAB_WORK/dom0-sum"
-	cat "$LAB_WORK/dom0-sum"
-	[ "$(tail -n 1 "$LAB_WORK/guest-sum")" = \
-		"$(tail -n 1 "$LAB_WORK/dom0-sum")" ] ||
+	local sum='find . -type f | sort | xargs cat | sha256sum' read_by_guest
+	guest "cd /mnt && $sum"
+	read_by_guest=$ANSWER
+	dom0 "cd /root/demo-files && $sum"
+	[ "$ANSWER" = "$read_by_guest" ] ||
 		failed 'the guest read other bytes than the files hold'
 	guest "echo $NONCE >/mnt/from-the-guest"
 	guest 'umount /mnt'
@@ -132,15 +136,11 @@ use_disk() {
 }
 
 judge() {
-	local found
 	step 'what the guest wrote is in the image'
 	dom0 "e2fsck -fn $IMAGE"
-	printf 'dom0# debugfs -R "cat /from-the-guest" %s\n' "$IMAGE"
-	found=$(dom0_run "debugfs -R 'cat /from-the-guest' $IMAGE 2>/dev/null") ||
-		failed 'debugfs cannot read the image'
-	echo "$found"
-	[ "$found" = "$NONCE" ] ||
-		failed "the image holds '$found', the guest wrote '$NONCE'"
+	dom0 "debugfs -R 'cat /from-the-guest' $IMAGE 2>/dev/null"
+	[ "$ANSWER" = "$NONCE" ] ||
+		failed "the image holds '$ANSWER', the guest wrote '$NONCE'"
 }
 
 # Not the guest's, not dom0's: nobody could know it before this run.

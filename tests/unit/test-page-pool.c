@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* blkback/page-pool.h: runs that never overlap, fragmentation, misuse. */
+#include "blkback/page-pool.h"
+#include "tests/unit/unit.h"
+
+#include <signal.h>
+#include <stdint.h>
+#include <string.h>
+
+static struct page_pool pool;
+
+static void setup(void)
+{
+	ck_assert_int_eq(page_pool_init(&pool), 0);
+}
+
+static void teardown(void)
+{
+	page_pool_fini(&pool);
+	page_pool_fini(&pool);
+}
+
+START_TEST(the_largest_run)
+{
+	unsigned char *all = page_pool_take(&pool, PAGE_POOL_PAGES);
+
+	ck_assert_ptr_nonnull(all);
+	ck_assert_uint_eq((uintptr_t)all % 4096, 0);
+	ck_assert_ptr_null(page_pool_take(&pool, 1));
+	/* All of it is there to be written. */
+	all[0] = all[16 * 1024 * 1024 - 1] = 1;
+	page_pool_give(&pool, all, PAGE_POOL_PAGES);
+	ck_assert_ptr_nonnull(page_pool_take(&pool, PAGE_POOL_PAGES));
+}
+END_TEST
+
+START_TEST(single_pages)
+{
+	for (unsigned int i = 0; i < PAGE_POOL_PAGES; i++) {
+		uint32_t *page = page_pool_take(&pool, 1);
+
+		ck_assert_ptr_nonnull(page);
+		/* A page that was handed out before is not zero. */
+		ck_assert_uint_eq(*page, 0);
+		*page = i + 1;
+	}
+	ck_assert_ptr_null(page_pool_take(&pool, 1));
+}
+END_TEST
+
+START_TEST(fragments)
+{
+	static unsigned char *pages[PAGE_POOL_PAGES];
+	unsigned char *run;
+
+	for (unsigned int i = 0; i < PAGE_POOL_PAGES; i++)
+		pages[i] = page_pool_take(&pool, 1);
+	/* Half of it is free, and no two together. */
+	for (unsigned int i = 0; i < PAGE_POOL_PAGES; i += 2)
+		page_pool_give(&pool, pages[i], 1);
+	ck_assert_ptr_null(page_pool_take(&pool, 2));
+	page_pool_give(&pool, pages[2001], 1);
+	run = page_pool_take(&pool, 3);
+	ck_assert_ptr_eq(run, pages[2000]);
+	ck_assert_ptr_null(page_pool_take(&pool, 2));
+	/* The search wraps: what is before the last run is found. */
+	page_pool_give(&pool, pages[1], 1);
+	ck_assert_ptr_eq(page_pool_take(&pool, 3), pages[0]);
+	/* The very end of the pool. */
+	page_pool_give(&pool, pages[PAGE_POOL_PAGES - 1], 1);
+	ck_assert_ptr_eq(page_pool_take(&pool, 2),
+			 pages[PAGE_POOL_PAGES - 2]);
+}
+END_TEST
+
+/* Random takes and gives against a stamp in each page. */
+START_TEST(runs_never_overlap)
+{
+	static struct {
+		unsigned char *run;
+		unsigned int nr;
+	} held[64];
+	uint32_t random = 12345;
+
+	for (unsigned int i = 0; i < 5000; i++) {
+		unsigned int at, nr;
+
+		random = random * 1664525 + 1013904223;
+		at = random >> 8 & 63;
+		nr = 1 + (random >> 16) % 256;
+		for (unsigned int p = 0; held[at].run && p < held[at].nr; p++)
+			ck_assert_uint_eq(held[at].run[p * 4096], at);
+		if (held[at].run) {
+			page_pool_give(&pool, held[at].run, held[at].nr);
+			held[at].run = NULL;
+			continue;
+		}
+		held[at].run = page_pool_take(&pool, nr);
+		held[at].nr = nr;
+		for (unsigned int p = 0; held[at].run && p < nr; p++)
+			held[at].run[p * 4096] = (unsigned char)at;
+	}
+	for (int i = 0; i < 64; i++) {
+		if (held[i].run)
+			page_pool_give(&pool, held[i].run, held[i].nr);
+	}
+	ck_assert_uint_eq(pool.nr_used, 0);
+	ck_assert_ptr_nonnull(page_pool_take(&pool, PAGE_POOL_PAGES));
+}
+END_TEST
+
+START_TEST(an_idle_pool_starts_over)
+{
+	unsigned char *first = page_pool_take(&pool, 3);
+	unsigned char *second = page_pool_take(&pool, 5);
+
+	ck_assert_ptr_eq(second, first + 3 * 4096);
+	page_pool_give(&pool, first, 3);
+	page_pool_give(&pool, second, 5);
+	ck_assert_ptr_eq(page_pool_take(&pool, 9), first);
+}
+END_TEST
+
+START_TEST(giving_twice_aborts)
+{
+	void *page = page_pool_take(&pool, 2);
+
+	page_pool_give(&pool, page, 2);
+	page_pool_give(&pool, page, 2);
+}
+END_TEST
+
+START_TEST(giving_too_much_aborts)
+{
+	page_pool_give(&pool, page_pool_take(&pool, 2), 3);
+}
+END_TEST
+
+START_TEST(taking_nothing_aborts)
+{
+	page_pool_take(&pool, (unsigned int)_i * (PAGE_POOL_PAGES + 1));
+}
+END_TEST
+
+Suite *suite_page_pool(void)
+{
+	Suite *suite = suite_create("page-pool");
+	TCase *tc = tcase_create("page-pool");
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, the_largest_run);
+	tcase_add_test(tc, single_pages);
+	tcase_add_test(tc, fragments);
+	tcase_add_test(tc, runs_never_overlap);
+	tcase_add_test(tc, an_idle_pool_starts_over);
+	tcase_add_test_raise_signal(tc, giving_twice_aborts, SIGABRT);
+	tcase_add_test_raise_signal(tc, giving_too_much_aborts, SIGABRT);
+	tcase_add_loop_test_raise_signal(tc, taking_nothing_aborts, SIGABRT, 0,
+					 2);
+	suite_add_tcase(suite, tc);
+	return suite;
+}

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * blkback/request.h: slots taken apart in every layout, each thing that a
+ * guest may not say, the steps of each operation, and the grant copies.
+ */
+#include "blkback/request.h"
+#include "tests/unit/slot.h"
+#include "tests/unit/unit.h"
+
+#include <errno.h>
+#include <string.h>
+
+static unsigned char slot[112];
+static struct inflight_entry entry;
+static const struct slot_layout *layout;
+
+static int parse(void)
+{
+	return request_parse(ring_abi_find(layout->protocol), slot, &entry);
+}
+
+/*
+ * A write of id 0x1122334455667788 to sector 0x10203, byte by byte: segment
+ * 0 is all of gref 0x0a0b0c0d, segment 1 is sectors 2 to 5 of gref 7.
+ */
+static const unsigned char write_64[112] = {
+	1, 2, 0x34, 0x12, 0xee, 0xee, 0xee, 0xee,
+	0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11,
+	0x03, 0x02, 0x01, 0, 0, 0, 0, 0,
+	0x0d, 0x0c, 0x0b, 0x0a, 0, 7, 0xee, 0xee,
+	7, 0, 0, 0, 2, 5, 0xee, 0xee,
+};
+static const unsigned char write_32[108] = {
+	1, 2, 0x34, 0x12,
+	0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11,
+	0x03, 0x02, 0x01, 0, 0, 0, 0, 0,
+	0x0d, 0x0c, 0x0b, 0x0a, 0, 7, 0xee, 0xee,
+	7, 0, 0, 0, 2, 5, 0xee, 0xee,
+};
+
+START_TEST(layouts)
+{
+	layout = &slot_layouts[_i];
+	memcpy(slot, _i ? write_32 : write_64, layout->slot_bytes);
+	ck_assert_int_eq(parse(), 0);
+	ck_assert_uint_eq(entry.operation, 1);
+	ck_assert_uint_eq(entry.id, UINT64_C(0x1122334455667788));
+	ck_assert_uint_eq(entry.nr_segments, 2);
+	ck_assert_uint_eq(entry.offset_bytes, UINT64_C(0x10203) * 512);
+	ck_assert_uint_eq(entry.length_bytes, 12 * 512);
+	ck_assert_uint_eq(entry.segments[0].gref, 0x0a0b0c0d);
+	ck_assert_uint_eq(entry.segments[0].offset_bytes, 0);
+	ck_assert_uint_eq(entry.segments[0].length_bytes, 4096);
+	ck_assert_uint_eq(entry.segments[1].gref, 7);
+	ck_assert_uint_eq(entry.segments[1].offset_bytes, 1024);
+	ck_assert_uint_eq(entry.segments[1].length_bytes, 2048);
+}
+END_TEST
+
+/* The number of segments, by operation. */
+static const struct {
+	uint8_t op, nr_segments;
+	int rc;
+} counts[] = {
+	{ SLOT_READ, 0, -EINVAL },  { SLOT_READ, 1, 0 },
+	{ SLOT_READ, 11, 0 },	    { SLOT_READ, 12, -EINVAL },
+	{ SLOT_READ, 32, -EINVAL }, { SLOT_READ, 255, -EINVAL },
+	{ SLOT_WRITE, 0, -EINVAL }, { SLOT_WRITE, 1, 0 },
+	{ SLOT_WRITE, 11, 0 },	    { SLOT_WRITE, 12, -EINVAL },
+	{ SLOT_BARRIER, 0, 0 },	    { SLOT_BARRIER, 11, 0 },
+	{ SLOT_BARRIER, 12, -EINVAL }, { SLOT_FLUSH, 0, 0 },
+	{ SLOT_FLUSH, 1, 0 },	    { SLOT_FLUSH, 11, 0 },
+	{ SLOT_FLUSH, 12, -EINVAL }, { SLOT_FLUSH, 255, -EINVAL },
+	{ 4, 1, -EOPNOTSUPP },	    { 5, 0, -EOPNOTSUPP },
+	{ 6, 1, -EOPNOTSUPP },	    { 7, 255, -EOPNOTSUPP },
+	{ 255, 0, -EOPNOTSUPP },
+};
+
+/* The layout's slot is followed by nothing that may be read. */
+START_TEST(segment_counts)
+{
+	for (int l = 0; l < NR_SLOT_LAYOUTS; l++) {
+		layout = &slot_layouts[l];
+		slot_head(slot, layout, counts[_i].op,
+			  counts[_i].nr_segments, 99, 8);
+		for (unsigned int s = 0; s < 11; s++)
+			slot_segment(slot, layout, s, s, 0, 0);
+		ck_assert_int_eq(parse(), counts[_i].rc);
+		/* The answer needs these in any case. */
+		ck_assert_uint_eq(entry.id, 99);
+		ck_assert_uint_eq(entry.operation, counts[_i].op);
+		ck_assert_uint_eq(entry.nr_segments,
+				  counts[_i].rc ? 0 : counts[_i].nr_segments);
+		ck_assert_uint_eq(entry.length_bytes,
+				  entry.nr_segments * 512);
+	}
+}
+END_TEST
+
+/* Sector bounds of a segment, which must lie within its page. */
+START_TEST(segment_bounds)
+{
+	layout = &slot_layouts[_i];
+	for (unsigned int first = 0; first < 256; first++) {
+		for (unsigned int last = 0; last < 256; last++) {
+			bool good = first <= last && last <= 7;
+
+			slot_head(slot, layout, SLOT_READ, 11, 1, 0);
+			for (unsigned int s = 0; s < 11; s++)
+				slot_segment(slot, layout, s, s, 0, 7);
+			slot_segment(slot, layout, (first + last) % 11, 5,
+				     (uint8_t)first, (uint8_t)last);
+			ck_assert_msg(parse() == (good ? 0 : -EINVAL),
+				      "%u to %u", first, last);
+			if (good)
+				ck_assert_uint_eq(entry.length_bytes,
+						  (80 + last - first + 1) *
+							  512);
+		}
+	}
+}
+END_TEST
+
+static const struct {
+	uint64_t sector;
+	int rc;
+} sectors[] = {
+	{ 0, 0 },
+	{ UINT64_C(1) << 40, 0 },
+	{ (UINT64_C(1) << 55) - 1, 0 },
+	{ UINT64_C(1) << 55, -EINVAL },
+	{ (UINT64_C(1) << 55) + 1, -EINVAL },
+	{ UINT64_C(1) << 63, -EINVAL },
+	{ UINT64_MAX - 7, -EINVAL },
+	{ UINT64_MAX, -EINVAL },
+};
+
+START_TEST(sector_overflow)
+{
+	for (int op = SLOT_READ; op <= SLOT_FLUSH; op++) {
+		layout = &slot_layouts[op % NR_SLOT_LAYOUTS];
+		slot_head(slot, layout, (uint8_t)op, 1, 1,
+			  sectors[_i].sector);
+		slot_segment(slot, layout, 0, 1, 0, 7);
+		ck_assert_int_eq(parse(), sectors[_i].rc);
+		if (!sectors[_i].rc)
+			ck_assert_uint_eq(entry.offset_bytes,
+					  sectors[_i].sector * 512);
+	}
+}
+END_TEST
+
+/* Linux sends flushes with whatever sector was there before. */
+START_TEST(empty_flush_has_no_place)
+{
+	layout = &slot_layouts[_i];
+	slot_head(slot, layout, SLOT_FLUSH, 0, 3, UINT64_MAX);
+	ck_assert_int_eq(parse(), 0);
+	ck_assert_uint_eq(entry.offset_bytes, 0);
+	ck_assert_uint_eq(entry.length_bytes, 0);
+	ck_assert(!request_is_write(&entry));
+}
+END_TEST
+
+/* What an earlier request left in the entry is gone. */
+START_TEST(entry_is_overwritten)
+{
+	layout = &slot_layouts[0];
+	memset(&entry, 0x55, sizeof(entry));
+	slot_head(slot, layout, 77, 200, 3, 4);
+	ck_assert_int_eq(parse(), -EOPNOTSUPP);
+	ck_assert_uint_eq(entry.nr_segments, 0);
+	ck_assert_uint_eq(entry.offset_bytes, 0);
+	ck_assert_uint_eq(entry.length_bytes, 0);
+	slot_head(slot, layout, SLOT_READ, 3, 3, 4);
+	slot_segment(slot, layout, 0, 1, 0, 7);
+	slot_segment(slot, layout, 1, 1, 0, 8);
+	ck_assert_int_eq(parse(), -EINVAL);
+	ck_assert_uint_eq(entry.nr_segments, 0);
+	ck_assert_uint_eq(entry.length_bytes, 0);
+}
+END_TEST
+
+static const struct {
+	uint8_t op, nr_segments;
+	bool write;
+	/* In this order; 0 ends. */
+	unsigned int steps[5];
+} plans[] = {
+	{ SLOT_READ, 1, false, { REQUEST_STEP_DATA } },
+	{ SLOT_WRITE, 1, true, { REQUEST_STEP_DATA } },
+	{ SLOT_FLUSH, 0, false, { REQUEST_STEP_FLUSH_BEFORE } },
+	{ SLOT_FLUSH, 1, true,
+	  { REQUEST_STEP_FLUSH_BEFORE, REQUEST_STEP_DATA,
+	    REQUEST_STEP_FLUSH_AFTER } },
+	{ SLOT_BARRIER, 0, false,
+	  { REQUEST_STEP_DRAIN, REQUEST_STEP_FLUSH_BEFORE } },
+	{ SLOT_BARRIER, 1, true,
+	  { REQUEST_STEP_DRAIN, REQUEST_STEP_FLUSH_BEFORE, REQUEST_STEP_DATA,
+	    REQUEST_STEP_FLUSH_AFTER } },
+};
+
+START_TEST(steps)
+{
+	unsigned int left;
+
+	entry.operation = plans[_i].op;
+	entry.nr_segments = plans[_i].nr_segments;
+	ck_assert_int_eq(request_is_write(&entry), plans[_i].write);
+	left = request_steps(&entry);
+	for (int i = 0; plans[_i].steps[i]; i++) {
+		ck_assert_uint_eq(request_next_step(left),
+				  plans[_i].steps[i]);
+		left &= left - 1;
+	}
+	ck_assert_uint_eq(left, 0);
+}
+END_TEST
+
+/* Both sides of every copy, in bytes, either way. */
+START_TEST(copies)
+{
+	xengnttab_grant_copy_segment_t out[3];
+	unsigned char buffer[3 * 4096];
+	struct blk_request req = { .entry = &entry, .buffer = buffer };
+	static const unsigned int local[] = { 0, 1024, 5120 };
+
+	layout = &slot_layouts[0];
+	slot_head(slot, layout, (uint8_t)_i, 3, 1, 0);
+	slot_segment(slot, layout, 0, 11, 3, 4);
+	slot_segment(slot, layout, 1, 12, 0, 7);
+	slot_segment(slot, layout, 2, 11, 7, 7);
+	ck_assert_int_eq(parse(), 0);
+	ck_assert_uint_eq(request_fill_copies(&req, 42, out), 3);
+	for (unsigned int i = 0; i < 3; i++) {
+		bool from_guest = _i != SLOT_READ;
+
+		ck_assert_uint_eq(out[i].flags,
+				  from_guest ? GNTCOPY_source_gref
+					     : GNTCOPY_dest_gref);
+		ck_assert_ptr_eq(from_guest ? out[i].dest.virt
+					    : out[i].source.virt,
+				 buffer + local[i]);
+		ck_assert_uint_eq(from_guest ? out[i].source.foreign.domid
+					     : out[i].dest.foreign.domid, 42);
+		ck_assert_uint_eq(from_guest ? out[i].source.foreign.ref
+					     : out[i].dest.foreign.ref,
+				  i == 1 ? 12 : 11);
+	}
+	ck_assert_uint_eq(out[0].len, 1024);
+	ck_assert_uint_eq(out[1].len, 4096);
+	ck_assert_uint_eq(out[2].len, 512);
+	ck_assert_uint_eq(_i ? out[0].source.foreign.offset
+			     : out[0].dest.foreign.offset, 1536);
+	ck_assert_uint_eq(_i ? out[2].source.foreign.offset
+			     : out[2].dest.foreign.offset, 3584);
+}
+END_TEST
+
+Suite *suite_request(void)
+{
+	Suite *suite = suite_create("request");
+	TCase *tc = tcase_create("request");
+
+	tcase_add_loop_test(tc, layouts, 0, NR_SLOT_LAYOUTS);
+	tcase_add_loop_test(tc, segment_counts, 0, (int)NR_OF(counts));
+	tcase_add_loop_test(tc, segment_bounds, 0, NR_SLOT_LAYOUTS);
+	tcase_add_loop_test(tc, sector_overflow, 0, (int)NR_OF(sectors));
+	tcase_add_loop_test(tc, empty_flush_has_no_place, 0,
+			    NR_SLOT_LAYOUTS);
+	tcase_add_test(tc, entry_is_overwritten);
+	tcase_add_loop_test(tc, steps, 0, (int)NR_OF(plans));
+	tcase_add_loop_test(tc, copies, SLOT_READ, SLOT_FLUSH + 1);
+	suite_add_tcase(suite, tc);
+	return suite;
+}

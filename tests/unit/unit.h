@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the unit tests share: the list of suites, skipping in the open, and
+ * a scratch directory.
+ */
+#ifndef XEN_DISKD_UNIT_H
+#define XEN_DISKD_UNIT_H
+
+#include <check.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#define NR_OF(array) (sizeof(array) / sizeof((array)[0]))
+
+/* One suite a module. */
+Suite *suite_list(void);
+Suite *suite_number(void);
+Suite *suite_log(void);
+Suite *suite_io_loop(void);
+Suite *suite_provider_spec(void);
+Suite *suite_provider(void);
+Suite *suite_file(void);
+Suite *suite_null(void);
+Suite *suite_ring(void);
+Suite *suite_request(void);
+Suite *suite_page_pool(void);
+Suite *suite_inflight(void);
+Suite *suite_vdev(void);
+Suite *suite_worker_message(void);
+Suite *suite_queue(void);
+
+/*
+ * Says that a test cannot be run here, and counts it.  For suite_*() only,
+ * which then leave the test out: a skipped test must not read as passed.
+ */
+void unit_skip(const char *test, const char *reason);
+
+/* The scratch directory of this run, on a file system with real storage. */
+const char *unit_dir(void);
+
+#endif

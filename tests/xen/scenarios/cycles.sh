@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# shellcheck shell=bash
+# timeout: 300
+# soak-timeout: 1800
+#
+# Attach and detach, again and again: nothing may be left over, by our account
+# and by the hypervisor's.
+
+daemon_need
+guest_need g1 pv
+img=$(image cycle.img 16M)
+
+cycle() {
+	attach g1 xvdb "$img"
+	guest_run g1 'dd if=/dev/xvdb of=/dev/null bs=64k count=16 2>/dev/null
+		dd if=/dev/zero of=/dev/xvdb bs=64k count=4 oflag=direct \
+			2>/dev/null'
+	detach g1 xvdb
+}
+
+state() {
+	xen_counters
+	echo "workers $(worker_pids | wc -l)"
+	echo "fds $(daemon_fds)"
+	echo "gntdev maps $(grep -c gntdev /proc/[0-9]*/maps 2>/dev/null |
+		awk -F: '{ n += $NF } END { print n + 0 }')"
+	echo "nodes $(xenstore-ls -f /local/domain/0/backend | wc -l)" \
+		"$(xenstore-ls -f /libxl | wc -l)"
+}
+
+# The first one may leave a cache warm; it is not counted.
+cycle
+host_clean
+before=$(state)
+count=$(scale 10 100)
+for i in $(seq "$count"); do
+	cycle
+done
+host_clean
+assert_eq "$(state)" "$before" "state after $count cycles"
+note "$count cycles; $before"

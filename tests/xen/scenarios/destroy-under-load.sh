@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# shellcheck shell=bash
+# timeout: 240
+# soak-timeout: 2400
+#
+# Guests destroyed while they read and write.
+
+daemon_need
+img=$(image destroy.img 32M)
+
+state() {
+	xen_counters
+	echo "fds $(daemon_fds)"
+	echo "nodes $(xenstore-ls -f /local/domain/0/backend | wc -l)"
+}
+
+once() {
+	guest_create victim pv
+	attach victim xvdb "$img"
+	guest_start victim load 'blkverify load /dev/xvdb 600 --max=256K'
+	guest_run victim 'n=0
+		until [ "$(awk "{ print \$7 }" /sys/block/xvdb/stat)" -gt 1000 ]
+		do
+			n=$((n + 1)); [ $n -lt 300 ] || exit 1
+			usleep 50000
+		done' 30 || fail 'the load does not write'
+	guest_destroy victim
+	host_clean
+}
+
+# The first one may leave a cache warm; it is not counted.
+once
+before=$(state)
+count=$(scale 2 20)
+for i in $(seq "$count"); do
+	once
+done
+assert_eq "$(state)" "$before" "state after $count destroyed guests"
+note "$count guests destroyed under load"
