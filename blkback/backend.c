@@ -343,6 +343,7 @@ bool backend_quit(struct backend *backend)
 {
 	bool idle = true;
 
+	backend->quitting = true;
 	list_for_each_safe(it, tmp, &backend->vbds) {
 		struct vbd *vbd = container_of(it, struct vbd, node);
 

@@ -30,6 +30,7 @@ struct backend {
 	struct xenstore_watch kind_watch, release_watch;
 	char *kind_path;
 	bool rescan;
+	bool quitting;		/* no worker is started any more */
 
 	/* Called after any vbd has changed or gone; may be NULL. */
 	void (*changed)(void *arg);

@@ -421,7 +421,7 @@ void vbd_open(struct vbd *vbd)
 {
 	int rc;
 
-	if (vbd->worker)
+	if (vbd->worker || vbd->backend->quitting)
 		return;
 	vbd_clear_error(vbd);
 	if (strlen(vbd->target) >= PROVIDER_SPEC_BYTES)
@@ -576,7 +576,8 @@ static void check_initialising(struct vbd *vbd)
 
 static void check_initwait(struct vbd *vbd, const struct snapshot *snap)
 {
-	if (frontend_closed(snap) && !snap->online) {
+	if (snap->frontend_state == XenbusStateClosed ||
+	    (snap->frontend_gone && !snap->online)) {
 		if (detach_worker(vbd))
 			vbd_switch(vbd, XenbusStateClosed, NULL);
 		return;

@@ -24,6 +24,9 @@ struct command {
 	uint64_t deadline_ms; /* 0: none */
 	uint16_t domid;
 	uint32_t devid;
+	/* It has failed so, and is answered when all is cleaned up. */
+	bool failed;
+	struct error_text failure;
 };
 
 /* ---- answers ---------------------------------------------------------- */
@@ -250,25 +253,43 @@ static void abandon_attach(struct command *command)
 		attach_give_up(vbd);
 }
 
+/* 1: the disk is there.  0: not yet.  Or -errno with the reason. */
+static int attach_progress(struct command *command, struct vbd *vbd,
+			   struct error_text *err)
+{
+	int rc;
+
+	if (vbd_failed(vbd))
+		return error_set(err, -EIO, "%s", vbd->error.text);
+	if (vbd->info_valid) {
+		rc = attach_write(vbd, err);
+		return rc < 0 ? rc : 1;
+	}
+	if (!expired(command))
+		return 0;
+	return error_set(err, -ETIMEDOUT, "target '%s': not open after %u s",
+			 vbd->target, ATTACH_TIMEOUT_MS / 1000);
+}
+
 static json_t *poll_attach(struct command *command)
 {
 	struct vbd *vbd = command_vbd(command);
-	struct error_text err;
+	int rc;
 
+	if (command->failed)
+		return vbd ? NULL : answer_error("%s", command->failure.text);
 	if (!vbd)
 		return answer_error("vbd %u/%u has gone", command->domid,
 				    command->devid);
-	if (vbd_failed(vbd))
-		return answer_error("%s", vbd->error.text);
-	if (!vbd->info_valid) {
-		if (!expired(command))
-			return NULL;
-		return answer_error("target '%s': not open after %u s",
-				    vbd->target, ATTACH_TIMEOUT_MS / 1000);
+	rc = attach_progress(command, vbd, &command->failure);
+	if (rc == 1)
+		return answer_ok();
+	if (rc < 0) {
+		command->failed = true;
+		command->deadline_ms = 0;
+		attach_give_up(vbd);
 	}
-	if (attach_write(vbd, &err) < 0)
-		return answer_error("%s", err.text);
-	return answer_ok();
+	return NULL;
 }
 
 static json_t *start_attach(struct backend *backend, const json_t *request,

@@ -225,7 +225,7 @@ START_TEST(image_cut_short)
 }
 END_TEST
 
-START_TEST(read_only)
+START_TEST(serves_read_only)
 {
 	make_file(place(_i), 8192);
 	open_good(true);
@@ -248,7 +248,7 @@ START_TEST(read_only_descriptors)
 }
 END_TEST
 
-START_TEST(info)
+START_TEST(says_what_it_is)
 {
 	struct stat st;
 
@@ -324,13 +324,13 @@ START_TEST(flush_writes_the_page_cache)
 }
 END_TEST
 
-/* Replaces every descriptor of the image by one that cannot be synced. */
+/* Replaces every descriptor of the image by one that is good for nothing. */
 static unsigned int break_descriptors(void)
 {
+	int useless = open("/", O_PATH | O_CLOEXEC);
 	unsigned int nr = 0;
-	int fds[2];
 
-	ck_assert_int_eq(pipe(fds), 0);
+	ck_assert_int_ge(useless, 0);
 	for (int fd = 3; fd < 256; fd++) {
 		char link[64], target[512];
 		ssize_t n;
@@ -342,7 +342,7 @@ static unsigned int break_descriptors(void)
 		target[n] = '\0';
 		if (strcmp(target, path))
 			continue;
-		ck_assert_int_eq(dup2(fds[0], fd), fd);
+		ck_assert_int_eq(dup2(useless, fd), fd);
 		nr++;
 	}
 	return nr;
@@ -353,10 +353,10 @@ START_TEST(errors_surface)
 	make_file(place(_i), 8192);
 	open_good(false);
 	ck_assert_uint_ge(break_descriptors(), 1);
-	ck_assert_int_eq(do_flush(), -EINVAL);
-	ck_assert_int_lt(do_read(0, 4096), 0);
-	ck_assert_int_lt(do_write(0, 4096), 0);
-	ck_assert_int_lt(do_write(512, 512), 0);
+	ck_assert_int_eq(do_flush(), -EBADF);
+	ck_assert_int_eq(do_read(0, 4096), -EBADF);
+	ck_assert_int_eq(do_write(0, 4096), -EBADF);
+	ck_assert_int_eq(do_write(512, 512), -EBADF);
 }
 END_TEST
 
@@ -630,9 +630,9 @@ static TCase *case_places(int first, int end)
 	tcase_add_loop_test(tc, vectors, first, end);
 	tcase_add_loop_test(tc, sparse_files, first, end);
 	tcase_add_loop_test(tc, image_cut_short, first, end);
-	tcase_add_loop_test(tc, read_only, first, end);
+	tcase_add_loop_test(tc, serves_read_only, first, end);
 	tcase_add_loop_test(tc, read_only_descriptors, first, end);
-	tcase_add_loop_test(tc, info, first, end);
+	tcase_add_loop_test(tc, says_what_it_is, first, end);
 	tcase_add_loop_test(tc, errors_surface, first, end);
 	tcase_add_loop_test(tc, write_past_a_limit, first, end);
 	return tc;

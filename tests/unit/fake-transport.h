@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * gnttab.h and evtchn.h for one guest with a few pages and one port, all in
+ * this process: so little that a test of a queue can say what happens when.
+ * tests/sim/ has the whole thing.
+ *
+ * Any thread.
+ */
+#ifndef XEN_DISKD_UNIT_FAKE_TRANSPORT_H
+#define XEN_DISKD_UNIT_FAKE_TRANSPORT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define FAKE_PAGES 64
+#define FAKE_DOMID 7
+#define FAKE_PORT 9
+
+enum fake_grant {
+	FAKE_GRANT_NONE,
+	FAKE_GRANT_READ_ONLY,
+	FAKE_GRANT_READ_WRITE,
+};
+
+/* The guest's memory; a page's number is its grant reference. */
+extern unsigned char fake_pages[FAKE_PAGES][4096];
+/* Set before the queue starts, or while nothing is in flight. */
+extern enum fake_grant fake_grants[FAKE_PAGES];
+
+/* Nothing granted, nothing bound. */
+void fake_reset(void);
+
+/* The guest sends an event. */
+void fake_kick(void);
+/* An eventfd: the guest got an event. */
+int fake_guest_fd(void);
+/* How many it got in all. */
+unsigned int fake_nr_notified(void);
+
+/* What the backend holds. */
+unsigned int fake_live_pages(void);
+unsigned int fake_live_ports(void);
+unsigned int fake_live_handles(void);
+
+#endif

@@ -1,0 +1,841 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * blkback/queue.h: a queue's thread between a guest made of bytes and a
+ * provider that does what the test says, so that what happens before what is
+ * decided and not raced for.
+ */
+#include "blkback/inflight.h"
+#include "blkback/queue.h"
+#include "tests/unit/fake-transport.h"
+#include "tests/unit/script-provider.h"
+#include "tests/unit/slot.h"
+#include "tests/unit/unit.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SLOTS 32u
+#define DEADLINE_MS 8000
+/* Data pages of the guest: 8 and up; page 0 is the ring. */
+#define DATA 8u
+
+static struct queue *queue;
+static struct queue_params params;
+static struct queue_stats stats;
+static struct error_text err;
+static bool disk_failed;
+static sem_t stopped;
+static struct inflight table;
+static const struct slot_layout *layout;
+static uint32_t req_prod, rsp_cons;
+
+static struct {
+	unsigned int ring_broken, disk_failed;
+	char cause[512];
+} events;
+
+/* ---- the owner's side ------------------------------------------------- */
+
+static void on_ring_broken(void *arg, const char *cause)
+{
+	(void)arg;
+	snprintf(events.cause, sizeof(events.cause), "%s", cause);
+	__atomic_add_fetch(&events.ring_broken, 1, __ATOMIC_RELEASE);
+}
+
+static void on_disk_failed(void *arg, const char *cause)
+{
+	(void)arg;
+	snprintf(events.cause, sizeof(events.cause), "%s", cause);
+	__atomic_add_fetch(&events.disk_failed, 1, __ATOMIC_RELEASE);
+}
+
+static void on_stopped(void *arg)
+{
+	(void)arg;
+	sem_post(&stopped);
+}
+
+static void prepare(int which)
+{
+	layout = &slot_layouts[which];
+	fake_reset();
+	sem_init(&stopped, 0, 0);
+	fake_grants[0] = FAKE_GRANT_READ_WRITE;
+	for (unsigned int i = DATA; i < FAKE_PAGES; i++)
+		fake_grants[i] = FAKE_GRANT_READ_WRITE;
+	/* SHARED_RING_INIT: both events at 1. */
+	slot_put(fake_pages[0], 4, 4, 1);
+	slot_put(fake_pages[0], 12, 4, 1);
+	params = (struct queue_params){
+		.domid = FAKE_DOMID,
+		.abi = ring_abi_find(layout->protocol),
+		.nr_pages = 1,
+		.refs = { 0 },
+		.port = FAKE_PORT,
+		.provider = script_open(),
+		.inflight_fd = memfd_create("inflight", MFD_CLOEXEC),
+		.nr_queues = 1,
+		.flush_timeout_ms = 60000,
+		.disk_failed = &disk_failed,
+		.stats = &stats,
+		.events = { on_ring_broken, on_disk_failed, on_stopped, NULL },
+	};
+	ck_assert_int_eq(ftruncate(params.inflight_fd,
+				   (off_t)inflight_bytes(1, SLOTS)), 0);
+}
+
+static void start(void)
+{
+	ck_assert_msg(queue_start(&params, &queue, &err) == 0, "%s",
+		      err.text);
+	ck_assert_int_eq(inflight_map(params.inflight_fd, 0, 1, SLOTS,
+				      &table), 0);
+}
+
+static void setup(void)
+{
+	prepare(0);
+}
+
+static void wait_stopped(void)
+{
+	struct timespec end;
+
+	clock_gettime(CLOCK_REALTIME, &end);
+	end.tv_sec += DEADLINE_MS / 1000;
+	ck_assert_msg(sem_timedwait(&stopped, &end) == 0,
+		      "the queue does not stop");
+}
+
+/* Stops the queue; nothing may be left behind. */
+static void stop(void)
+{
+	queue_stop(queue);
+	wait_stopped();
+	queue_free(queue);
+	ck_assert_uint_eq(fake_live_pages(), 0);
+	ck_assert_uint_eq(fake_live_ports(), 0);
+	ck_assert_uint_eq(fake_live_handles(), 0);
+	inflight_unmap(&table);
+	close(params.inflight_fd);
+	script_close();
+}
+
+/* ---- the guest's side ------------------------------------------------- */
+
+static uint32_t *shared(unsigned int offset)
+{
+	return (uint32_t *)(void *)(fake_pages[0] + offset);
+}
+
+static uint32_t shared_load(unsigned int offset)
+{
+	return __atomic_load_n(shared(offset), __ATOMIC_ACQUIRE);
+}
+
+static unsigned char *slot_of(uint32_t index)
+{
+	return fake_pages[0] + 64 + index % SLOTS * layout->slot_bytes;
+}
+
+/* One request over nr whole pages from ref on, unseen until push(). */
+static void put(uint8_t op, uint64_t id, uint64_t sector, uint8_t nr,
+		uint32_t ref)
+{
+	unsigned char *slot = slot_of(req_prod++);
+
+	slot_head(slot, layout, op, nr, id, sector);
+	for (uint8_t i = 0; i < nr && i < 11; i++)
+		slot_segment(slot, layout, i, ref + i, 0, 7);
+}
+
+/* Publishes, and sends an event if the backend has asked for one. */
+static void push(void)
+{
+	uint32_t old = *shared(0);
+
+	__atomic_store_n(shared(0), req_prod, __ATOMIC_RELEASE);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (req_prod - shared_load(4) < req_prod - old)
+		fake_kick();
+}
+
+/* Waits until nr responses have been published in all, by events. */
+static void wait_responses(uint32_t nr)
+{
+	struct pollfd p = { .fd = fake_guest_fd(), .events = POLLIN };
+	uint64_t count;
+
+	__atomic_store_n(shared(12), nr, __ATOMIC_RELAXED);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	while ((int32_t)(shared_load(8) - nr) < 0) {
+		ck_assert_msg(poll(&p, 1, DEADLINE_MS) == 1,
+			      "%u responses, not %u; log '%s'",
+			      shared_load(8), nr, script_log());
+		if (read(p.fd, &count, sizeof(count)) < 0)
+			count = 0;
+	}
+}
+
+/* Takes the next response and compares all of it. */
+static void expect(uint8_t op, uint64_t id, int status)
+{
+	const unsigned char *slot;
+
+	wait_responses(rsp_cons + 1);
+	slot = slot_of(rsp_cons++);
+	ck_assert_uint_eq(slot_get(slot, 0, 8), id);
+	ck_assert_uint_eq(slot_get(slot, 8, 1), op);
+	ck_assert_int_eq((int16_t)slot_get(slot, 10, 2), status);
+	ck_assert_uint_eq(slot_get(slot, 9, 1), 0);
+}
+
+/* ---- requests --------------------------------------------------------- */
+
+START_TEST(reads_and_writes)
+{
+	prepare(_i);
+	start();
+	memset(fake_pages[DATA], 0xa1, 4096);
+	memset(fake_pages[DATA + 1], 0xa2, 4096);
+	put(SLOT_WRITE, UINT64_C(0x8877665544332211), 8, 2, DATA);
+	push();
+	expect(SLOT_WRITE, UINT64_C(0x8877665544332211), 0);
+	ck_assert_uint_eq(script_disk[8 * 512 - 1], 7);
+	ck_assert_uint_eq(script_disk[8 * 512], 0xa1);
+	ck_assert_uint_eq(script_disk[24 * 512 - 1], 0xa2);
+	ck_assert_uint_eq(script_disk[24 * 512], 24);
+	put(SLOT_READ, 2, 20, 1, DATA + 2);
+	push();
+	expect(SLOT_READ, 2, 0);
+	ck_assert_uint_eq(fake_pages[DATA + 2][0], 0xa2);
+	ck_assert_uint_eq(fake_pages[DATA + 2][2047], 0xa2);
+	ck_assert_uint_eq(fake_pages[DATA + 2][2048], 24);
+	put(SLOT_FLUSH, 3, 0, 0, 0);
+	push();
+	expect(SLOT_FLUSH, 3, 0);
+	ck_assert_str_eq(script_log(), "wrf");
+	stop();
+	ck_assert_uint_eq(stats.reads, 1);
+	ck_assert_uint_eq(stats.writes, 1);
+	ck_assert_uint_eq(stats.flushes, 1);
+	ck_assert_uint_eq(stats.errors, 0);
+	ck_assert_uint_eq(stats.read_bytes, 4096);
+	ck_assert_uint_eq(stats.written_bytes, 8192);
+}
+END_TEST
+
+/* Round after round of a full ring, the guest asleep in between. */
+START_TEST(full_rings)
+{
+	start();
+	for (uint32_t round = 0; round < 20; round++) {
+		bool seen[SLOTS] = { false };
+
+		for (uint32_t i = 0; i < SLOTS; i++)
+			put(SLOT_READ, round * 100 + i, i, 1, DATA + i);
+		push();
+		wait_responses(rsp_cons + SLOTS);
+		for (uint32_t i = 0; i < SLOTS; i++) {
+			uint64_t id = slot_get(slot_of(rsp_cons++), 0, 8) -
+				      round * 100;
+
+			ck_assert_uint_lt(id, SLOTS);
+			ck_assert(!seen[id]);
+			seen[id] = true;
+			ck_assert_uint_eq(fake_pages[DATA + id][0], id);
+			ck_assert_uint_eq(fake_pages[DATA + id][4095],
+					  id + 7);
+		}
+		/* Nothing more than was asked for. */
+		ck_assert_uint_eq(shared_load(8), req_prod);
+	}
+	stop();
+	ck_assert_uint_eq(stats.reads, 20 * SLOTS);
+}
+END_TEST
+
+static const struct {
+	uint8_t op, nr;
+	uint64_t sector;
+	uint32_t ref;
+	int status;
+} bad[] = {
+	{ SLOT_READ, 0, 0, DATA, -1 },	 { SLOT_WRITE, 12, 0, DATA, -1 },
+	{ SLOT_READ, 1, 249, DATA, -1 }, { SLOT_WRITE, 1, 256, DATA, -1 },
+	{ SLOT_READ, 1, UINT64_MAX, DATA, -1 },
+	{ SLOT_READ, 1, 0, 1, -1 },	 { SLOT_WRITE, 1, 0, 1, -1 },
+	{ SLOT_READ, 2, 0, FAKE_PAGES - 1, -1 },
+	{ SLOT_WRITE, 2, 0, FAKE_PAGES - 1, -1 },
+	{ SLOT_READ, 1, 0, DATA + 9, -1 },
+	{ 4, 1, 0, DATA, -2 },		 { 5, 0, 0, DATA, -2 },
+	{ 6, 1, 0, DATA, -2 },		 { 250, 1, 0, DATA, -2 },
+};
+
+/* A bad request between two good ones, all in one turn. */
+START_TEST(bad_requests_harm_nobody)
+{
+	unsigned char before[sizeof(script_disk)];
+	int seen = 0;
+
+	fake_grants[DATA + 9] = FAKE_GRANT_READ_ONLY;
+	start();
+	memcpy(before, script_disk, sizeof(before));
+	put(SLOT_READ, 1, 16, 1, DATA);
+	put(bad[_i].op, 2, bad[_i].sector, bad[_i].nr, bad[_i].ref);
+	put(SLOT_READ, 3, 24, 1, DATA + 1);
+	push();
+	wait_responses(3);
+	for (uint32_t i = 0; i < 3; i++) {
+		const unsigned char *slot = slot_of(i);
+		uint64_t id = slot_get(slot, 0, 8);
+		int status = (int16_t)slot_get(slot, 10, 2);
+
+		ck_assert_int_eq(status, id == 2 ? bad[_i].status : 0);
+		ck_assert_uint_eq(slot_get(slot, 8, 1),
+				  id == 2 ? bad[_i].op : SLOT_READ);
+		seen |= 1 << id;
+	}
+	ck_assert_int_eq(seen, 14);
+	ck_assert_uint_eq(fake_pages[DATA][0], 16);
+	ck_assert_uint_eq(fake_pages[DATA + 1][0], 24);
+	ck_assert_mem_eq(before, script_disk, sizeof(before));
+	stop();
+	ck_assert_uint_eq(stats.errors, 1);
+}
+END_TEST
+
+/* A guest may have its own data written from pages we cannot write to. */
+START_TEST(writes_from_read_only_grants)
+{
+	fake_grants[DATA] = FAKE_GRANT_READ_ONLY;
+	start();
+	put(SLOT_WRITE, 1, 0, 1, DATA);
+	push();
+	expect(SLOT_WRITE, 1, 0);
+	stop();
+}
+END_TEST
+
+static const struct {
+	int error, status;
+} errors[] = { { -EIO, -1 }, { -ENOSPC, -1 }, { -EOPNOTSUPP, -2 } };
+
+START_TEST(errors_are_answered)
+{
+	start();
+	memset(fake_pages[DATA], 0x5a, 4096);
+	script_error(BLOCK_OP_READ, errors[_i].error);
+	script_error(BLOCK_OP_WRITE, errors[_i].error);
+	put(SLOT_READ, 1, 0, 1, DATA);
+	push();
+	expect(SLOT_READ, 1, errors[_i].status);
+	/* And no byte of a buffer that was not read into. */
+	ck_assert_uint_eq(fake_pages[DATA][0], 0x5a);
+	put(SLOT_WRITE, 2, 0, 1, DATA);
+	push();
+	expect(SLOT_WRITE, 2, errors[_i].status);
+	script_error(BLOCK_OP_READ, 0);
+	put(SLOT_READ, 3, 3, 1, DATA);
+	push();
+	expect(SLOT_READ, 3, 0);
+	ck_assert_uint_eq(fake_pages[DATA][0], 3);
+	stop();
+}
+END_TEST
+
+START_TEST(read_only_disk)
+{
+	params.provider->info.read_only = true;
+	start();
+	put(SLOT_WRITE, 1, 0, 1, DATA);
+	push();
+	expect(SLOT_WRITE, 1, -1);
+	put(SLOT_READ, 2, 5, 1, DATA);
+	push();
+	expect(SLOT_READ, 2, 0);
+	ck_assert_str_eq(script_log(), "r");
+	ck_assert_uint_eq(script_disk[0], 0);
+	stop();
+}
+END_TEST
+
+static uint32_t entry_state(uint32_t index)
+{
+	return __atomic_load_n(&table.entries[index].state,
+			       __ATOMIC_ACQUIRE);
+}
+
+/* Answers come as I/Os end, whatever the order. */
+START_TEST(in_flight)
+{
+	script_hold(BLOCK_OP_READ, true);
+	start();
+	put(SLOT_READ, 1, 0, 1, DATA);
+	put(SLOT_READ, 2, 1, 1, DATA + 1);
+	put(SLOT_WRITE, 3, 8, 1, DATA + 2);
+	push();
+	expect(SLOT_WRITE, 3, 0);
+	script_wait_held(2);
+	/* What is taken and not answered is in the table, and only that. */
+	ck_assert_uint_eq(entry_state(0), INFLIGHT_TAKEN);
+	ck_assert_uint_eq(entry_state(1), INFLIGHT_TAKEN);
+	ck_assert_uint_eq(table.entries[0].id, 1);
+	ck_assert_uint_eq(table.entries[1].id, 2);
+	ck_assert_uint_eq(table.entries[1].segments[0].gref, DATA + 1);
+	ck_assert_uint_eq(table.entries[1].offset_bytes, 512);
+	script_release(0);
+	expect(SLOT_READ, 1, 0);
+	script_release(-EIO);
+	expect(SLOT_READ, 2, -1);
+	queue_stop(queue);
+	wait_stopped();
+	for (uint32_t i = 0; i < SLOTS; i++)
+		ck_assert_uint_eq(entry_state(i), INFLIGHT_FREE);
+	sem_post(&stopped);
+	stop();
+}
+END_TEST
+
+/* ---- events ----------------------------------------------------------- */
+
+/* The guest asks for an event at its second response: it gets one. */
+START_TEST(one_event_for_what_was_asked)
+{
+	uint64_t end = 0;
+
+	script_hold(BLOCK_OP_READ, true);
+	start();
+	slot_put(fake_pages[0], 12, 4, 2);
+	put(SLOT_READ, 1, 0, 1, DATA);
+	put(SLOT_READ, 2, 0, 1, DATA);
+	push();
+	script_wait_held(2);
+	script_release(0);
+	/* There is no event for it, as there should be none. */
+	while (shared_load(8) < 1 && ++end < 80000)
+		usleep(100);
+	ck_assert_uint_eq(shared_load(8), 1);
+	script_release(0);
+	wait_responses(2);
+	stop();
+	ck_assert_uint_eq(fake_nr_notified(), 1);
+}
+END_TEST
+
+/* Each event is answered by a fresh look; the port fires again after it. */
+START_TEST(many_events)
+{
+	start();
+	for (uint32_t i = 0; i < 200; i++) {
+		fake_kick();
+		put(SLOT_READ, i, 0, 1, DATA);
+		push();
+		expect(SLOT_READ, i, 0);
+	}
+	stop();
+}
+END_TEST
+
+/* ---- flushes and barriers --------------------------------------------- */
+
+START_TEST(flush_with_data)
+{
+	start();
+	memset(fake_pages[DATA], 0x66, 4096);
+	put(SLOT_FLUSH, 1, 0, 1, DATA);
+	push();
+	expect(SLOT_FLUSH, 1, 0);
+	ck_assert_str_eq(script_log(), "fwf");
+	ck_assert_uint_eq(script_disk[0], 0x66);
+	stop();
+}
+END_TEST
+
+START_TEST(barrier_is_ordered)
+{
+	script_hold(BLOCK_OP_READ, true);
+	script_hold(BLOCK_OP_WRITE, true);
+	script_hold(BLOCK_OP_FLUSH, true);
+	start();
+	put(SLOT_READ, 1, 0, 1, DATA);
+	put(SLOT_WRITE, 2, 8, 1, DATA + 1);
+	put(SLOT_BARRIER, 3, 16, 1, DATA + 2);
+	put(SLOT_READ, 4, 0, 1, DATA + 3);
+	push();
+	script_wait_held(2);
+	script_release(0);
+	expect(SLOT_READ, 1, 0);
+	script_release(0);
+	expect(SLOT_WRITE, 2, 0);
+	for (int i = 0; i < 3; i++) {
+		script_wait_held(1);
+		script_release(0);
+	}
+	expect(SLOT_BARRIER, 3, 0);
+	script_wait_held(1);
+	script_release(0);
+	expect(SLOT_READ, 4, 0);
+	/* All before it has ended before it begins, and nothing overtakes. */
+	ck_assert_str_eq(script_log(), "rwRWfFwWfFrR");
+	stop();
+}
+END_TEST
+
+START_TEST(empty_barrier)
+{
+	script_hold(BLOCK_OP_WRITE, true);
+	start();
+	put(SLOT_WRITE, 1, 8, 1, DATA);
+	put(SLOT_BARRIER, 2, 0, 0, 0);
+	put(SLOT_BARRIER, 3, 0, 0, 0);
+	put(SLOT_READ, 4, 0, 1, DATA);
+	push();
+	script_wait_held(1);
+	script_release(0);
+	expect(SLOT_WRITE, 1, 0);
+	expect(SLOT_BARRIER, 2, 0);
+	expect(SLOT_BARRIER, 3, 0);
+	expect(SLOT_READ, 4, 0);
+	ck_assert_str_eq(script_log(), "wWffr");
+	stop();
+}
+END_TEST
+
+START_TEST(barrier_with_an_error)
+{
+	start();
+	script_error(BLOCK_OP_WRITE, -EIO);
+	put(SLOT_BARRIER, 1, 8, 1, DATA);
+	put(SLOT_READ, 2, 8, 1, DATA);
+	push();
+	expect(SLOT_BARRIER, 1, -1);
+	expect(SLOT_READ, 2, 0);
+	ck_assert_str_eq(script_log(), "fwr");
+	stop();
+}
+END_TEST
+
+START_TEST(disk_without_flush)
+{
+	params.provider->info.can_flush = false;
+	start();
+	put(SLOT_FLUSH, 1, 0, 0, 0);
+	push();
+	expect(SLOT_FLUSH, 1, -2);
+	put(SLOT_BARRIER, 2, 0, 1, DATA);
+	push();
+	expect(SLOT_BARRIER, 2, -2);
+	put(SLOT_WRITE, 3, 0, 1, DATA);
+	push();
+	expect(SLOT_WRITE, 3, 0);
+	ck_assert_str_eq(script_log(), "w");
+	stop();
+}
+END_TEST
+
+/* A flush that failed is not answered until one has succeeded. */
+START_TEST(failed_flush_is_tried_again)
+{
+	script_hold(BLOCK_OP_FLUSH, true);
+	start();
+	put(SLOT_FLUSH, 1, 0, 0, 0);
+	push();
+	script_wait_held(1);
+	script_release(-EIO);
+	script_wait_log(3);
+	ck_assert_uint_eq(shared_load(8), 0);
+	/* Everything else goes on meanwhile. */
+	put(SLOT_WRITE, 2, 0, 1, DATA);
+	push();
+	expect(SLOT_WRITE, 2, 0);
+	script_wait_held(1);
+	script_release(0);
+	expect(SLOT_FLUSH, 1, 0);
+	ck_assert_str_eq(script_log(), "fFfwF");
+	ck_assert_uint_eq(events.disk_failed, 0);
+	stop();
+}
+END_TEST
+
+/* Disk failed: no flush is answered any more, no write accepted. */
+static void check_disk_failed(void)
+{
+	put(SLOT_WRITE, 10, 0, 1, DATA);
+	push();
+	expect(SLOT_WRITE, 10, -1);
+	put(SLOT_FLUSH, 11, 0, 0, 0);
+	put(SLOT_FLUSH, 12, 0, 1, DATA);
+	put(SLOT_READ, 13, 4, 1, DATA);
+	push();
+	/* The one with data may fail; the empty ones never do. */
+	wait_responses(rsp_cons + 2);
+	for (int i = 0; i < 2; i++) {
+		const unsigned char *slot = slot_of(rsp_cons++);
+		uint64_t id = slot_get(slot, 0, 8);
+
+		ck_assert(id == 12 || id == 13);
+		ck_assert_int_eq((int16_t)slot_get(slot, 10, 2),
+				 id == 12 ? -1 : 0);
+	}
+	ck_assert_uint_eq(fake_pages[DATA][0], 4);
+	ck_assert_uint_eq(events.disk_failed, 1);
+	ck_assert_ptr_nonnull(strstr(events.cause, "flush failed"));
+	ck_assert_uint_eq(script_disk[0], 0);
+}
+
+/* The page cache reports a lost write once: a second try proves nothing. */
+START_TEST(flush_that_cannot_be_retried)
+{
+	params.provider->info.flush_retryable = false;
+	start();
+	script_error(BLOCK_OP_FLUSH, -EIO);
+	put(SLOT_FLUSH, 1, 0, 0, 0);
+	push();
+	script_wait_log(1);
+	script_error(BLOCK_OP_FLUSH, 0);
+	check_disk_failed();
+	ck_assert_uint_eq(shared_load(8), 3);
+	stop();
+}
+END_TEST
+
+START_TEST(flush_limit_reached)
+{
+	params.flush_timeout_ms = 500;
+	start();
+	script_error(BLOCK_OP_FLUSH, -EIO);
+	put(SLOT_FLUSH, 1, 0, 0, 0);
+	push();
+	script_wait_log(2);
+	check_disk_failed();
+	stop();
+}
+END_TEST
+
+START_TEST(barrier_on_a_failed_disk)
+{
+	params.provider->info.flush_retryable = false;
+	start();
+	script_error(BLOCK_OP_FLUSH, -EIO);
+	put(SLOT_BARRIER, 1, 0, 1, DATA);
+	put(SLOT_BARRIER, 2, 0, 0, 0);
+	put(SLOT_READ, 3, 4, 1, DATA);
+	push();
+	expect(SLOT_BARRIER, 1, -1);
+	/* The empty one waits for ever, and nobody waits for it. */
+	expect(SLOT_READ, 3, 0);
+	ck_assert_uint_eq(events.disk_failed, 1);
+	stop();
+}
+END_TEST
+
+/* ---- hostile rings ---------------------------------------------------- */
+
+static const uint32_t claims[] = { 33, 0x80000000, 0xffffffff };
+
+START_TEST(broken_ring)
+{
+	script_hold(BLOCK_OP_READ, true);
+	start();
+	put(SLOT_READ, 1, 0, 1, DATA);
+	push();
+	script_wait_held(1);
+	__atomic_store_n(shared(0), 1 + claims[_i], __ATOMIC_RELEASE);
+	fake_kick();
+	/* What was taken before is still answered, and nothing after it. */
+	for (int i = 0; !__atomic_load_n(&events.ring_broken,
+					 __ATOMIC_ACQUIRE); i++) {
+		ck_assert_int_lt(i, 80000);
+		usleep(100);
+	}
+	script_release(0);
+	expect(SLOT_READ, 1, 0);
+	ck_assert_ptr_nonnull(strstr(events.cause, "more requests"));
+	req_prod = 2;
+	__atomic_store_n(shared(0), 2, __ATOMIC_RELEASE);
+	fake_kick();
+	stop();
+	ck_assert_uint_eq(shared_load(8), 1);
+	ck_assert_str_eq(script_log(), "rR");
+	ck_assert_uint_eq(events.ring_broken, 1);
+}
+END_TEST
+
+/* ---- start and stop --------------------------------------------------- */
+
+static void refuse(const char *says, int rc)
+{
+	ck_assert_int_eq(queue_start(&params, &queue, &err), rc);
+	ck_assert_msg(strstr(err.text, says), "'%s'", err.text);
+	ck_assert_uint_eq(fake_live_pages(), 0);
+	ck_assert_uint_eq(fake_live_ports(), 0);
+	ck_assert_uint_eq(fake_live_handles(), 0);
+	script_close();
+	close(params.inflight_fd);
+}
+
+START_TEST(refuses_a_bad_ring_ref)
+{
+	params.refs[0] = 5;
+	refuse("ring-ref 5", -EINVAL);
+}
+END_TEST
+
+START_TEST(refuses_a_bad_port)
+{
+	params.port = 4;
+	refuse("event-channel 4", -EINVAL);
+}
+END_TEST
+
+START_TEST(refuses_a_bad_table)
+{
+	ck_assert_int_eq(ftruncate(params.inflight_fd, 4096), 0);
+	refuse("allocate", -EINVAL);
+}
+END_TEST
+
+START_TEST(refuses_to_resume_a_busy_ring)
+{
+	params.resume = true;
+	slot_put(fake_pages[0], 0, 4, 1);
+	refuse("the ring holds requests", -EBUSY);
+}
+END_TEST
+
+START_TEST(resumes)
+{
+	params.resume = true;
+	req_prod = rsp_cons = 0xfffffff0;
+	slot_put(fake_pages[0], 0, 4, req_prod);
+	slot_put(fake_pages[0], 4, 4, req_prod + 1);
+	slot_put(fake_pages[0], 8, 4, req_prod);
+	start();
+	/* Over the end of 32 bits. */
+	for (uint32_t i = 0; i < 40; i++) {
+		put(SLOT_READ, i, 0, 1, DATA);
+		push();
+		expect(SLOT_READ, i, 0);
+	}
+	stop();
+}
+END_TEST
+
+/* What is in flight is waited for; what is in the ring stays there. */
+START_TEST(stop_waits_for_io)
+{
+	script_hold(BLOCK_OP_READ, true);
+	start();
+	put(SLOT_READ, 1, 0, 1, DATA);
+	push();
+	script_wait_held(1);
+	queue_stop(queue);
+	ck_assert_int_eq(sem_trywait(&stopped), -1);
+	ck_assert_uint_eq(fake_live_pages(), 1);
+	script_release(0);
+	wait_stopped();
+	sem_post(&stopped);
+	ck_assert_uint_eq(shared_load(8), 1);
+	stop();
+}
+END_TEST
+
+START_TEST(stop_drops_what_waits)
+{
+	script_hold(BLOCK_OP_WRITE, true);
+	start();
+	script_error(BLOCK_OP_FLUSH, -EIO);
+	put(SLOT_FLUSH, 1, 0, 0, 0);
+	push();
+	script_wait_log(1);
+	put(SLOT_WRITE, 2, 0, 1, DATA);
+	put(SLOT_BARRIER, 3, 0, 0, 0);
+	push();
+	script_wait_held(1);
+	queue_stop(queue);
+	script_release(0);
+	wait_stopped();
+	sem_post(&stopped);
+	stop();
+}
+END_TEST
+
+START_TEST(idle_queue_stops)
+{
+	start();
+	stop();
+}
+END_TEST
+
+static TCase *case_requests(void)
+{
+	TCase *tc = tcase_create("requests");
+
+	tcase_set_timeout(tc, 20);
+	tcase_add_checked_fixture(tc, setup, NULL);
+	tcase_add_loop_test(tc, reads_and_writes, 0, NR_SLOT_LAYOUTS);
+	tcase_add_test(tc, full_rings);
+	tcase_add_loop_test(tc, bad_requests_harm_nobody, 0,
+			    (int)NR_OF(bad));
+	tcase_add_test(tc, writes_from_read_only_grants);
+	tcase_add_loop_test(tc, errors_are_answered, 0, (int)NR_OF(errors));
+	tcase_add_test(tc, read_only_disk);
+	tcase_add_test(tc, in_flight);
+	tcase_add_test(tc, one_event_for_what_was_asked);
+	tcase_add_test(tc, many_events);
+	return tc;
+}
+
+static TCase *case_flushes(void)
+{
+	TCase *tc = tcase_create("flushes");
+
+	tcase_set_timeout(tc, 20);
+	tcase_add_checked_fixture(tc, setup, NULL);
+	tcase_add_test(tc, flush_with_data);
+	tcase_add_test(tc, barrier_is_ordered);
+	tcase_add_test(tc, empty_barrier);
+	tcase_add_test(tc, barrier_with_an_error);
+	tcase_add_test(tc, disk_without_flush);
+	tcase_add_test(tc, failed_flush_is_tried_again);
+	tcase_add_test(tc, flush_that_cannot_be_retried);
+	tcase_add_test(tc, flush_limit_reached);
+	tcase_add_test(tc, barrier_on_a_failed_disk);
+	return tc;
+}
+
+static TCase *case_life(void)
+{
+	TCase *tc = tcase_create("life");
+
+	tcase_set_timeout(tc, 20);
+	tcase_add_checked_fixture(tc, setup, NULL);
+	tcase_add_loop_test(tc, broken_ring, 0, (int)NR_OF(claims));
+	tcase_add_test(tc, refuses_a_bad_ring_ref);
+	tcase_add_test(tc, refuses_a_bad_port);
+	tcase_add_test(tc, refuses_a_bad_table);
+	tcase_add_test(tc, refuses_to_resume_a_busy_ring);
+	tcase_add_test(tc, resumes);
+	tcase_add_test(tc, stop_waits_for_io);
+	tcase_add_test(tc, stop_drops_what_waits);
+	tcase_add_test(tc, idle_queue_stops);
+	return tc;
+}
+
+Suite *suite_queue(void)
+{
+	Suite *suite = suite_create("queue");
+
+	suite_add_tcase(suite, case_requests());
+	suite_add_tcase(suite, case_flushes());
+	suite_add_tcase(suite, case_life());
+	return suite;
+}
