@@ -30,6 +30,13 @@ Suite *suite_worker_message(void);
 Suite *suite_queue(void);
 
 /*
+ * A test program's main(): runs the suites and prints the summary, with the
+ * program's name, last.
+ */
+int unit_main(const char *program, Suite *(*const *suites)(void),
+	      unsigned int nr_suites);
+
+/*
  * Says that a test cannot be run here, and counts it.  For suite_*() only,
  * which then leave the test out: a skipped test must not read as passed.
  */

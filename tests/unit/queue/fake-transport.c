@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* One guest's grants and its event channel, in this process. */
-#include "tests/unit/fake-transport.h"
+#include "tests/unit/queue/fake-transport.h"
 
 #include "evtchn/evtchn.h"
 #include "gnttab/gnttab.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The provider that does what a test says. */
-#include "tests/unit/script-provider.h"
+#include "tests/unit/queue/script-provider.h"
 
 #include <check.h>
 #include <errno.h>

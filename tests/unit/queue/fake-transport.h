@@ -6,8 +6,8 @@
  *
  * Any thread.
  */
-#ifndef XEN_DISKD_UNIT_FAKE_TRANSPORT_H
-#define XEN_DISKD_UNIT_FAKE_TRANSPORT_H
+#ifndef XEN_DISKD_UNIT_QUEUE_FAKE_TRANSPORT_H
+#define XEN_DISKD_UNIT_QUEUE_FAKE_TRANSPORT_H
 
 #include <stdbool.h>
 #include <stdint.h>

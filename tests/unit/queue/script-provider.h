@@ -6,8 +6,8 @@
  * Its log has a letter for each I/O that reaches it (r, w, f), and the same
  * as a capital when it is let go after it was held.
  */
-#ifndef XEN_DISKD_UNIT_SCRIPT_PROVIDER_H
-#define XEN_DISKD_UNIT_SCRIPT_PROVIDER_H
+#ifndef XEN_DISKD_UNIT_QUEUE_SCRIPT_PROVIDER_H
+#define XEN_DISKD_UNIT_QUEUE_SCRIPT_PROVIDER_H
 
 #include "providers/provider.h"
 

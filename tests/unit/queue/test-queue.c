@@ -6,8 +6,8 @@
  */
 #include "blkback/inflight.h"
 #include "blkback/queue.h"
-#include "tests/unit/fake-transport.h"
-#include "tests/unit/script-provider.h"
+#include "tests/unit/queue/fake-transport.h"
+#include "tests/unit/queue/script-provider.h"
 #include "tests/unit/slot.h"
 #include "tests/unit/unit.h"
 

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The tests of a whole queue, over the transport of this directory. */
+#include "tests/unit/unit.h"
+
+int main(void)
+{
+	static Suite *(*const suites[])(void) = { suite_queue };
+
+	return unit_main("unit-queue", suites, NR_OF(suites));
+}
