@@ -3,6 +3,8 @@
 # Test programs and test targets; included by the Makefile.
 
 CHECK_LIBS := -lcheck -lsubunit -lrt -lm
+# Check gives a test 4 s, which a sanitizer on a busy machine can use up.
+export CK_TIMEOUT_MULTIPLIER ?= 5
 
 # ---- unit tests: one module at a time -----------------------------------
 

@@ -239,7 +239,7 @@ START_TEST(hotplug_refusals)
 		host_write(&h, "6", "/local/domain/1/device/vbd/%u/state",
 			   XVDB);
 		host_vbd_detach_end(&h, g, XVDB);
-		need(!host_list(&h, 1, XVDB), "listed");
+		need(host_wait_unlisted(&h, 1, XVDB), "listed");
 	}
 }
 END_TEST

@@ -201,7 +201,7 @@ START_TEST(sparse_files)
 	ck_assert_mem_eq(buffer, zeroes, 512);
 	ck_assert_uint_eq(buffer[512], 0x77);
 	ck_assert_mem_eq(buffer + 1024, zeroes, 3072);
-	/* It has stayed sparse, and has not grown. */
+	/* It has stayed sparse, and has not g_in. */
 	ck_assert_int_eq(do_flush(), 0);
 	ck_assert_int_eq(stat(path, &st), 0);
 	ck_assert_int_eq(st.st_size, INT64_C(1) << 40);

@@ -35,19 +35,20 @@ static const struct {
 	{ -18 * 4096, 1, 32 }, { -18 * 4096, 2, 32 }, { 18 * 4096, 2, 32 },
 };
 
-START_TEST(wrong_sizes_are_refused)
+static void wrong_sizes_are_refused_row(int row)
 {
 	struct inflight table = { 0 };
-	size_t right = inflight_bytes(wrong[_i].nr_queues,
-				      wrong[_i].nr_slots);
-	int fd = table_fd((size_t)((long)right + wrong[_i].difference));
+	size_t right = inflight_bytes(wrong[row].nr_queues,
+				      wrong[row].nr_slots);
+	int fd = table_fd((size_t)((long)right + wrong[row].difference));
 
-	ck_assert_int_eq(inflight_map(fd, 0, wrong[_i].nr_queues,
-				      wrong[_i].nr_slots, &table), -EINVAL);
+	ck_assert_int_eq(inflight_map(fd, 0, wrong[row].nr_queues,
+				      wrong[row].nr_slots, &table), -EINVAL);
 	ck_assert_ptr_null(table.mapping);
 	close(fd);
 }
-END_TEST
+
+ROWS_TEST(wrong_sizes_are_refused, NR_OF(wrong))
 
 START_TEST(bad_descriptors_are_refused)
 {
@@ -122,8 +123,7 @@ Suite *suite_inflight(void)
 	TCase *tc = tcase_create("inflight");
 
 	tcase_add_test(tc, sizes);
-	tcase_add_loop_test(tc, wrong_sizes_are_refused, 0,
-			    (int)NR_OF(wrong));
+	tcase_add_test(tc, wrong_sizes_are_refused);
 	tcase_add_test(tc, bad_descriptors_are_refused);
 	tcase_add_test(tc, starts_empty);
 	tcase_add_test(tc, queues_have_parts_of_their_own);

@@ -28,26 +28,27 @@ static const struct {
 	{ "null:size=1G&speed=1", 0, "'speed'" },
 };
 
-START_TEST(opens_or_refuses)
+static void opens_or_refuses_row(int row)
 {
 	struct block_provider *provider = NULL;
 	struct error_text err;
-	int rc = block_provider_open(registry, targets[_i].target, false,
+	int rc = block_provider_open(registry, targets[row].target, false,
 				     &provider, &err);
 
-	if (targets[_i].says) {
+	if (targets[row].says) {
 		ck_assert_int_eq(rc, -EINVAL);
-		ck_assert_msg(strstr(err.text, targets[_i].says), "'%s'",
+		ck_assert_msg(strstr(err.text, targets[row].says), "'%s'",
 			      err.text);
 		return;
 	}
 	ck_assert_int_eq(rc, 0);
-	ck_assert_uint_eq(provider->info.size_bytes, targets[_i].size_bytes);
+	ck_assert_uint_eq(provider->info.size_bytes, targets[row].size_bytes);
 	ck_assert(provider->info.can_flush);
 	ck_assert_int_eq(provider->info.identity.kind, BLOCK_IDENTITY_NONE);
 	block_provider_close(provider);
 }
-END_TEST
+
+ROWS_TEST(opens_or_refuses, NR_OF(targets))
 
 START_TEST(reads_zeroes)
 {
@@ -78,7 +79,7 @@ Suite *suite_null(void)
 	Suite *suite = suite_create("null");
 	TCase *tc = tcase_create("null");
 
-	tcase_add_loop_test(tc, opens_or_refuses, 0, (int)NR_OF(targets));
+	tcase_add_test(tc, opens_or_refuses);
 	tcase_add_test(tc, reads_zeroes);
 	suite_add_tcase(suite, tc);
 	return suite;

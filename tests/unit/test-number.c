@@ -39,15 +39,16 @@ static const struct {
 	{ "1:", 9, -EINVAL, 0 },
 };
 
-START_TEST(parses_numbers)
+static void parses_numbers_row(int row)
 {
 	uint64_t value = UNTOUCHED;
-	int rc = number_parse(numbers[_i].text, numbers[_i].max, &value);
+	int rc = number_parse(numbers[row].text, numbers[row].max, &value);
 
-	ck_assert_msg(rc == numbers[_i].rc, "'%s': %d", numbers[_i].text, rc);
-	ck_assert_uint_eq(value, rc ? UNTOUCHED : numbers[_i].value);
+	ck_assert_msg(rc == numbers[row].rc, "'%s': %d", numbers[row].text, rc);
+	ck_assert_uint_eq(value, rc ? UNTOUCHED : numbers[row].value);
 }
-END_TEST
+
+ROWS_TEST(parses_numbers, NR_OF(numbers))
 
 static const struct {
 	const char *text;
@@ -77,23 +78,24 @@ static const struct {
 	{ "-1K", -EINVAL, 0 },
 };
 
-START_TEST(parses_sizes)
+static void parses_sizes_row(int row)
 {
 	uint64_t bytes = UNTOUCHED;
-	int rc = number_parse_size(sizes[_i].text, &bytes);
+	int rc = number_parse_size(sizes[row].text, &bytes);
 
-	ck_assert_msg(rc == sizes[_i].rc, "'%s': %d", sizes[_i].text, rc);
-	ck_assert_uint_eq(bytes, rc ? UNTOUCHED : sizes[_i].bytes);
+	ck_assert_msg(rc == sizes[row].rc, "'%s': %d", sizes[row].text, rc);
+	ck_assert_uint_eq(bytes, rc ? UNTOUCHED : sizes[row].bytes);
 }
-END_TEST
+
+ROWS_TEST(parses_sizes, NR_OF(sizes))
 
 Suite *suite_number(void)
 {
 	Suite *suite = suite_create("number");
 	TCase *tc = tcase_create("number");
 
-	tcase_add_loop_test(tc, parses_numbers, 0, (int)NR_OF(numbers));
-	tcase_add_loop_test(tc, parses_sizes, 0, (int)NR_OF(sizes));
+	tcase_add_test(tc, parses_numbers);
+	tcase_add_test(tc, parses_sizes);
 	suite_add_tcase(suite, tc);
 	return suite;
 }

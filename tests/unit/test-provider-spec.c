@@ -52,21 +52,22 @@ static void join_options(char *text, size_t bytes)
 					 spec.options[i].value);
 }
 
-START_TEST(good_targets)
+static void good_targets_row(int row)
 {
 	char options[256];
 
-	ck_assert_msg(provider_spec_parse(good[_i].target, good[_i].has_path,
+	ck_assert_msg(provider_spec_parse(good[row].target, good[row].has_path,
 					  &spec, &err) == 0, "%s", err.text);
-	ck_assert_str_eq(spec.name, good[_i].name);
-	if (good[_i].path)
-		ck_assert_str_eq(spec.path, good[_i].path);
+	ck_assert_str_eq(spec.name, good[row].name);
+	if (good[row].path)
+		ck_assert_str_eq(spec.path, good[row].path);
 	else
 		ck_assert_ptr_null(spec.path);
 	join_options(options, sizeof(options));
-	ck_assert_str_eq(options, good[_i].options);
+	ck_assert_str_eq(options, good[row].options);
 }
-END_TEST
+
+ROWS_TEST(good_targets, NR_OF(good))
 
 static const struct {
 	const char *target;
@@ -96,14 +97,15 @@ static const struct {
 	  -E2BIG, "16" },
 };
 
-START_TEST(bad_targets)
+static void bad_targets_row(int row)
 {
-	int rc = provider_spec_parse(bad[_i].target, true, &spec, &err);
+	int rc = provider_spec_parse(bad[row].target, true, &spec, &err);
 
-	ck_assert_msg(rc == bad[_i].rc, "'%s': %d", bad[_i].target, rc);
-	ck_assert_msg(strstr(err.text, bad[_i].says), "'%s'", err.text);
+	ck_assert_msg(rc == bad[row].rc, "'%s': %d", bad[row].target, rc);
+	ck_assert_msg(strstr(err.text, bad[row].says), "'%s'", err.text);
 }
-END_TEST
+
+ROWS_TEST(bad_targets, NR_OF(bad))
 
 START_TEST(sixteen_options)
 {
@@ -175,8 +177,8 @@ Suite *suite_provider_spec(void)
 	Suite *suite = suite_create("provider-spec");
 	TCase *tc = tcase_create("provider-spec");
 
-	tcase_add_loop_test(tc, good_targets, 0, (int)NR_OF(good));
-	tcase_add_loop_test(tc, bad_targets, 0, (int)NR_OF(bad));
+	tcase_add_test(tc, good_targets);
+	tcase_add_test(tc, bad_targets);
 	tcase_add_test(tc, sixteen_options);
 	tcase_add_test(tc, lengths);
 	tcase_add_test(tc, names_alone);

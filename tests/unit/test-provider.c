@@ -108,22 +108,23 @@ static const struct {
 	{ "counting:%zz", SIZE, false, 0, -EINVAL, "percent" },
 };
 
-START_TEST(refuses)
+static void refuses_row(int row)
 {
 	int rc;
 
-	next_info.size_bytes = refusals[_i].size_bytes;
-	next_info.read_only = refusals[_i].medium_read_only;
-	open_error = refusals[_i].open_error;
-	rc = open_target(refusals[_i].target, false);
-	ck_assert_msg(rc == refusals[_i].rc, "'%s' is %d",
-		      refusals[_i].target, rc);
-	ck_assert_msg(strstr(err.text, refusals[_i].says), "'%s'", err.text);
+	next_info.size_bytes = refusals[row].size_bytes;
+	next_info.read_only = refusals[row].medium_read_only;
+	open_error = refusals[row].open_error;
+	rc = open_target(refusals[row].target, false);
+	ck_assert_msg(rc == refusals[row].rc, "'%s' is %d",
+		      refusals[row].target, rc);
+	ck_assert_msg(strstr(err.text, refusals[row].says), "'%s'", err.text);
 	ck_assert_ptr_null(opened);
 	/* What was opened for nothing is closed. */
 	ck_assert_uint_eq(nr_opened, nr_closed);
 }
-END_TEST
+
+ROWS_TEST(refuses, NR_OF(refusals))
 
 START_TEST(opens)
 {
@@ -221,17 +222,19 @@ static const struct {
 	{ (UINT64_C(1) << 63) - 512, 512, false },
 };
 
-START_TEST(checks_ranges)
+static void checks_ranges_row(int row)
 {
+	nr_submitted = 0;
 	for (int op = BLOCK_OP_READ; op <= BLOCK_OP_WRITE; op++) {
-		int rc = submit_plain((enum block_op)op, ranges[_i].offset,
-				      ranges[_i].length);
+		int rc = submit_plain((enum block_op)op, ranges[row].offset,
+				      ranges[row].length);
 
-		ck_assert_int_eq(rc, ranges[_i].good ? 0 : -EINVAL);
+		ck_assert_int_eq(rc, ranges[row].good ? 0 : -EINVAL);
 	}
-	ck_assert_uint_eq(nr_submitted, ranges[_i].good ? 2 : 0);
+	ck_assert_uint_eq(nr_submitted, ranges[row].good ? 2 : 0);
 }
-END_TEST
+
+ROWS_TEST(checks_ranges, NR_OF(ranges))
 
 static const struct {
 	uint64_t length;
@@ -249,15 +252,18 @@ static const struct {
 	{ 1024, 1, { 512 }, false },
 };
 
-START_TEST(checks_vectors)
+static void checks_vectors_row(int row)
 {
-	int rc = submit(BLOCK_OP_READ, 0, vectors[_i].length,
-			vectors[_i].lengths, vectors[_i].nr);
+	int rc;
 
-	ck_assert_int_eq(rc, vectors[_i].good ? 0 : -EINVAL);
-	ck_assert_uint_eq(nr_submitted, vectors[_i].good ? 1 : 0);
+	nr_submitted = 0;
+	rc = submit(BLOCK_OP_READ, 0, vectors[row].length,
+		    vectors[row].lengths, vectors[row].nr);
+	ck_assert_int_eq(rc, vectors[row].good ? 0 : -EINVAL);
+	ck_assert_uint_eq(nr_submitted, vectors[row].good ? 1 : 0);
 }
-END_TEST
+
+ROWS_TEST(checks_vectors, NR_OF(vectors))
 
 START_TEST(refuses_writes_to_read_only)
 {
@@ -322,14 +328,14 @@ Suite *suite_provider(void)
 	TCase *tc = tcase_create("open");
 
 	tcase_add_checked_fixture(tc, setup, NULL);
-	tcase_add_loop_test(tc, refuses, 0, (int)NR_OF(refusals));
+	tcase_add_test(tc, refuses);
 	tcase_add_test(tc, opens);
 	tcase_add_test(tc, read_only_by_wish);
 	suite_add_tcase(suite, tc);
 	tc = tcase_create("submit");
 	tcase_add_checked_fixture(tc, setup_queue, teardown_queue);
-	tcase_add_loop_test(tc, checks_ranges, 0, (int)NR_OF(ranges));
-	tcase_add_loop_test(tc, checks_vectors, 0, (int)NR_OF(vectors));
+	tcase_add_test(tc, checks_ranges);
+	tcase_add_test(tc, checks_vectors);
 	tcase_add_test(tc, refuses_writes_to_read_only);
 	tcase_add_test(tc, refuses_what_is_unsupported);
 	tcase_add_test(tc, done_in_order);

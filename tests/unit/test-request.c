@@ -38,10 +38,10 @@ static const unsigned char write_32[108] = {
 	7, 0, 0, 0, 2, 5, 0xee, 0xee,
 };
 
-START_TEST(layouts)
+static void layouts_row(int row)
 {
-	layout = &slot_layouts[_i];
-	memcpy(slot, _i ? write_32 : write_64, layout->slot_bytes);
+	layout = &slot_layouts[row];
+	memcpy(slot, row ? write_32 : write_64, layout->slot_bytes);
 	ck_assert_int_eq(parse(), 0);
 	ck_assert_uint_eq(entry.operation, 1);
 	ck_assert_uint_eq(entry.id, UINT64_C(0x1122334455667788));
@@ -55,7 +55,8 @@ START_TEST(layouts)
 	ck_assert_uint_eq(entry.segments[1].offset_bytes, 1024);
 	ck_assert_uint_eq(entry.segments[1].length_bytes, 2048);
 }
-END_TEST
+
+ROWS_TEST(layouts, NR_SLOT_LAYOUTS)
 
 /* The number of segments, by operation. */
 static const struct {
@@ -77,45 +78,48 @@ static const struct {
 };
 
 /* The layout's slot is followed by nothing that may be read. */
-START_TEST(segment_counts)
+static void segment_counts_row(int row)
 {
 	for (int l = 0; l < NR_SLOT_LAYOUTS; l++) {
 		layout = &slot_layouts[l];
-		slot_head(slot, layout, counts[_i].op,
-			  counts[_i].nr_segments, 99, 8);
+		slot_head(slot, layout, counts[row].op,
+			  counts[row].nr_segments, 99, 8);
 		for (unsigned int s = 0; s < 11; s++)
 			slot_segment(slot, layout, s, s, 0, 0);
-		ck_assert_int_eq(parse(), counts[_i].rc);
+		ck_assert_int_eq(parse(), counts[row].rc);
 		/* The answer needs these in any case. */
 		ck_assert_uint_eq(entry.id, 99);
-		ck_assert_uint_eq(entry.operation, counts[_i].op);
+		ck_assert_uint_eq(entry.operation, counts[row].op);
 		ck_assert_uint_eq(entry.nr_segments,
-				  counts[_i].rc ? 0 : counts[_i].nr_segments);
+				  counts[row].rc ? 0 : counts[row].nr_segments);
 		ck_assert_uint_eq(entry.length_bytes,
 				  entry.nr_segments * 512);
 	}
 }
-END_TEST
+
+ROWS_TEST(segment_counts, NR_OF(counts))
 
 /* Sector bounds of a segment, which must lie within its page. */
 START_TEST(segment_bounds)
 {
 	layout = &slot_layouts[_i];
+	slot_head(slot, layout, SLOT_READ, 11, 1, 0);
+	for (unsigned int s = 0; s < 11; s++)
+		slot_segment(slot, layout, s, s, 0, 7);
 	for (unsigned int first = 0; first < 256; first++) {
 		for (unsigned int last = 0; last < 256; last++) {
+			unsigned int at = (first + last) % 11;
 			bool good = first <= last && last <= 7;
 
-			slot_head(slot, layout, SLOT_READ, 11, 1, 0);
-			for (unsigned int s = 0; s < 11; s++)
-				slot_segment(slot, layout, s, s, 0, 7);
-			slot_segment(slot, layout, (first + last) % 11, 5,
-				     (uint8_t)first, (uint8_t)last);
+			slot_segment(slot, layout, at, 5, (uint8_t)first,
+				     (uint8_t)last);
 			ck_assert_msg(parse() == (good ? 0 : -EINVAL),
 				      "%u to %u", first, last);
 			if (good)
 				ck_assert_uint_eq(entry.length_bytes,
 						  (80 + last - first + 1) *
 							  512);
+			slot_segment(slot, layout, at, 5, 0, 7);
 		}
 	}
 }
@@ -135,32 +139,34 @@ static const struct {
 	{ UINT64_MAX, -EINVAL },
 };
 
-START_TEST(sector_overflow)
+static void sector_overflow_row(int row)
 {
 	for (int op = SLOT_READ; op <= SLOT_FLUSH; op++) {
 		layout = &slot_layouts[op % NR_SLOT_LAYOUTS];
 		slot_head(slot, layout, (uint8_t)op, 1, 1,
-			  sectors[_i].sector);
+			  sectors[row].sector);
 		slot_segment(slot, layout, 0, 1, 0, 7);
-		ck_assert_int_eq(parse(), sectors[_i].rc);
-		if (!sectors[_i].rc)
+		ck_assert_int_eq(parse(), sectors[row].rc);
+		if (!sectors[row].rc)
 			ck_assert_uint_eq(entry.offset_bytes,
-					  sectors[_i].sector * 512);
+					  sectors[row].sector * 512);
 	}
 }
-END_TEST
+
+ROWS_TEST(sector_overflow, NR_OF(sectors))
 
 /* Linux sends flushes with whatever sector was there before. */
-START_TEST(empty_flush_has_no_place)
+static void empty_flush_has_no_place_row(int row)
 {
-	layout = &slot_layouts[_i];
+	layout = &slot_layouts[row];
 	slot_head(slot, layout, SLOT_FLUSH, 0, 3, UINT64_MAX);
 	ck_assert_int_eq(parse(), 0);
 	ck_assert_uint_eq(entry.offset_bytes, 0);
 	ck_assert_uint_eq(entry.length_bytes, 0);
 	ck_assert(!request_is_write(&entry));
 }
-END_TEST
+
+ROWS_TEST(empty_flush_has_no_place, NR_SLOT_LAYOUTS)
 
 /* What an earlier request left in the entry is gone. */
 START_TEST(entry_is_overwritten)
@@ -200,22 +206,23 @@ static const struct {
 	    REQUEST_STEP_FLUSH_AFTER } },
 };
 
-START_TEST(steps)
+static void steps_row(int row)
 {
 	unsigned int left;
 
-	entry.operation = plans[_i].op;
-	entry.nr_segments = plans[_i].nr_segments;
-	ck_assert_int_eq(request_is_write(&entry), plans[_i].write);
+	entry.operation = plans[row].op;
+	entry.nr_segments = plans[row].nr_segments;
+	ck_assert_int_eq(request_is_write(&entry), plans[row].write);
 	left = request_steps(&entry);
-	for (int i = 0; plans[_i].steps[i]; i++) {
+	for (int i = 0; plans[row].steps[i]; i++) {
 		ck_assert_uint_eq(request_next_step(left),
-				  plans[_i].steps[i]);
+				  plans[row].steps[i]);
 		left &= left - 1;
 	}
 	ck_assert_uint_eq(left, 0);
 }
-END_TEST
+
+ROWS_TEST(steps, NR_OF(plans))
 
 /* Both sides of every copy, in bytes, either way. */
 START_TEST(copies)
@@ -262,14 +269,13 @@ Suite *suite_request(void)
 	Suite *suite = suite_create("request");
 	TCase *tc = tcase_create("request");
 
-	tcase_add_loop_test(tc, layouts, 0, NR_SLOT_LAYOUTS);
-	tcase_add_loop_test(tc, segment_counts, 0, (int)NR_OF(counts));
+	tcase_add_test(tc, layouts);
+	tcase_add_test(tc, segment_counts);
 	tcase_add_loop_test(tc, segment_bounds, 0, NR_SLOT_LAYOUTS);
-	tcase_add_loop_test(tc, sector_overflow, 0, (int)NR_OF(sectors));
-	tcase_add_loop_test(tc, empty_flush_has_no_place, 0,
-			    NR_SLOT_LAYOUTS);
+	tcase_add_test(tc, sector_overflow);
+	tcase_add_test(tc, empty_flush_has_no_place);
 	tcase_add_test(tc, entry_is_overwritten);
-	tcase_add_loop_test(tc, steps, 0, (int)NR_OF(plans));
+	tcase_add_test(tc, steps);
 	tcase_add_loop_test(tc, copies, SLOT_READ, SLOT_FLUSH + 1);
 	suite_add_tcase(suite, tc);
 	return suite;

@@ -19,7 +19,7 @@
 #define RSP_EVENT 12
 #define SLOTS 64
 
-static unsigned char page[16 * 4096] __attribute__((aligned(4096)));
+static unsigned char page[4096] __attribute__((aligned(4096)));
 static const struct slot_layout *layout;
 static struct ring ring;
 static unsigned char slot[112];
@@ -51,9 +51,9 @@ static void ring_at(int which, uint32_t start)
 	ring.req_cons = ring.rsp_prod = ring.rsp_published = start;
 }
 
-START_TEST(abi_rows)
+static void abi_rows_row(int row)
 {
-	const struct slot_layout *l = &slot_layouts[_i];
+	const struct slot_layout *l = &slot_layouts[row];
 	const struct ring_abi *abi = ring_abi_find(l->protocol);
 
 	ck_assert_ptr_nonnull(abi);
@@ -63,7 +63,8 @@ START_TEST(abi_rows)
 	ck_assert_uint_eq(abi->sector, l->sector);
 	ck_assert_uint_eq(abi->segments, l->segments);
 }
-END_TEST
+
+ROWS_TEST(abi_rows, NR_SLOT_LAYOUTS)
 
 START_TEST(abi_unknown)
 {
@@ -76,19 +77,20 @@ START_TEST(abi_unknown)
 }
 END_TEST
 
-START_TEST(sizes)
+static void sizes_row(int row)
 {
 	static const struct {
 		unsigned int pages, slots;
 	} table[] = { { 1, 32 }, { 2, 64 }, { 4, 128 }, { 8, 256 },
 		      { 16, 512 } };
-	const struct ring_abi *abi = ring_abi_find(slot_layouts[_i].protocol);
+	const struct ring_abi *abi = ring_abi_find(slot_layouts[row].protocol);
 
 	for (size_t i = 0; i < NR_OF(table); i++)
 		ck_assert_uint_eq(ring_slots(abi, table[i].pages),
 				  table[i].slots);
 }
-END_TEST
+
+ROWS_TEST(sizes, NR_SLOT_LAYOUTS)
 
 START_TEST(a_new_ring_starts_at_0)
 {
@@ -125,10 +127,10 @@ static const uint32_t starts[] = { 0, 31, 0x7ffffff0, 0xffffffe1, 0xfffffff8,
 				   0xffffffff };
 
 /* Three rounds of a full ring: over the end of the page, and of 32 bits. */
-START_TEST(copies_slots_in_order)
+static void copies_slots_in_order_row(int row)
 {
-	int which = _i % NR_SLOT_LAYOUTS;
-	uint32_t index = starts[_i / NR_SLOT_LAYOUTS];
+	int which = row % NR_SLOT_LAYOUTS;
+	uint32_t index = starts[row / NR_SLOT_LAYOUTS];
 
 	ring_at(which, index);
 	for (int round = 0; round < 3; round++) {
@@ -153,7 +155,8 @@ START_TEST(copies_slots_in_order)
 		ck_assert_uint_eq(shared(RSP_PROD), index);
 	}
 }
-END_TEST
+
+ROWS_TEST(copies_slots_in_order, NR_OF(starts) * NR_SLOT_LAYOUTS)
 
 /* What the guest claims, in requests, against what there may be. */
 static const struct {
@@ -172,23 +175,24 @@ static const struct {
 	{ 32, -1, -EPROTO },	{ 5, -5, -EPROTO },
 };
 
-START_TEST(overrun_claims)
+static void overrun_claims_row(int row)
 {
 	for (size_t s = 0; s < NR_OF(starts); s++) {
 		ring_at(0, starts[s]);
-		ring.req_cons += claims[_i].outstanding;
-		share(REQ_PROD, ring.req_cons + (uint32_t)claims[_i].claim);
+		ring.req_cons += claims[row].outstanding;
+		share(REQ_PROD, ring.req_cons + (uint32_t)claims[row].claim);
 		memset(slot, 0xaa, sizeof(slot));
-		ck_assert_int_eq(ring_take(&ring, slot), claims[_i].rc);
-		if (claims[_i].rc == 1)
+		ck_assert_int_eq(ring_take(&ring, slot), claims[row].rc);
+		if (claims[row].rc == 1)
 			continue;
 		/* Nothing was taken. */
 		ck_assert_uint_eq(slot[0], 0xaa);
 		ck_assert_uint_eq(ring.req_cons,
-				  starts[s] + claims[_i].outstanding);
+				  starts[s] + claims[row].outstanding);
 	}
 }
-END_TEST
+
+ROWS_TEST(overrun_claims, NR_OF(claims))
 
 /* The guest may lie about rsp_prod as it likes: it is never read back. */
 START_TEST(rsp_prod_is_private)
@@ -219,11 +223,11 @@ static const unsigned char response_32[12] = {
 	0x03, 0x00, 0xfe, 0xff,
 };
 
-START_TEST(response_bytes)
+static void response_bytes_row(int row)
 {
-	const unsigned char *expected = _i ? response_32 : response_64;
+	const unsigned char *expected = row ? response_32 : response_64;
 
-	ring_at(_i, 0xffffffff);
+	ring_at(row, 0xffffffff);
 	share(REQ_PROD, 0);
 	memset(slot_of(0xffffffff), 0xff, layout->slot_bytes);
 	ck_assert_int_eq(ring_take(&ring, slot), 1);
@@ -238,7 +242,8 @@ START_TEST(response_bytes)
 	ring_publish(&ring);
 	ck_assert_uint_eq(shared(RSP_PROD), 0);
 }
-END_TEST
+
+ROWS_TEST(response_bytes, 2)
 
 START_TEST(answering_nothing_aborts)
 {
@@ -268,9 +273,9 @@ static bool passes(uint32_t old, uint32_t nr, uint32_t event)
 }
 
 /* Every number of responses against every rsp_event near them. */
-START_TEST(notifies_exactly_when_asked)
+static void notifies_exactly_when_asked_row(int row)
 {
-	uint32_t old = starts[_i];
+	uint32_t old = starts[row];
 
 	for (uint32_t nr = 1; nr <= 32; nr++) {
 		for (uint32_t event = old - 40; event != old + 40; event++) {
@@ -288,7 +293,8 @@ START_TEST(notifies_exactly_when_asked)
 		}
 	}
 }
-END_TEST
+
+ROWS_TEST(notifies_exactly_when_asked, NR_OF(starts))
 
 START_TEST(publishes_in_steps)
 {
@@ -307,10 +313,10 @@ START_TEST(publishes_in_steps)
 }
 END_TEST
 
-START_TEST(final_check)
+static void final_check_row(int row)
 {
 	for (size_t s = 0; s < NR_OF(starts); s++) {
-		ring_at(_i, starts[s]);
+		ring_at(row, starts[s]);
 		ck_assert(!ring_final_check(&ring));
 		ck_assert_uint_eq(shared(REQ_EVENT), starts[s] + 1);
 		share(REQ_PROD, starts[s] + 2);
@@ -323,29 +329,28 @@ START_TEST(final_check)
 		ck_assert_uint_eq(shared(REQ_EVENT), starts[s] + 3);
 	}
 }
-END_TEST
+
+ROWS_TEST(final_check, NR_SLOT_LAYOUTS)
 
 Suite *suite_ring(void)
 {
 	Suite *suite = suite_create("ring");
 	TCase *tc = tcase_create("ring");
 
-	tcase_add_loop_test(tc, abi_rows, 0, NR_SLOT_LAYOUTS);
+	tcase_add_test(tc, abi_rows);
 	tcase_add_test(tc, abi_unknown);
-	tcase_add_loop_test(tc, sizes, 0, NR_SLOT_LAYOUTS);
+	tcase_add_test(tc, sizes);
 	tcase_add_test(tc, a_new_ring_starts_at_0);
 	tcase_add_test(tc, resumes_an_idle_ring_only);
-	tcase_add_loop_test(tc, copies_slots_in_order, 0,
-			    (int)NR_OF(starts) * NR_SLOT_LAYOUTS);
-	tcase_add_loop_test(tc, overrun_claims, 0, (int)NR_OF(claims));
+	tcase_add_test(tc, copies_slots_in_order);
+	tcase_add_test(tc, overrun_claims);
 	tcase_add_test(tc, rsp_prod_is_private);
-	tcase_add_loop_test(tc, response_bytes, 0, 2);
+	tcase_add_test(tc, response_bytes);
 	tcase_add_test_raise_signal(tc, answering_nothing_aborts, SIGABRT);
 	tcase_add_test_raise_signal(tc, answering_twice_aborts, SIGABRT);
-	tcase_add_loop_test(tc, notifies_exactly_when_asked, 0,
-			    (int)NR_OF(starts));
+	tcase_add_test(tc, notifies_exactly_when_asked);
 	tcase_add_test(tc, publishes_in_steps);
-	tcase_add_loop_test(tc, final_check, 0, NR_SLOT_LAYOUTS);
+	tcase_add_test(tc, final_check);
 	suite_add_tcase(suite, tc);
 	return suite;
 }

@@ -42,6 +42,18 @@ int unit_main(const char *program, Suite *(*const *suites)(void),
  */
 void unit_skip(const char *test, const char *reason);
 
+/*
+ * Calls check with each row of a table, all in one process; a row that fails
+ * is named on standard error.
+ */
+void unit_rows(void (*check)(int row), size_t nr);
+#define ROWS_TEST(name, nr)                    \
+	START_TEST(name)                       \
+	{                                      \
+		unit_rows(name##_row, (nr));   \
+	}                                      \
+	END_TEST
+
 /* The scratch directory of this run, on a file system with real storage. */
 const char *unit_dir(void);
 
