@@ -49,6 +49,8 @@ TEST_PROGRAMS := unit xen-diskd-worker-sim ctl-answer \
 
 test-programs: all $(TEST_PROGRAMS:%=$(TEST_BIN)/%) $(SIM_PRELOAD)
 
+worker-sim: all $(TEST_BIN)/xen-diskd-worker-sim
+
 # ---- what the machine needs -----------------------------------------------
 
 deps:
@@ -61,7 +63,12 @@ deps-xen:
 # One variant's fast suites, as NAME=COMMAND for check.sh.
 fast_suites = 'unit-$(1)=build/$(1)/tests/unit' \
 	$(foreach t,$(SIM_TESTS),'sim-$(t)-$(1)=build/$(1)/tests/test-$(t)')
+# The threads are the worker's; the frontend races with it on purpose.
+TSAN_SUITES := 'sim-io-tsan=TEST_DAEMON=$$PWD/build/tsan/bin/xen-diskd \
+	TEST_WORKER=$$PWD/build/tsan/tests/xen-diskd-worker-sim \
+	build/release/tests/test-io'
 FAST_SUITES := $(call fast_suites,release) $(call fast_suites,asan) \
+	$(TSAN_SUITES) \
 	'ctl=BIN=build/release/bin TEST_BIN=build/release/tests TOP=. tests/ctl/ctl.sh' \
 	'options=BIN=build/release/bin TOP=. tests/ctl/options.sh' \
 	'layers=tests/layers.sh'
@@ -70,6 +77,7 @@ XEN_SUITES := 'xen=tests/xen/run.sh --dest build/release/dest --out build/releas
 check-programs: deps
 	@$(MAKE) --no-print-directory VARIANT=release DEVELOPER=1 test-programs
 	@$(MAKE) --no-print-directory VARIANT=asan DEVELOPER=1 test-programs
+	@$(MAKE) --no-print-directory VARIANT=tsan DEVELOPER=1 worker-sim
 
 check-fast: check-programs
 	@tests/check.sh build/check -j 3 $(FAST_SUITES)
@@ -115,5 +123,5 @@ mutants: check-programs
 #: make mutants           faults put into the source, each must be caught
 #: make deps              install Debian packages to build and test with
 
-.PHONY: test-programs deps deps-xen check-programs check check-fast check-xen \
+.PHONY: test-programs worker-sim deps deps-xen check-programs check check-fast check-xen \
 	soak-xen xen-shell demo mutants dest
