@@ -23,6 +23,8 @@
 
 /* Between two tries of a flush that failed. */
 #define FLUSH_RETRY_MS 1000u
+/* How long a resumed port may still be bound to the worker before us. */
+#define RESUME_BIND_MS 1000u
 /* Submissions that a turn collects before they are handed over early. */
 #define LOOP_ENTRIES 128u
 /* Grant copies in one batch; a larger turn makes several. */
@@ -584,8 +586,14 @@ static int map_ring(struct queue *q, struct error_text *err)
 static int bind_port(struct queue *q, struct error_text *err)
 {
 	const struct queue_params *p = &q->params;
+	uint64_t until = clock_now_ms() + (p->resume ? RESUME_BIND_MS : 0);
 	int rc = evtchn_bind(q->ec, p->domid, p->port, &q->port);
 
+	/* The worker before us may still be on its way out. */
+	while (rc == -EINVAL && clock_now_ms() < until) {
+		poll(NULL, 0, 10);
+		rc = evtchn_bind(q->ec, p->domid, p->port, &q->port);
+	}
 	if (rc < 0)
 		return error_set(err, rc,
 				 "bind event-channel %u of domain %u: %s",

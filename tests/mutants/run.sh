@@ -96,6 +96,7 @@ build() {
 # In a mount namespace of its own, so that a test that is cut short leaves
 # nothing behind.
 start_program() {
+	# shellcheck disable=SC2016 # the text is for the inner shell
 	CK_RUN_SUITE=${field[suite]} CK_RUN_CASE=${field[case]} \
 		CK_LOG_FILE_NAME=$work/events UNIT_TMPDIR=$work \
 		timeout -k 5 "$seconds" unshare -m bash -c \
@@ -106,20 +107,21 @@ start_program() {
 }
 
 # Check's log, a line a test: FILE:LINE:RESULT:CASE:TEST:ITERATION: MESSAGE.
-# Stops at the first failure of the named test; sets seen.
+# Stops at the first failure of the named test; sets seen and others.
 run_program() {
-	local line status=0
+	local line watcher
 	seen='' others=''
 	rm -f "$work/events"
 	mkfifo "$work/events"
 	start_program
-	# Opened for writing too, lest we wait for a program that cannot run.
+	# Open for writing too: a program may end without having opened it.
 	exec {events}<>"$work/events"
 	{
-		wait "$program_pid" || true
-		echo done >&"$events"
-	} 2>/dev/null &
-	while IFS= read -r line <&"$events" && [ "$line" != done ]; do
+		tail --pid="$program_pid" -f /dev/null
+		echo END >&"$events"
+	} &
+	watcher=$!
+	while IFS= read -r line <&"$events" && [ "$line" != END ]; do
 		[[ $line =~ :([PFE]):([^:]*):([^:]*):[0-9]+: ]] || continue
 		if [ "${BASH_REMATCH[3]}" = "${field[test]}" ]; then
 			seen=${BASH_REMATCH[1]}
@@ -128,10 +130,10 @@ run_program() {
 			others+=" ${BASH_REMATCH[3]}"
 		fi
 	done
-	exec {events}<&-
 	kill "$program_pid" 2>/dev/null || true
-	wait "$program_pid" || status=$?
-	return 0
+	wait "$program_pid" || true
+	wait "$watcher" || true
+	exec {events}<&-
 }
 
 # Whether the named test passes when nothing is wrong.

@@ -306,6 +306,51 @@ START_TEST(detached_without_the_daemon)
 }
 END_TEST
 
+/* The frontend notices nothing: same ring, same port, no state change. */
+START_TEST(restart_with_an_idle_ring)
+{
+	uint32_t port;
+
+	attach_connect(FE_ABI_X86_64);
+	port = fe.queues[0].port;
+	for (int i = 0; i < 3; i++) {
+		check_serves(&fe);
+		if (i & 1)
+			host_daemon_kill(&h);
+		else
+			host_daemon_stop(&h);
+		host_daemon_start(&h);
+		need(sim_wait_bound(g->dom, port, HOST_WAIT_MS) == 0,
+		     "the port is not bound again");
+		check_key("state", "4");
+	}
+	check_serves(&fe);
+	detach();
+}
+END_TEST
+
+/* Nobody knows whether it was carried out: it must not be guessed. */
+START_TEST(restart_with_an_unanswered_request)
+{
+	struct fe_request rq;
+	char *error;
+
+	attach_connect(FE_ABI_X86_64);
+	check_serves(&fe);
+	host_daemon_stop(&h);
+	blkfront_fill(&fe, &rq, FE_WRITE, 0, 8, 0, 0);
+	blkfront_submit(&fe.queues[0], &fe, &rq);
+	blkfront_kick(&fe, &fe.queues[0]);
+	host_daemon_start(&h);
+	error = host_wait_any(&h, HOST_WAIT_MS, "%s/error", fe.backend);
+	need(error && strstr(error, "detach it"), "error is '%s'",
+	     error ? error : "absent");
+	free(error);
+	check_key("state", "4");
+	detach();
+}
+END_TEST
+
 START_TEST(foreign_nodes_are_left_alone)
 {
 	/* Written in two steps, so while no daemon looks. */
@@ -416,6 +461,8 @@ int main(void)
 	tcase_add_test(tc, two_vbds);
 	tcase_add_test(tc, attached_before_the_daemon);
 	tcase_add_test(tc, detached_without_the_daemon);
+	tcase_add_test(tc, restart_with_an_idle_ring);
+	tcase_add_test(tc, restart_with_an_unanswered_request);
 	tcase_add_test(tc, foreign_nodes_are_left_alone);
 	tcase_add_test(tc, frontend_path_must_match);
 	tcase_add_test(tc, watch_flood);
