@@ -152,7 +152,8 @@ static bool node_is_ours(struct backend *backend, const char *path)
 	uint64_t mark;
 
 	if (!xenstore_read_number(backend->xs, XBT_NULL, path, OWN_ATTACH_KEY,
-				  1, &mark) && mark == 1)
+				  1, &mark) &&
+	    mark == 1)
 		return true;
 	if (xenstore_read(backend->xs, XBT_NULL, path, "script", script,
 			  sizeof(script)) < 0)
@@ -170,7 +171,8 @@ static bool frontend_matches(struct backend *backend, const char *path,
 	snprintf(expected, sizeof(expected), "/local/domain/%u/device/vbd/%u",
 		 domid, devid);
 	if (!xenstore_read(backend->xs, XBT_NULL, path, "frontend", found,
-			   sizeof(found)) && !strcmp(found, expected))
+			   sizeof(found)) &&
+	    !strcmp(found, expected))
 		return true;
 	log_error("vbd %u/%u: '%s/frontend' is not '%s': left alone", domid,
 		  devid, path, expected);
@@ -192,11 +194,11 @@ static void discover(struct backend *backend, const struct vbd_kind *kind,
 			  sizeof(mode)) < 0 ||
 	    !frontend_matches(backend, path, domid, devid))
 		return;
-	vbd = vbd_new(backend, kind, domid, devid, target,
-		      !strchr(mode, 'w'));
+	vbd = vbd_new(backend, kind, domid, devid, target, !strchr(mode, 'w'));
 	if (!vbd || vbd_adopt(vbd) < 0 || backend_add(backend, vbd) < 0) {
 		log_error("vbd %u/%u: cannot be taken: no memory, or %u vbds "
-			  "already", domid, devid, backend->nr_vbds);
+			  "already",
+			  domid, devid, backend->nr_vbds);
 		vbd_free(vbd);
 		return;
 	}
@@ -206,8 +208,8 @@ static void discover(struct backend *backend, const struct vbd_kind *kind,
 /* Something happened to this node: one of ours, or one that may become so. */
 static void look_at(struct backend *backend, uint16_t domid, uint32_t devid)
 {
-	struct vbd *vbd = backend_find(backend, &backend_kind_vbd, domid,
-				       devid);
+	struct vbd *vbd =
+		backend_find(backend, &backend_kind_vbd, domid, devid);
 
 	if (vbd)
 		backend_touch(vbd);

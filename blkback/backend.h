@@ -24,13 +24,13 @@ struct backend {
 	struct xenstore *xs;
 	struct io_loop *loop;
 	struct backend_options options;
-	uint16_t domid;		/* our own */
+	uint16_t domid; /* our own */
 	struct list vbds;
 	unsigned int nr_vbds;
 	struct xenstore_watch kind_watch, release_watch;
 	char *kind_path;
 	bool rescan;
-	bool quitting;		/* no worker is started any more */
+	bool quitting; /* no worker is started any more */
 
 	/* Called after any vbd has changed or gone; may be NULL. */
 	void (*changed)(void *arg);

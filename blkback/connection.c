@@ -7,9 +7,9 @@
 
 struct connection {
 	struct queue_events owner;
-	bool disk_failed;	/* atomic, shared by the queues */
+	bool disk_failed; /* atomic, shared by the queues */
 	unsigned int nr_running; /* atomic */
-	bool announce;		/* tell the owner when the last one stops */
+	bool announce; /* tell the owner when the last one stops */
 	unsigned int nr_queues;
 	struct queue *queues[CONNECTION_QUEUES_MAX];
 };
@@ -56,8 +56,7 @@ int connection_start(const struct connection_params *params,
 		     struct block_provider *provider, int inflight_fd,
 		     uint64_t flush_timeout_ms, struct queue_stats *stats,
 		     const struct queue_events *events,
-		     struct connection **ret_connection,
-		     struct error_text *err)
+		     struct connection **ret_connection, struct error_text *err)
 {
 	struct connection *connection = calloc(1, sizeof(*connection));
 	struct queue_params queue = {

@@ -32,8 +32,7 @@ struct connection_params {
 };
 
 /* The ABI that the parameters name; NULL when it is unknown. */
-const struct ring_abi *
-connection_abi(const struct connection_params *params);
+const struct ring_abi *connection_abi(const struct connection_params *params);
 
 /* The size of the in-flight table that the parameters need. */
 size_t connection_inflight_bytes(const struct connection_params *params);

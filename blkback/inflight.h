@@ -46,8 +46,7 @@ struct inflight_header {
 };
 
 _Static_assert(sizeof(struct inflight_segment) == 8, "inflight segment");
-_Static_assert(sizeof(struct inflight_entry) == 32 + 8 * 256,
-	       "inflight entry");
+_Static_assert(sizeof(struct inflight_entry) == 32 + 8 * 256, "inflight entry");
 _Static_assert(sizeof(struct inflight_header) <= INFLIGHT_HEADER_BYTES,
 	       "inflight header");
 

@@ -94,8 +94,8 @@ static int read_queue(struct xenstore *xs, const char *dir, bool numbered,
  * its references (ring-ref0, ...) even for a single page.
  */
 static int read_ring_order(struct xenstore *xs, const char *dir,
-			   struct connection_params *params,
-			   bool *ret_numbered, struct error_text *err)
+			   struct connection_params *params, bool *ret_numbered,
+			   struct error_text *err)
 {
 	uint64_t order = UINT64_MAX;
 	int rc = read_number(xs, dir, "ring-page-order", true,
@@ -170,9 +170,9 @@ int negotiate_publish_disk(struct xenstore *xs, xs_transaction_t tx,
 			    (cdrom ? VDISK_BITS_CDROM : 0);
 	int rc;
 
-	rc = xenstore_printf(xs, tx, dir, "sectors", "%llu",
-			     (unsigned long long)(info->size_bytes /
-						  BLOCK_SECTOR_BYTES));
+	rc = xenstore_printf(
+		xs, tx, dir, "sectors", "%llu",
+		(unsigned long long)(info->size_bytes / BLOCK_SECTOR_BYTES));
 	if (!rc)
 		rc = xenstore_printf(xs, tx, dir, "sector-size", "%u",
 				     info->logical_block_bytes);

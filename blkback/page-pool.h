@@ -15,7 +15,7 @@
 
 struct page_pool {
 	unsigned char *base;
-	unsigned int next;	/* where the next search starts */
+	unsigned int next; /* where the next search starts */
 	unsigned int nr_used;
 	uint64_t used[PAGE_POOL_PAGES / 64];
 };
@@ -30,7 +30,6 @@ void page_pool_fini(struct page_pool *pool);
  * run is that long.  A pool with nothing taken never refuses.
  */
 void *page_pool_take(struct page_pool *pool, unsigned int nr_pages);
-void page_pool_give(struct page_pool *pool, void *pages,
-		    unsigned int nr_pages);
+void page_pool_give(struct page_pool *pool, void *pages, unsigned int nr_pages);
 
 #endif

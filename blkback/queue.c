@@ -34,8 +34,8 @@ struct queue {
 	struct queue_params params;
 	pthread_t thread;
 	bool thread_started;
-	int wake_fd;	/* eventfd: look at stop_requested */
-	bool stop_requested;	/* atomic */
+	int wake_fd; /* eventfd: look at stop_requested */
+	bool stop_requested; /* atomic */
 
 	/* How the start went, handed over through `started`. */
 	sem_t started;
@@ -54,11 +54,11 @@ struct queue {
 	struct page_pool pool;
 
 	struct blk_request *requests;
-	struct list free;	/* requests without a guest's request */
-	struct list taken;	/* of this turn, in ring order */
-	struct list finished;	/* to be answered in this turn */
+	struct list free; /* requests without a guest's request */
+	struct list taken; /* of this turn, in ring order */
+	struct list finished; /* to be answered in this turn */
 	struct list flush_failed; /* wait to be flushed again, or for ever */
-	unsigned int nr_busy;	/* taken and not answered */
+	unsigned int nr_busy; /* taken and not answered */
 	unsigned int nr_waiting; /* of these, on flush_failed */
 	struct blk_request *barrier; /* nothing is taken while it is there */
 
@@ -71,8 +71,8 @@ struct queue {
 	struct io_op evtchn_op, wake_op, retry_op;
 	unsigned int nr_loop_ops; /* of these three, in flight */
 	bool evtchn_armed, retry_armed;
-	bool masked;	/* an event was taken; the port cannot fire */
-	bool unblocked;	/* this turn, a request was released */
+	bool masked; /* an event was taken; the port cannot fire */
+	bool unblocked; /* this turn, a request was released */
 	bool ring_broken;
 	bool stopping;
 };
@@ -176,8 +176,7 @@ static void copy_all(struct queue *q, struct list *requests, bool writes)
 			container_of(it, struct blk_request, node);
 
 		list_del(&req->node);
-		if (req->status != BLKIF_RSP_OKAY ||
-		    !req->entry->nr_segments ||
+		if (req->status != BLKIF_RSP_OKAY || !req->entry->nr_segments ||
 		    request_is_write(req->entry) != writes) {
 			list_add_tail(&rest, &req->node);
 			continue;
@@ -244,8 +243,10 @@ static void disk_fail(struct queue *q, int error)
 
 	if (__atomic_exchange_n(q->params.disk_failed, true, __ATOMIC_RELAXED))
 		return;
-	error_set(&text, error, "flush failed: %s; the disk takes no more "
-		  "writes", strerror(-error));
+	error_set(&text, error,
+		  "flush failed: %s; the disk takes no more "
+		  "writes",
+		  strerror(-error));
 	q->params.events.disk_failed(q->params.events.arg, text.text);
 }
 
@@ -577,7 +578,8 @@ static int map_ring(struct queue *q, struct error_text *err)
 	rc = ring_init(&q->ring, p->abi, shared, p->nr_pages, p->resume);
 	if (rc < 0) {
 		gnttab_unmap(q->gt, shared, p->nr_pages);
-		return error_set(err, rc, "the ring holds requests of which "
+		return error_set(err, rc,
+				 "the ring holds requests of which "
 				 "nobody knows whether they were served");
 	}
 	return 0;
@@ -640,8 +642,7 @@ static int queue_open(struct queue *q, struct error_text *err)
 		return rc;
 	rc = io_loop_new(LOOP_ENTRIES, &q->loop);
 	if (rc < 0)
-		return error_set(err, rc, "set up io_uring: %s",
-				 strerror(-rc));
+		return error_set(err, rc, "set up io_uring: %s", strerror(-rc));
 	rc = block_queue_open(q->params.provider, q->loop, &q->block);
 	if (rc < 0)
 		return error_set(err, rc, "open a queue of the provider: %s",

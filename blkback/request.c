@@ -36,8 +36,7 @@ static int parse_segment(const unsigned char *from,
 
 /* The direct request: up to 11 segments in the slot itself. */
 static int parse_direct(const struct ring_abi *abi, const unsigned char *slot,
-			unsigned int min_segments,
-			struct inflight_entry *entry)
+			unsigned int min_segments, struct inflight_entry *entry)
 {
 	unsigned int nr = slot[BLKIF_REQUEST_NR_SEGMENTS];
 	uint64_t sector, offset_bytes = 0, length_bytes = 0;
@@ -46,8 +45,8 @@ static int parse_direct(const struct ring_abi *abi, const unsigned char *slot,
 		return -EINVAL;
 	memcpy(&sector, slot + abi->sector, sizeof(sector));
 	/* An empty flush has no place on the disk; its sector means nothing. */
-	if (nr && __builtin_mul_overflow(sector, BLOCK_SECTOR_BYTES,
-					 &offset_bytes))
+	if (nr &&
+	    __builtin_mul_overflow(sector, BLOCK_SECTOR_BYTES, &offset_bytes))
 		return -EINVAL;
 	for (unsigned int i = 0; i < nr; i++) {
 		if (parse_segment(slot + abi->segments +
@@ -116,8 +115,7 @@ unsigned int request_fill_copies(const struct blk_request *req, uint16_t domid,
 		const struct inflight_segment *segment = &entry->segments[i];
 
 		if (from_guest)
-			gnttab_copy_from_guest(&copies[i], domid,
-					       segment->gref,
+			gnttab_copy_from_guest(&copies[i], domid, segment->gref,
 					       segment->offset_bytes,
 					       segment->length_bytes, local);
 		else

@@ -38,9 +38,9 @@ struct blk_request {
 	struct block_io io;
 	struct iovec iov;
 	unsigned char *buffer;
-	unsigned int nr_pages;	/* of buffer; 0 for an empty request */
-	unsigned int steps;	/* enum request_step still to do */
-	int16_t status;		/* BLKIF_RSP_* to answer with */
+	unsigned int nr_pages; /* of buffer; 0 for an empty request */
+	unsigned int steps; /* enum request_step still to do */
+	int16_t status; /* BLKIF_RSP_* to answer with */
 	uint64_t flush_failed_ms; /* when its flush first failed; 0: never */
 	struct list node;
 };

@@ -15,8 +15,8 @@ struct ring_header {
 };
 
 _Static_assert(sizeof(struct ring_header) == 64, "ring header");
-_Static_assert(sizeof(struct ring_header) ==
-	       offsetof(struct blkif_sring, ring), "ring header");
+_Static_assert(sizeof(struct ring_header) == offsetof(struct blkif_sring, ring),
+	       "ring header");
 
 #define RING_PAGE_BYTES 4096u
 
@@ -34,7 +34,8 @@ static unsigned char *ring_slot(const struct ring *ring, uint32_t index)
 uint32_t ring_slots(const struct ring_abi *abi, unsigned int nr_pages)
 {
 	uint32_t nr = (nr_pages * RING_PAGE_BYTES -
-		       (uint32_t)sizeof(struct ring_header)) / abi->slot_bytes;
+		       (uint32_t)sizeof(struct ring_header)) /
+		      abi->slot_bytes;
 
 	return 1u << (31 - __builtin_clz(nr));
 }
@@ -47,8 +48,8 @@ int ring_init(struct ring *ring, const struct ring_abi *abi, void *shared,
 
 	if (resume) {
 		start = __atomic_load_n(&header->rsp_prod, __ATOMIC_RELAXED);
-		if (start != __atomic_load_n(&header->req_prod,
-					     __ATOMIC_RELAXED))
+		if (start !=
+		    __atomic_load_n(&header->req_prod, __ATOMIC_RELAXED))
 			return -EBUSY;
 	}
 	*ring = (struct ring){
@@ -65,8 +66,8 @@ int ring_init(struct ring *ring, const struct ring_abi *abi, void *shared,
 int ring_take(struct ring *ring, unsigned char slot[BLKIF_SLOT_BYTES_MAX])
 {
 	/* Pairs with the guest's write barrier before it moved req_prod. */
-	uint32_t req_prod = __atomic_load_n(&ring_header(ring)->req_prod,
-					    __ATOMIC_ACQUIRE);
+	uint32_t req_prod =
+		__atomic_load_n(&ring_header(ring)->req_prod, __ATOMIC_ACQUIRE);
 
 	if (req_prod == ring->req_cons)
 		return 0;

@@ -21,9 +21,9 @@
 struct ring {
 	const struct ring_abi *abi;
 	void *shared;
-	uint32_t nr_slots;	/* a power of two */
-	uint32_t req_cons;	/* next request to take */
-	uint32_t rsp_prod;	/* next response to write */
+	uint32_t nr_slots; /* a power of two */
+	uint32_t req_cons; /* next request to take */
+	uint32_t rsp_prod; /* next response to write */
 	uint32_t rsp_published; /* responses that the guest can see */
 };
 

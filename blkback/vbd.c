@@ -50,8 +50,8 @@ const char *vbd_worker_state_name(enum vbd_worker_state state)
 	return names[state];
 }
 
-#define vbd_log(level, vbd, fmt, ...)                                        \
-	log_write(level, "vbd %u/%u: " fmt, (vbd)->domid, (vbd)->devid,      \
+#define vbd_log(level, vbd, fmt, ...)                                   \
+	log_write(level, "vbd %u/%u: " fmt, (vbd)->domid, (vbd)->devid, \
 		  ##__VA_ARGS__)
 
 static void vbd_changed(struct vbd *vbd)
@@ -176,8 +176,8 @@ static int remove_error(struct xenstore *xs, xs_transaction_t tx,
 }
 
 /* Keeps the message for `list`, logs it, and writes it beside the state. */
-__attribute__((format(printf, 2, 3)))
-static void vbd_error(struct vbd *vbd, const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static void
+vbd_error(struct vbd *vbd, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -228,17 +228,18 @@ static void on_opened(struct vbd *vbd, const struct block_info *info)
 	vbd->info = *info;
 	other = backend_conflict(vbd);
 	if (other) {
-		vbd_error(vbd, "target '%s': the same image is attached as "
+		vbd_error(vbd,
+			  "target '%s': the same image is attached as "
 			  "vbd %u/%u, and not both are read-only; share=yes "
-			  "in the target allows it", vbd->target,
-			  other->domid, other->devid);
+			  "in the target allows it",
+			  vbd->target, other->domid, other->devid);
 		vbd_quit(vbd);
 		return;
 	}
 	vbd->info_valid = true;
 	set_worker_state(vbd, VBD_WORKER_READY);
-	vbd_log(LOG_LEVEL_INFO, vbd, "opened '%s', %llu bytes, %s",
-		vbd->target, (unsigned long long)info->size_bytes,
+	vbd_log(LOG_LEVEL_INFO, vbd, "opened '%s', %llu bytes, %s", vbd->target,
+		(unsigned long long)info->size_bytes,
 		info->read_only ? "read-only" : "read-write");
 }
 
@@ -246,10 +247,12 @@ static void on_connected(struct vbd *vbd)
 {
 	set_worker_state(vbd, VBD_WORKER_CONNECTED);
 	vbd_clear_error(vbd);
-	vbd_log(LOG_LEVEL_INFO, vbd, "connected, protocol %s, %u queue%s of "
-		"%u page%s", connection_abi(&vbd->params)->protocol,
-		vbd->params.nr_queues, vbd->params.nr_queues > 1 ? "s" : "",
-		vbd->params.ring_pages, vbd->params.ring_pages > 1 ? "s" : "");
+	vbd_log(LOG_LEVEL_INFO, vbd,
+		"connected, protocol %s, %u queue%s of "
+		"%u page%s",
+		connection_abi(&vbd->params)->protocol, vbd->params.nr_queues,
+		vbd->params.nr_queues > 1 ? "s" : "", vbd->params.ring_pages,
+		vbd->params.ring_pages > 1 ? "s" : "");
 }
 
 /* The guest is at fault: say so, and let go of it. */
@@ -269,8 +272,10 @@ static void on_connect_failed(struct vbd *vbd, const char *cause)
 		return;
 	}
 	/* The guest did nothing wrong: leave its disk for the operator. */
-	vbd_error(vbd, "was connected when the daemon started, and cannot be "
-		  "taken up: %s; detach it", cause);
+	vbd_error(vbd,
+		  "was connected when the daemon started, and cannot be "
+		  "taken up: %s; detach it",
+		  cause);
 	vbd_quit(vbd);
 }
 
@@ -316,8 +321,10 @@ static void on_message(void *arg, const struct worker_message *message)
 		vbd_error(vbd, "%s", message->error.text);
 		break;
 	default:
-		vbd_log(LOG_LEVEL_ERROR, vbd, "message %d from the worker: "
-			"unknown", (int)message->type);
+		vbd_log(LOG_LEVEL_ERROR, vbd,
+			"message %d from the worker: "
+			"unknown",
+			(int)message->type);
 		break;
 	}
 }
@@ -456,15 +463,14 @@ static int read_snapshot(struct vbd *vbd, struct snapshot *snap)
 	if (rc < 0)
 		return rc;
 	*snap = (struct snapshot){ .state = (enum xenbus_state)value };
-	rc = xenstore_read_number(xs, XBT_NULL, vbd->path, "online", 1,
-				  &value);
+	rc = xenstore_read_number(xs, XBT_NULL, vbd->path, "online", 1, &value);
 	snap->online = rc < 0 || value;
 	rc = xenstore_read_number(xs, XBT_NULL, vbd->frontend_path, "state",
 				  XenbusStateReconfigured, &value);
 	snap->frontend_gone = rc == -ENOENT || rc == -EACCES;
 	snap->frontend_garbage = rc < 0 && !snap->frontend_gone;
-	snap->frontend_state = rc < 0 ? XenbusStateUnknown
-				      : (enum xenbus_state)value;
+	snap->frontend_state =
+		rc < 0 ? XenbusStateUnknown : (enum xenbus_state)value;
 	return 0;
 }
 
@@ -474,8 +480,7 @@ static int write_offer(struct xenstore *xs, xs_transaction_t tx,
 	return negotiate_offer(xs, tx, vbd->path);
 }
 
-static int write_disk(struct xenstore *xs, xs_transaction_t tx,
-		      struct vbd *vbd)
+static int write_disk(struct xenstore *xs, xs_transaction_t tx, struct vbd *vbd)
 {
 	return negotiate_publish_disk(xs, tx, vbd->path, &vbd->info,
 				      vbd->cdrom);
@@ -521,8 +526,7 @@ static bool frontend_ready(const struct snapshot *snap)
 
 static bool frontend_closed(const struct snapshot *snap)
 {
-	return snap->frontend_gone ||
-	       snap->frontend_state == XenbusStateClosed;
+	return snap->frontend_gone || snap->frontend_state == XenbusStateClosed;
 }
 
 /* True when the worker holds nothing of the guest's. */
@@ -561,7 +565,8 @@ static bool refuse_held(struct vbd *vbd)
 		return false;
 	vbd->refused = true;
 	set_worker_state(vbd, VBD_WORKER_DEAD);
-	vbd_error(vbd, "the kernel's xen-blkback holds this node; see "
+	vbd_error(vbd,
+		  "the kernel's xen-blkback holds this node; see "
 		  "xen-diskctl setup-modprobe, or attach with xen-diskctl");
 	return true;
 }
@@ -728,8 +733,7 @@ void vbd_check(struct vbd *vbd)
 static int write_hotplug_status(struct xenstore *xs, xs_transaction_t tx,
 				struct vbd *vbd)
 {
-	return xenstore_write(xs, tx, vbd->path, "hotplug-status",
-			      "connected");
+	return xenstore_write(xs, tx, vbd->path, "hotplug-status", "connected");
 }
 
 int vbd_hotplug_add(struct vbd *vbd)

@@ -32,14 +32,14 @@ struct vbd_kind {
 
 /* How far the worker is, as its messages told. */
 enum vbd_worker_state {
-	VBD_WORKER_NONE,	 /* not started, or ended as asked */
-	VBD_WORKER_OPENING,	 /* the provider is being opened */
-	VBD_WORKER_READY,	 /* open, not connected */
+	VBD_WORKER_NONE, /* not started, or ended as asked */
+	VBD_WORKER_OPENING, /* the provider is being opened */
+	VBD_WORKER_READY, /* open, not connected */
 	VBD_WORKER_CONNECTING,
 	VBD_WORKER_CONNECTED,
 	VBD_WORKER_DISCONNECTING,
-	VBD_WORKER_QUITTING,	 /* asked to end */
-	VBD_WORKER_DEAD,	 /* ended unasked, or could not be started */
+	VBD_WORKER_QUITTING, /* asked to end */
+	VBD_WORKER_DEAD, /* ended unasked, or could not be started */
 };
 
 /* A barrier between state 2 and state 4: see vbd_hotplug_add(). */
@@ -49,10 +49,10 @@ enum vbd_hotplug {
 };
 
 struct vbd {
-	struct list node;	/* in the backend's list */
+	struct list node; /* in the backend's list */
 	struct backend *backend;
 	const struct vbd_kind *kind;
-	uint16_t domid;		/* of the frontend */
+	uint16_t domid; /* of the frontend */
 	uint32_t devid;
 	char *path, *frontend_path, *target;
 	bool read_only, cdrom;
@@ -64,8 +64,8 @@ struct vbd {
 	/* It was there, and is gone: the vbd ends with its worker. */
 	bool removed;
 	enum vbd_hotplug hotplug;
-	bool dirty;		/* to be checked */
-	bool refused;		/* another backend has it: only watch it go */
+	bool dirty; /* to be checked */
+	bool refused; /* another backend has it: only watch it go */
 
 	struct xenstore_watch frontend_watch;
 	char *frontend_state_path;
@@ -74,7 +74,7 @@ struct vbd {
 
 	struct worker_process *worker;
 	enum vbd_worker_state worker_state;
-	pid_t worker_pid;	/* also of one that has ended */
+	pid_t worker_pid; /* also of one that has ended */
 	bool info_valid;
 	struct block_info info;
 	struct queue_stats *stats; /* shared with the worker */

@@ -46,8 +46,8 @@ static int scheme_number(const struct vdev_scheme *scheme, uint32_t disk,
 			 uint32_t partition, uint32_t *ret_devid)
 {
 	if (disk < scheme->disks && partition < 1u << scheme->shift) {
-		*ret_devid = scheme->major << 8 | disk << scheme->shift |
-			     partition;
+		*ret_devid =
+			scheme->major << 8 | disk << scheme->shift | partition;
 		return 0;
 	}
 	if (scheme->major != XVD_MAJOR || disk >= VDEV_EXTENDED_DISKS ||

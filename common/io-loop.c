@@ -18,8 +18,7 @@ int io_loop_new(unsigned int entries, struct io_loop **ret_loop)
 {
 	struct io_uring_params params = {
 		.flags = IORING_SETUP_SINGLE_ISSUER |
-			 IORING_SETUP_DEFER_TASKRUN |
-			 IORING_SETUP_CLAMP,
+			 IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CLAMP,
 	};
 	struct io_loop *loop = calloc(1, sizeof(*loop));
 	int rc;
@@ -62,8 +61,7 @@ static void loop_queue(struct io_uring_sqe *sqe, struct io_op *op)
 	io_uring_sqe_set_data(sqe, op);
 }
 
-void io_loop_poll(struct io_loop *loop, struct io_op *op, int fd,
-		  short events)
+void io_loop_poll(struct io_loop *loop, struct io_op *op, int fd, short events)
 {
 	struct io_uring_sqe *sqe = loop_sqe(loop);
 

@@ -53,8 +53,7 @@ void io_loop_free(struct io_loop *loop);
 int io_loop_run(struct io_loop *loop, bool wait);
 
 /* Done, once, when fd has any of the poll(2) events. */
-void io_loop_poll(struct io_loop *loop, struct io_op *op, int fd,
-		  short events);
+void io_loop_poll(struct io_loop *loop, struct io_op *op, int fd, short events);
 
 /* Done with the number of bytes moved, which may be short. */
 void io_loop_readv(struct io_loop *loop, struct io_op *op, int fd,
@@ -68,8 +67,7 @@ void io_loop_writev(struct io_loop *loop, struct io_op *op, int fd,
 void io_loop_fdatasync(struct io_loop *loop, struct io_op *op, int fd);
 
 /* Done with -ETIME after delay_ms. */
-void io_loop_timeout(struct io_loop *loop, struct io_op *op,
-		     uint64_t delay_ms);
+void io_loop_timeout(struct io_loop *loop, struct io_op *op, uint64_t delay_ms);
 
 /*
  * Asks for an operation's end.  Its done is still called, with -ECANCELED or

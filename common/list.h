@@ -11,7 +11,7 @@
 #include <stddef.h>
 
 #define container_of(ptr, type, member) \
-	((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+	((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 struct list {
 	struct list *prev, *next;
@@ -56,8 +56,8 @@ static inline struct list *list_pop(struct list *head)
 }
 
 /* Walks a list whose current node may be unlinked (or freed) by the body. */
-#define list_for_each_safe(it, tmp, head)                             \
-	for (struct list *it = (head)->next, *tmp = it->next;         \
-	     it != (head); it = tmp, tmp = it->next)
+#define list_for_each_safe(it, tmp, head)                                   \
+	for (struct list *it = (head)->next, *tmp = it->next; it != (head); \
+	     it = tmp, tmp = it->next)
 
 #endif

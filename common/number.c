@@ -14,8 +14,7 @@ static int parse_digits(const char *text, uint64_t *ret_value,
 
 	for (; *p >= '0' && *p <= '9'; p++) {
 		if (__builtin_mul_overflow(value, 10u, &value) ||
-		    __builtin_add_overflow(value, (uint64_t)(*p - '0'),
-					   &value))
+		    __builtin_add_overflow(value, (uint64_t)(*p - '0'), &value))
 			return -ERANGE;
 	}
 	if (p == text)

@@ -93,12 +93,12 @@ static int call_connect(struct call *call)
 
 	if (rc < 0)
 		return unreachable(call, rc);
-	call->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
-			  0);
+	call->fd =
+		socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (call->fd < 0)
 		return unreachable(call, -errno);
-	while (connect(call->fd, (struct sockaddr *)&address,
-		       sizeof(address)) < 0) {
+	while (connect(call->fd, (struct sockaddr *)&address, sizeof(address)) <
+	       0) {
 		rc = -errno;
 		if (!connect_may_succeed_later(call, rc) ||
 		    !milliseconds_until(deadline_ms))
@@ -146,7 +146,7 @@ static int call_wait(struct call *call, short events)
 			return 0;
 		if (n < 0 && errno != EINTR)
 			rc = error_set(call->err, -errno, "poll: %s",
-				      strerror(errno));
+				       strerror(errno));
 		else if (n == 0)
 			rc = call_deadline_passed(call);
 		if (rc < 0)
@@ -175,9 +175,8 @@ static int call_send(struct call *call, const char *data, size_t bytes)
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			continue;
 		if (n < 0)
-			return connection_lost(call, errno == EPIPE
-							     ? -ECONNRESET
-							     : -errno);
+			return connection_lost(
+				call, errno == EPIPE ? -ECONNRESET : -errno);
 		data += n;
 		bytes -= (size_t)n;
 	}
@@ -245,8 +244,8 @@ static int answer_parse(struct call *call, const char *line, size_t bytes,
 			json_t **ret_answer)
 {
 	json_error_t json_error;
-	json_t *answer = json_loadb(line, bytes, JSON_REJECT_DUPLICATES,
-				    &json_error);
+	json_t *answer =
+		json_loadb(line, bytes, JSON_REJECT_DUPLICATES, &json_error);
 
 	if (!answer)
 		return error_set(call->err, -EPROTO,
@@ -271,7 +270,7 @@ static int call_receive_answer(struct call *call, json_t **ret_answer)
 		rc = call_receive(call, &buffer, &line_end);
 	if (!rc)
 		rc = answer_parse(call, buffer.data,
-				 (size_t)(line_end - buffer.data), ret_answer);
+				  (size_t)(line_end - buffer.data), ret_answer);
 	free(buffer.data);
 	return rc;
 }

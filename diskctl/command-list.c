@@ -85,8 +85,8 @@ static char *size_cell(const json_t *size)
 		snprintf(text, sizeof(text), "%" JSON_INTEGER_FORMAT "%c",
 			 bytes / unit, units[i]);
 	else
-		snprintf(text, sizeof(text),
-			 "%" JSON_INTEGER_FORMAT ".%d%c", bytes / unit,
+		snprintf(text, sizeof(text), "%" JSON_INTEGER_FORMAT ".%d%c",
+			 bytes / unit,
 			 (int)(bytes % unit / (unit / 1024) * 10 / 1024),
 			 units[i]);
 	return strdup(text);
@@ -217,8 +217,8 @@ static int list_as_table(const json_t *vbds)
 static int list_as_json(const json_t *vbds)
 {
 	/* Pure ASCII, so that C1 controls are escaped as well... */
-	cleanup_free char *text = json_dumps(vbds, JSON_INDENT(2) |
-						   JSON_ENSURE_ASCII);
+	cleanup_free char *text =
+		json_dumps(vbds, JSON_INDENT(2) | JSON_ENSURE_ASCII);
 
 	if (!text) {
 		complain("out of memory");

@@ -65,19 +65,20 @@ static int paths_init(struct paths *paths, const char *root)
 	paths->installed = path_below(root, INSTALLED);
 	paths->temporary = path_below(root, TEMPORARY);
 	paths->module = path_below(root, "/sys/module/xen_blkback");
-	paths->bound_vbds = path_below(root,
-				       "/sys/bus/xen-backend/drivers/vbd");
+	paths->bound_vbds =
+		path_below(root, "/sys/bus/xen-backend/drivers/vbd");
 	return paths->example && paths->installed_dir && paths->installed &&
-	       paths->temporary && paths->module && paths->bound_vbds
-		? 0 : -ENOMEM;
+			       paths->temporary && paths->module &&
+			       paths->bound_vbds
+		       ? 0
+		       : -ENOMEM;
 }
 
 static int fail(struct error_text *err, const char *verb, const char *path)
 {
 	int code = -errno;
 
-	return error_set(err, code, "%s '%s': %s", verb, path,
-			 strerror(-code));
+	return error_set(err, code, "%s '%s': %s", verb, path, strerror(-code));
 }
 
 static int read_all(int fd, char *text, size_t *ret_used)
@@ -247,7 +248,8 @@ static void print_cost(const struct paths *paths)
 	       "What it gives: disks with script=block-xen-diskd work from "
 	       "xl block-attach and\n"
 	       "from disk=[...] in a guest's configuration.  Without it, use "
-	       "xen-diskctl attach.\n", paths->installed);
+	       "xen-diskctl attach.\n",
+	       paths->installed);
 }
 
 static bool confirmed(const struct arguments *arguments)
@@ -270,8 +272,8 @@ static int make_directory(const char *path, struct error_text *err)
 	return 0;
 }
 
-static int install(const struct arguments *arguments,
-		   const struct paths *paths, struct error_text *err)
+static int install(const struct arguments *arguments, const struct paths *paths,
+		   struct error_text *err)
 {
 	cleanup_free char *example = NULL;
 	cleanup_free char *old = NULL;
@@ -307,8 +309,7 @@ static int undo(const struct paths *paths, struct error_text *err)
 	if (rc < 0)
 		return rc;
 	if (!old) {
-		printf("%s is not there: nothing to undo.\n",
-		       paths->installed);
+		printf("%s is not there: nothing to undo.\n", paths->installed);
 		return 0;
 	}
 	if (unlink(paths->installed) < 0)

@@ -85,8 +85,8 @@ static int run_detach(const struct arguments *arguments)
 	json_t *request;
 
 	request = json_pack("{s:s, s:s, s:s, s:b}", "command", "detach",
-			    "domain", operands[0], "vdev", operands[1],
-			    "force", arguments->values[OPTION_FORCE] != NULL);
+			    "domain", operands[0], "vdev", operands[1], "force",
+			    arguments->values[OPTION_FORCE] != NULL);
 	return command_tell(arguments, &patience_detach, request);
 }
 

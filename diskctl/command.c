@@ -73,7 +73,7 @@ int command_ask(const struct arguments *arguments,
 		return EXIT_CODE_USAGE;
 	}
 	rc = client_call(socket_path ? socket_path : CLIENT_DEFAULT_SOCKET,
-			patience, request, &answer, &err);
+			 patience, request, &answer, &err);
 	json_decref(request);
 	if (rc < 0) {
 		complain("%s", err.text);

@@ -14,9 +14,8 @@
 #include <string.h>
 
 static const struct command *const commands[] = {
-	&command_list,		 &command_attach, &command_detach,
-	&command_hotplug,	 &command_setup_modprobe,
-	&command_version,
+	&command_list,    &command_attach,         &command_detach,
+	&command_hotplug, &command_setup_modprobe, &command_version,
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(*commands))
@@ -66,7 +65,8 @@ static void print_program_help(void)
 {
 	printf("usage: xen-diskctl %s\n\n"
 	       "Shows and changes the disks that xen-diskd serves to guests.\n"
-	       "\ncommands (each with its own --help):\n", program.operands);
+	       "\ncommands (each with its own --help):\n",
+	       program.operands);
 	for (size_t i = 0; i < COMMAND_COUNT; i++)
 		print_summary(commands[i]);
 	print_summary(&command_help);

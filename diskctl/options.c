@@ -46,8 +46,8 @@ static void getopt_table_init(unsigned int set,
 		if (!(set & OPTION_BIT(id)))
 			continue;
 		table[used].name = option_rows[id].name;
-		table[used].has_arg = option_rows[id].value ? required_argument
-							    : no_argument;
+		table[used].has_arg =
+			option_rows[id].value ? required_argument : no_argument;
 		table[used].val = GETOPT_BASE + id;
 		used++;
 	}
@@ -115,9 +115,8 @@ int options_parse(const struct command *command, int argc, char **argv,
 	return usage_error(command);
 }
 
-int options_parse_leading(const struct command *program, int argc,
-			  char **argv, struct arguments *arguments,
-			  int *ret_next)
+int options_parse_leading(const struct command *program, int argc, char **argv,
+			  struct arguments *arguments, int *ret_next)
 {
 	int rc = parse(program, "+:", argc, argv, arguments);
 
@@ -153,7 +152,7 @@ void options_print_list(unsigned int set, FILE *out)
 void options_print_help(const struct command *command, FILE *out)
 {
 	fprintf(out, "usage: xen-diskctl %s [option ...]%s%s\n\n%s\n\n",
-		command->name, *command->operands ? " " : "",
-		command->operands, command->description);
+		command->name, *command->operands ? " " : "", command->operands,
+		command->description);
 	options_print_list(command->options | OPTION_BIT(OPTION_HELP), out);
 }

@@ -23,9 +23,8 @@ int options_parse(const struct command *command, int argc, char **argv,
  * As options_parse() for what stands before the command's name: stops there,
  * and adds to arguments.  ret_next is the index of the name in argv.
  */
-int options_parse_leading(const struct command *program, int argc,
-			  char **argv, struct arguments *arguments,
-			  int *ret_next);
+int options_parse_leading(const struct command *program, int argc, char **argv,
+			  struct arguments *arguments, int *ret_next);
 
 /* "usage: xen-diskctl …", the description and a line for each option. */
 void options_print_help(const struct command *command, FILE *out);

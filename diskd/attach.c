@@ -120,8 +120,7 @@ static int write_backend_entries(struct xenstore *xs, xs_transaction_t tx,
 
 	vdev_format(vbd->devid, name);
 	snprintf(domid, sizeof(domid), "%u", vbd->domid);
-	for (size_t i = 0; !rc && i < sizeof(entries) / sizeof(entries[0]);
-	     i++)
+	for (size_t i = 0; !rc && i < sizeof(entries) / sizeof(entries[0]); i++)
 		rc = xenstore_write(xs, tx, dir, entries[i].key,
 				    entries[i].value);
 	return rc;
@@ -131,8 +130,7 @@ static int write_frontend(struct xenstore *xs, xs_transaction_t tx,
 			  const struct vbd *vbd)
 {
 	const char *dir = vbd->frontend_path;
-	int rc = xenstore_mkdir(xs, tx, dir, vbd->domid,
-				vbd->backend->domid);
+	int rc = xenstore_mkdir(xs, tx, dir, vbd->domid, vbd->backend->domid);
 
 	if (!rc)
 		rc = xenstore_write(xs, tx, dir, "backend", vbd->path);

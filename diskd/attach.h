@@ -21,8 +21,8 @@ int attach_find_domain(struct backend *backend, const char *domain,
 		       uint16_t *ret_domid, struct error_text *err);
 
 /* -EEXIST with a message when the guest has such a device already. */
-int attach_check_free(struct backend *backend, uint16_t domid,
-		      uint32_t devid, struct error_text *err);
+int attach_check_free(struct backend *backend, uint16_t domid, uint32_t devid,
+		      struct error_text *err);
 
 /*
  * Writes the nodes of a vbd whose provider is open.  All or nothing.

@@ -36,8 +36,8 @@ static json_t *answer_ok(void)
 	return json_pack("{s:b}", "ok", 1);
 }
 
-__attribute__((format(printf, 1, 2)))
-static json_t *answer_error(const char *fmt, ...)
+__attribute__((format(printf, 1, 2))) static json_t *
+answer_error(const char *fmt, ...)
 {
 	char text[2 * ERROR_TEXT_BYTES];
 	json_t *answer;
@@ -92,12 +92,12 @@ static json_t *list_requests(const struct vbd *vbd)
 	static const struct queue_stats none;
 	const struct queue_stats *stats = vbd->stats ? vbd->stats : &none;
 
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}",
-			 "read", (json_int_t)counter(&stats->reads),
-			 "write", (json_int_t)counter(&stats->writes),
-			 "flush", (json_int_t)counter(&stats->flushes),
-			 "errors", (json_int_t)counter(&stats->errors),
-			 "read_bytes", (json_int_t)counter(&stats->read_bytes),
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "read",
+			 (json_int_t)counter(&stats->reads), "write",
+			 (json_int_t)counter(&stats->writes), "flush",
+			 (json_int_t)counter(&stats->flushes), "errors",
+			 (json_int_t)counter(&stats->errors), "read_bytes",
+			 (json_int_t)counter(&stats->read_bytes),
 			 "written_bytes",
 			 (json_int_t)counter(&stats->written_bytes));
 }
@@ -124,20 +124,17 @@ static json_t *list_vbd(struct vbd *vbd)
 	return json_pack(
 		"{s:i, s:o, s:I, s:s, s:s, s:s, s:o, s:s, s:s, s:s, "
 		"s:{s:i, s:s}, s:o, s:o, s:o, s:o}",
-		"domid", vbd->domid, "domain", json_text(domain),
-		"devid", (json_int_t)vbd->devid, "vdev", vdev,
-		"kind", vbd->kind->name, "path", vbd->path,
-		"target", json_text(vbd->target), "provider", provider,
-		"mode", vbd->read_only ? "r" : "w",
-		"state", vbd_state_name(vbd->state),
-		"worker", "pid", (int)vbd->worker_pid,
-		"status", vbd_worker_state_name(vbd->worker_state),
-		"size_bytes", vbd->info_valid
-			? json_integer((json_int_t)vbd->info.size_bytes)
-			: json_null(),
-		"protocol", protocol,
-		"error", vbd->has_error ? json_text(vbd->error.text)
-					: json_null(),
+		"domid", vbd->domid, "domain", json_text(domain), "devid",
+		(json_int_t)vbd->devid, "vdev", vdev, "kind", vbd->kind->name,
+		"path", vbd->path, "target", json_text(vbd->target), "provider",
+		provider, "mode", vbd->read_only ? "r" : "w", "state",
+		vbd_state_name(vbd->state), "worker", "pid",
+		(int)vbd->worker_pid, "status",
+		vbd_worker_state_name(vbd->worker_state), "size_bytes",
+		vbd->info_valid ? json_integer((json_int_t)vbd->info.size_bytes)
+				: json_null(),
+		"protocol", protocol, "error",
+		vbd->has_error ? json_text(vbd->error.text) : json_null(),
 		"requests", list_requests(vbd));
 }
 
@@ -146,8 +143,8 @@ static json_t *start_list(struct backend *backend)
 	json_t *vbds = json_array();
 
 	list_for_each_safe(it, tmp, &backend->vbds)
-		json_array_append_new(vbds, list_vbd(container_of(
-						    it, struct vbd, node)));
+		json_array_append_new(
+			vbds, list_vbd(container_of(it, struct vbd, node)));
 	return json_pack("{s:b, s:o}", "ok", 1, "vbds", vbds);
 }
 
@@ -160,8 +157,8 @@ static json_t *start_version(void)
 
 static struct vbd *command_vbd(struct command *command)
 {
-	return backend_find(command->backend, &backend_kind_vbd,
-			    command->domid, command->devid);
+	return backend_find(command->backend, &backend_kind_vbd, command->domid,
+			    command->devid);
 }
 
 static struct command *command_new(struct backend *backend, uint16_t domid,
@@ -203,9 +200,8 @@ static json_t *poll_hotplug_add(struct command *command)
 	if (!vbd->info_valid)
 		return NULL;
 	if (vbd_hotplug_add(vbd) < 0)
-		return answer_error("%s", vbd->has_error
-						  ? vbd->error.text
-						  : "the vbd has gone");
+		return answer_error("%s", vbd->has_error ? vbd->error.text
+							 : "the vbd has gone");
 	return answer_ok();
 }
 
@@ -228,9 +224,9 @@ static json_t *start_hotplug(struct backend *backend, const json_t *request,
 			   : answer_ok();
 	if (!add && !vbd_idle(vbd) && vbd->state == XenbusStateClosed)
 		vbd_quit(vbd);
-	*ret_command = command_new(backend, vbd->domid, vbd->devid,
-				   add ? poll_hotplug_add
-				       : poll_hotplug_remove, 0);
+	*ret_command =
+		command_new(backend, vbd->domid, vbd->devid,
+			    add ? poll_hotplug_add : poll_hotplug_remove, 0);
 	return *ret_command ? command_poll(*ret_command)
 			    : answer_error("no memory");
 }
@@ -301,12 +297,13 @@ static json_t *start_attach(struct backend *backend, const json_t *request,
 	uint32_t devid;
 	uint16_t domid;
 
-	if (attach_find_domain(backend, request_text(request, "domain"),
-			       &domid, &err) < 0)
+	if (attach_find_domain(backend, request_text(request, "domain"), &domid,
+			       &err) < 0)
 		return answer_error("%s", err.text);
 	if (vdev_parse(vdev, &devid) < 0)
 		return answer_error("'%s' is no virtual device (xvdb, sda1, "
-				    "hdc, or a number)", vdev);
+				    "hdc, or a number)",
+				    vdev);
 	if (attach_check_free(backend, domid, devid, &err) < 0)
 		return answer_error("%s", err.text);
 	vbd = vbd_new(backend, &backend_kind_vbd, domid, devid,
@@ -360,8 +357,8 @@ static json_t *start_detach(struct backend *backend, const json_t *request,
 	uint32_t devid;
 	uint16_t domid;
 
-	if (attach_find_domain(backend, request_text(request, "domain"),
-			       &domid, &err) < 0)
+	if (attach_find_domain(backend, request_text(request, "domain"), &domid,
+			       &err) < 0)
 		return answer_error("%s", err.text);
 	if (vdev_parse(vdev, &devid) < 0)
 		return answer_error("'%s' is no virtual device", vdev);

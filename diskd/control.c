@@ -34,7 +34,7 @@ struct client {
 	struct list node;
 	struct control *control;
 	int fd;
-	struct io_op op;	/* always in flight but inside client_done */
+	struct io_op op; /* always in flight but inside client_done */
 	bool gone;
 	struct command *command;
 	char in[REQUEST_BYTES_MAX];
@@ -93,12 +93,10 @@ static void client_answer(struct client *client, json_t *answer)
 	client_write(client);
 }
 
-static void client_request(struct client *client, const char *line,
-			   size_t len)
+static void client_request(struct client *client, const char *line, size_t len)
 {
 	json_error_t error;
-	json_t *request = json_loadb(line, len, JSON_REJECT_DUPLICATES,
-				     &error);
+	json_t *request = json_loadb(line, len, JSON_REJECT_DUPLICATES, &error);
 	json_t *answer;
 
 	if (!request) {
@@ -198,9 +196,8 @@ static int64_t next_deadline(const struct control *control)
 	list_for_each_safe(it, tmp, &control->clients) {
 		const struct client *client =
 			container_of(it, struct client, node);
-		int64_t wait = client->command
-				       ? command_wait_ms(client->command)
-				       : -1;
+		int64_t wait =
+			client->command ? command_wait_ms(client->command) : -1;
 
 		if (wait >= 0 && (soonest < 0 || wait < soonest))
 			soonest = wait;
@@ -274,8 +271,8 @@ static void accept_done(struct io_op *op, int result)
 	int fd;
 
 	(void)result;
-	while ((fd = accept4(control->listen_fd, NULL, NULL,
-			     SOCK_CLOEXEC)) >= 0)
+	while ((fd = accept4(control->listen_fd, NULL, NULL, SOCK_CLOEXEC)) >=
+	       0)
 		accept_client(control, fd);
 	accept_arm(control);
 }
@@ -292,8 +289,8 @@ static bool somebody_answers(const struct sockaddr_un *address)
 {
 	cleanup_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	return fd >= 0 && !connect(fd, (const struct sockaddr *)address,
-				   sizeof(*address));
+	return fd >= 0 &&
+	       !connect(fd, (const struct sockaddr *)address, sizeof(*address));
 }
 
 static int open_socket(const char *path)
@@ -341,8 +338,10 @@ int control_listen(struct backend *backend, struct io_loop *loop,
 
 		free(control);
 		if (rc == -EADDRINUSE)
-			return error_set(err, rc, "listen at '%s': another "
-					 "xen-diskd answers there", path);
+			return error_set(err, rc,
+					 "listen at '%s': another "
+					 "xen-diskd answers there",
+					 path);
 		return error_set(err, rc, "listen at '%s': %s", path,
 				 strerror(-rc));
 	}

@@ -59,8 +59,7 @@ static void signal_arm(struct supervisor *sup)
 
 static void signal_done(struct io_op *op, int result)
 {
-	struct supervisor *sup =
-		container_of(op, struct supervisor, signal_op);
+	struct supervisor *sup = container_of(op, struct supervisor, signal_op);
 	struct signalfd_siginfo info;
 
 	(void)result;
@@ -128,8 +127,7 @@ static int open_control(struct supervisor *sup)
 
 	if (mkdir(sup->options.run_dir, 0700) < 0 && errno != EEXIST) {
 		rc = -errno;
-		log_error("make '%s': %s", sup->options.run_dir,
-			  strerror(-rc));
+		log_error("make '%s': %s", sup->options.run_dir, strerror(-rc));
 		return rc;
 	}
 	snprintf(path, sizeof(path), "%s/control.sock", sup->options.run_dir);

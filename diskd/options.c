@@ -60,8 +60,8 @@ static int default_worker(char worker[PATH_MAX])
 		return -errno;
 	worker[n] = '\0';
 	slash = strrchr(worker, '/');
-	if (!slash || (size_t)(slash + 1 - worker) + sizeof(WORKER_NAME) >
-			      PATH_MAX)
+	if (!slash ||
+	    (size_t)(slash + 1 - worker) + sizeof(WORKER_NAME) > PATH_MAX)
 		return -ENAMETOOLONG;
 	strcpy(slash + 1, WORKER_NAME);
 	return 0;

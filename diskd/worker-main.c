@@ -25,7 +25,7 @@
 
 struct worker {
 	int socket_fd;
-	int stopped_fd;		/* eventfd: the connection has stopped */
+	int stopped_fd; /* eventfd: the connection has stopped */
 	struct block_provider *provider;
 	uint64_t flush_timeout_ms;
 	struct queue_stats *stats;
@@ -73,8 +73,8 @@ static void on_stopped(void *arg)
 
 static int map_stats(struct worker *worker, int fd)
 {
-	void *stats = mmap(NULL, sizeof(*worker->stats),
-			   PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	void *stats = mmap(NULL, sizeof(*worker->stats), PROT_READ | PROT_WRITE,
+			   MAP_SHARED, fd, 0);
 
 	if (stats == MAP_FAILED)
 		return -errno;

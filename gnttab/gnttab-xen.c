@@ -41,9 +41,10 @@ int gnttab_map(struct gnttab *gt, uint16_t domid, const uint32_t *refs,
 	       unsigned int nr_pages, void **ret_addr)
 {
 	/* The library's parameter is not const, yet it only reads. */
-	void *addr = xengnttab_map_domain_grant_refs(
-		gt->xgt, nr_pages, domid, (uint32_t *)(uintptr_t)refs,
-		PROT_READ | PROT_WRITE);
+	void *addr =
+		xengnttab_map_domain_grant_refs(gt->xgt, nr_pages, domid,
+						(uint32_t *)(uintptr_t)refs,
+						PROT_READ | PROT_WRITE);
 
 	if (!addr)
 		return errno ? -errno : -EINVAL;

@@ -56,13 +56,15 @@ static int check_inode(const char *path, const struct stat *st, bool read_only,
 	if (!S_ISREG(st->st_mode) && !S_ISBLK(st->st_mode))
 		return error_set(err, -EINVAL,
 				 "open '%s': neither a regular file nor a "
-				 "block device", path);
+				 "block device",
+				 path);
 	/* Root's open succeeds whatever the mode says: honour it here. */
 	if (S_ISREG(st->st_mode) && !read_only && !(st->st_mode & 0222))
 		return error_set(err, -EROFS,
 				 "open '%s' for writing: the image is "
 				 "read-only (mode %04o); attach it read-only "
-				 "(mode=r)", path, st->st_mode & 07777);
+				 "(mode=r)",
+				 path, st->st_mode & 07777);
 	return 0;
 }
 
@@ -75,7 +77,8 @@ static int check_unclaimed(const char *path, int path_fd,
 	if (fd == -EBUSY)
 		return error_set(err, -EBUSY,
 				 "open '%s' for writing: in use by this host "
-				 "(mounted, or part of another device)", path);
+				 "(mounted, or part of another device)",
+				 path);
 	return 0;
 }
 
@@ -134,8 +137,8 @@ static void probe_direct(struct file_provider *file, const struct stat *st)
 
 	if (file->direct_fd < 0)
 		return;
-	if (S_ISBLK(st->st_mode) &&
-	    ioctl(file->fd, BLKSSZGET, &logical) == 0 && logical > 0)
+	if (S_ISBLK(st->st_mode) && ioctl(file->fd, BLKSSZGET, &logical) == 0 &&
+	    logical > 0)
 		file->direct_align_bytes = (uint32_t)logical;
 	else
 		file->direct_align_bytes = direct_alignment(file->direct_fd);
@@ -167,8 +170,8 @@ static void fill_info(struct file_provider *file, const struct stat *st,
 	info->can_flush = true;
 	info->flush_retryable = file->direct_fd >= 0 &&
 				file->direct_align_bytes <= BLOCK_SECTOR_BYTES;
-	info->identity.kind = device ? BLOCK_IDENTITY_DEVICE
-				     : BLOCK_IDENTITY_FILE;
+	info->identity.kind =
+		device ? BLOCK_IDENTITY_DEVICE : BLOCK_IDENTITY_FILE;
 	info->identity.a = device ? st->st_rdev : st->st_dev;
 	info->identity.b = device ? 0 : st->st_ino;
 }
@@ -276,8 +279,8 @@ static void transfer_start(struct file_provider *file, struct block_io *io)
 static void transfer_done(struct io_op *op, int result)
 {
 	struct block_io *io = container_of(op, struct block_io, loop_op);
-	struct file_provider *file = container_of(
-		io->queue->provider, struct file_provider, base);
+	struct file_provider *file =
+		container_of(io->queue->provider, struct file_provider, base);
 
 	if (result == -EINTR || result == -EAGAIN) {
 		transfer_start(file, io);
@@ -306,8 +309,8 @@ static void flush_done(struct io_op *op, int result)
 
 static void file_submit(struct block_queue *queue, struct block_io *io)
 {
-	struct file_provider *file = container_of(
-		queue->provider, struct file_provider, base);
+	struct file_provider *file =
+		container_of(queue->provider, struct file_provider, base);
 
 	if (io->op == BLOCK_OP_FLUSH) {
 		io->loop_op.done = flush_done;

@@ -29,7 +29,8 @@ int provider_spec_name(const char *target, char name[PROVIDER_NAME_BYTES],
 	if (!len || target[len] != ':')
 		return error_set(err, -EINVAL,
 				 "target '%s': neither an absolute path nor "
-				 "PROVIDER:...", target);
+				 "PROVIDER:...",
+				 target);
 	if (len >= PROVIDER_NAME_BYTES)
 		return error_set(err, -EINVAL,
 				 "target '%s': no provider has so long a name",
@@ -65,7 +66,8 @@ static int percent_decode(char *text, const char *target,
 		if (low < 0 || high * 16 + low == 0)
 			return error_set(err, -EINVAL,
 					 "target '%s': bad percent-encoding "
-					 "at '%.3s'", target, in);
+					 "at '%.3s'",
+					 target, in);
 		*out++ = (char)(high * 16 + low);
 		in += 2;
 	}
@@ -92,7 +94,8 @@ static int option_parse(struct provider_spec *spec, char *text,
 		if (!strcmp(spec->options[i].key, text))
 			return error_set(err, -EINVAL,
 					 "target '%s': option '%s' is given "
-					 "twice", target, text);
+					 "twice",
+					 target, text);
 	}
 	*option = (struct provider_option){ .key = text, .value = equals + 1 };
 	spec->nr_options++;

@@ -46,8 +46,7 @@ int provider_spec_name(const char *target, char name[PROVIDER_NAME_BYTES],
  * Errors: -EINVAL, -ENAMETOOLONG, -E2BIG (too many options), with a message.
  */
 int provider_spec_parse(const char *target, bool has_path,
-			struct provider_spec *ret_spec,
-			struct error_text *err);
+			struct provider_spec *ret_spec, struct error_text *err);
 
 /* The value of an option, marked as known; NULL when it is not given. */
 const char *provider_spec_option(struct provider_spec *spec, const char *key);

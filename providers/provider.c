@@ -28,15 +28,16 @@ static int info_check(const struct block_info *info, const char *target,
 	if (info->size_bytes % BLOCK_SECTOR_BYTES)
 		return error_set(err, -EINVAL,
 				 "target '%s': size of %llu bytes is not a "
-				 "multiple of %u", target,
-				 (unsigned long long)info->size_bytes,
+				 "multiple of %u",
+				 target, (unsigned long long)info->size_bytes,
 				 BLOCK_SECTOR_BYTES);
 	if (info->size_bytes > INT64_MAX)
 		return error_set(err, -EFBIG, "target '%s': too large", target);
 	if (info->read_only && !read_only)
 		return error_set(err, -EROFS,
 				 "target '%s': is read-only; attach it "
-				 "read-only (mode=r)", target);
+				 "read-only (mode=r)",
+				 target);
 	return 0;
 }
 

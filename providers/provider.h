@@ -42,11 +42,11 @@ struct block_queue;
  */
 struct block_io {
 	enum block_op op;
-	uint64_t offset_bytes;	/* 0 for a flush */
-	uint64_t length_bytes;	/* 0 for a flush, never otherwise */
-	struct iovec *iov;	/* the provider may change it */
+	uint64_t offset_bytes; /* 0 for a flush */
+	uint64_t length_bytes; /* 0 for a flush, never otherwise */
+	struct iovec *iov; /* the provider may change it */
 	unsigned int nr_iov;
-	int error;		/* 0 or -errno, valid once it is done */
+	int error; /* 0 or -errno, valid once it is done */
 
 	/* Scratch of the provider between submit and completion. */
 	struct block_queue *queue;
@@ -58,8 +58,8 @@ struct block_io {
 /* Whose bytes these are: two disks with equal identities are one. */
 struct block_identity {
 	enum block_identity_kind {
-		BLOCK_IDENTITY_NONE,   /* shared with nobody */
-		BLOCK_IDENTITY_FILE,   /* a = st_dev, b = st_ino */
+		BLOCK_IDENTITY_NONE, /* shared with nobody */
+		BLOCK_IDENTITY_FILE, /* a = st_dev, b = st_ino */
 		BLOCK_IDENTITY_DEVICE, /* a = st_rdev */
 	} kind;
 	uint64_t a, b;
@@ -117,8 +117,8 @@ struct block_provider_ops {
 	 * Optional (NULL: a bare struct block_queue will do); queue thread;
 	 * may block.  Allocates the queue; the wrapper fills in the base.
 	 */
-	int (*queue_open)(struct block_provider *provider,
-			  struct io_loop *loop, struct block_queue **ret_queue);
+	int (*queue_open)(struct block_provider *provider, struct io_loop *loop,
+			  struct block_queue **ret_queue);
 	/* Required if queue_open is given; queue thread; nothing in flight. */
 	void (*queue_close)(struct block_queue *queue);
 

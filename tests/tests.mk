@@ -71,7 +71,7 @@ FAST_SUITES := $(call fast_suites,release) $(call fast_suites,asan) \
 	$(TSAN_SUITES) \
 	'ctl=BIN=build/release/bin TEST_BIN=build/release/tests TOP=. tests/ctl/ctl.sh' \
 	'options=BIN=build/release/bin TOP=. tests/ctl/options.sh' \
-	'layers=tests/layers.sh'
+	'layers=tests/layers.sh' 'format=tests/format.sh'
 XEN_SUITES := 'xen=tests/xen/run.sh --dest build/release/dest --out build/release/xen $(SCENARIO)'
 
 check-programs: deps
@@ -121,7 +121,11 @@ mutants: check-programs
 #: make soak-xen          the scenarios with their whole counts
 #: make xen-shell         a shell in dom0, the daemon running and a guest up
 #: make mutants           faults put into the source, each must be caught
+#: make format            lay all C files out as .clang-format has it
 #: make deps              install Debian packages to build and test with
 
-.PHONY: test-programs worker-sim deps deps-xen check-programs check check-fast check-xen \
+format:
+	@tests/format.sh --fix
+
+.PHONY: format test-programs worker-sim deps deps-xen check-programs check check-fast check-xen \
 	soak-xen xen-shell demo mutants dest

@@ -82,8 +82,7 @@ void xenstore_unwatch(struct xenstore *xs, struct xenstore_watch *watch)
 	watch->token = 0;
 }
 
-static struct xenstore_watch *watch_find(struct xenstore *xs,
-					 const char *token)
+static struct xenstore_watch *watch_find(struct xenstore *xs, const char *token)
 {
 	uint64_t number;
 

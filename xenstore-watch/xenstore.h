@@ -92,8 +92,7 @@ int xenstore_printf(struct xenstore *xs, xs_transaction_t tx, const char *dir,
 	__attribute__((format(printf, 5, 6)));
 
 /* Removes path and all below it; a missing one is success. */
-int xenstore_remove(struct xenstore *xs, xs_transaction_t tx,
-		    const char *path);
+int xenstore_remove(struct xenstore *xs, xs_transaction_t tx, const char *path);
 
 /* Makes a directory whose owner is `owner` and that `reader` may read. */
 int xenstore_mkdir(struct xenstore *xs, xs_transaction_t tx, const char *path,
