@@ -174,8 +174,9 @@ static bool frontend_matches(struct backend *backend, const char *path,
 			   sizeof(found)) &&
 	    !strcmp(found, expected))
 		return true;
-	log_error("vbd %u/%u: '%s/frontend' is not '%s': left alone", domid,
-		  devid, path, expected);
+	if (log_limit_pass(&backend->log_limit))
+		log_error("vbd %u/%u: '%s/frontend' is not '%s': left alone",
+			  domid, devid, path, expected);
 	return false;
 }
 
@@ -289,6 +290,8 @@ void backend_remove(struct vbd *vbd)
 {
 	list_del(&vbd->node);
 	vbd->backend->nr_vbds--;
+	/* A new node of the same name may have come meanwhile. */
+	vbd->backend->rescan = true;
 	vbd_free(vbd);
 }
 
@@ -332,13 +335,16 @@ int backend_dispatch(struct backend *backend)
 
 	if (rc < 0)
 		return rc;
-	if (backend->rescan)
-		scan(backend);
-	for (int i = 0; i < CHECK_ROUNDS && check_dirty(backend); i++)
+	for (int i = 0; i < CHECK_ROUNDS; i++) {
+		if (backend->rescan)
+			scan(backend);
+		if (!check_dirty(backend))
+			break;
 		any = true;
+	}
 	if (any && backend->changed)
 		backend->changed(backend->changed_arg);
-	return any_dirty(backend);
+	return backend->rescan || any_dirty(backend);
 }
 
 bool backend_quit(struct backend *backend)

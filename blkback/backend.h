@@ -32,6 +32,8 @@ struct backend {
 	bool rescan;
 	bool quitting; /* no worker is started any more */
 
+	struct log_limit log_limit;
+
 	/* Called after any vbd has changed or gone; may be NULL. */
 	void (*changed)(void *arg);
 	void *changed_arg;

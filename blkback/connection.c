@@ -7,7 +7,6 @@
 
 struct connection {
 	struct queue_events owner;
-	bool disk_failed; /* atomic, shared by the queues */
 	unsigned int nr_running; /* atomic */
 	bool announce; /* tell the owner when the last one stops */
 	unsigned int nr_queues;
@@ -54,7 +53,8 @@ static void fill_queue(const struct connection_params *params,
 
 int connection_start(const struct connection_params *params,
 		     struct block_provider *provider, int inflight_fd,
-		     uint64_t flush_timeout_ms, struct queue_stats *stats,
+		     uint64_t flush_timeout_ms, bool *disk_failed,
+		     struct queue_stats *stats,
 		     const struct queue_events *events,
 		     struct connection **ret_connection, struct error_text *err)
 {
@@ -72,7 +72,7 @@ int connection_start(const struct connection_params *params,
 		return error_set(err, -ENOMEM, "start a connection: no memory");
 	connection->owner = *events;
 	queue.events.arg = connection;
-	queue.disk_failed = &connection->disk_failed;
+	queue.disk_failed = disk_failed;
 	for (unsigned int i = 0; i < params->nr_queues; i++) {
 		fill_queue(params, i, &queue);
 		__atomic_add_fetch(&connection->nr_running, 1,

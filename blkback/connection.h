@@ -41,13 +41,16 @@ struct connection;
 
 /*
  * Starts a queue for each that the parameters name; all or none.  The
- * caller keeps inflight_fd and stats in place until connection_free() and
- * owns *ret_connection.  events.stopped is called once, on a queue's thread,
+ * caller keeps inflight_fd, stats and disk_failed in place until
+ * connection_free() and owns *ret_connection.  *disk_failed is set when the
+ * disk fails, and outlives the connection: the data that a flush has lost does
+ * not come back with a new frontend.  events.stopped is called once, on a queue's thread,
  * after the last queue has stopped.  Errors as queue_start(), with a message.
  */
 int connection_start(const struct connection_params *params,
 		     struct block_provider *provider, int inflight_fd,
-		     uint64_t flush_timeout_ms, struct queue_stats *stats,
+		     uint64_t flush_timeout_ms, bool *disk_failed,
+		     struct queue_stats *stats,
 		     const struct queue_events *events,
 		     struct connection **ret_connection,
 		     struct error_text *err);

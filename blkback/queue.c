@@ -23,8 +23,8 @@
 
 /* Between two tries of a flush that failed. */
 #define FLUSH_RETRY_MS 1000u
-/* How long a resumed port may still be bound to the worker before us. */
-#define RESUME_BIND_MS 1000u
+/* How long a resumed port may still be bound to a worker that drains. */
+#define RESUME_BIND_MS 10000u
 /* Submissions that a turn collects before they are handed over early. */
 #define LOOP_ENTRIES 128u
 /* Grant copies in one batch; a larger turn makes several. */
@@ -349,8 +349,11 @@ static void step_done(struct queue *q, struct blk_request *req)
 static void barrier_check(struct queue *q)
 {
 	struct blk_request *req = q->barrier;
+	/* On a failed disk, flushes are never answered: do not wait for them. */
+	unsigned int others =
+		q->nr_busy - 1 - (disk_failed(q) ? q->nr_waiting : 0);
 
-	if (!req || !(req->steps & REQUEST_STEP_DRAIN) || q->nr_busy > 1)
+	if (!req || !(req->steps & REQUEST_STEP_DRAIN) || others)
 		return;
 	req->steps &= ~REQUEST_STEP_DRAIN;
 	request_run_step(q, req);
@@ -634,10 +637,14 @@ static int queue_open(struct queue *q, struct error_text *err)
 	if (rc < 0)
 		return error_set(err, rc, "open the event-channel device: %s",
 				 strerror(-rc));
-	rc = map_ring(q, err);
+	/*
+	 * The port first: a guest's port has one peer, so holding it proves
+	 * that no other worker answers in the ring that is looked at next.
+	 */
+	rc = bind_port(q, err);
 	if (rc < 0)
 		return rc;
-	rc = bind_port(q, err);
+	rc = map_ring(q, err);
 	if (rc < 0)
 		return rc;
 	rc = io_loop_new(LOOP_ENTRIES, &q->loop);

@@ -185,7 +185,7 @@ vbd_error(struct vbd *vbd, const char *fmt, ...)
 	vsnprintf(vbd->error.text, sizeof(vbd->error.text), fmt, ap);
 	va_end(ap);
 	vbd->has_error = true;
-	if (log_limit_pass(&vbd->log_limit))
+	if (log_limit_pass(&vbd->error_limit))
 		vbd_log(LOG_LEVEL_ERROR, vbd, "%s", vbd->error.text);
 	vbd_write(vbd, vbd->state,
 		  vbd->hotplug == VBD_HOTPLUG_AWAITED ? write_hotplug_error
@@ -195,7 +195,7 @@ vbd_error(struct vbd *vbd, const char *fmt, ...)
 
 static void vbd_clear_error(struct vbd *vbd)
 {
-	if (!vbd->has_error)
+	if (!vbd->has_error || vbd->disk_failed)
 		return;
 	vbd->has_error = false;
 	vbd_write(vbd, vbd->state, remove_error);
@@ -218,6 +218,37 @@ void vbd_quit(struct vbd *vbd)
 		return;
 	worker_process_quit(vbd->worker);
 	set_worker_state(vbd, VBD_WORKER_QUITTING);
+}
+
+/*
+ * A backend driver of the kernel has bound itself to the node: it has the
+ * ring, or will.  Two backends on one ring destroy the guest's data.
+ */
+static bool kernel_holds(const struct vbd *vbd)
+{
+	char path[128];
+
+	if (!vbd->kind->kernel_claims)
+		return false;
+	snprintf(path, sizeof(path),
+		 "/sys/bus/xen-backend/devices/%s-%u-%u/driver",
+		 vbd->kind->name, vbd->domid, vbd->devid);
+	return access(path, F_OK) == 0;
+}
+
+static bool refuse_held(struct vbd *vbd)
+{
+	if (!kernel_holds(vbd))
+		return false;
+	vbd->refused = true;
+	if (vbd->worker)
+		vbd_quit(vbd);
+	else
+		set_worker_state(vbd, VBD_WORKER_DEAD);
+	vbd_error(vbd,
+		  "the kernel's xen-blkback holds this node; see "
+		  "xen-diskctl setup-modprobe, or attach with xen-diskctl");
+	return true;
 }
 
 /* The provider is open: may we serve it? */
@@ -247,6 +278,8 @@ static void on_connected(struct vbd *vbd)
 {
 	set_worker_state(vbd, VBD_WORKER_CONNECTED);
 	vbd_clear_error(vbd);
+	if (!log_limit_pass(&vbd->info_limit))
+		return;
 	vbd_log(LOG_LEVEL_INFO, vbd,
 		"connected, protocol %s, %u queue%s of "
 		"%u page%s",
@@ -267,6 +300,8 @@ static void frontend_fault(struct vbd *vbd, const char *cause)
 static void on_connect_failed(struct vbd *vbd, const char *cause)
 {
 	set_worker_state(vbd, VBD_WORKER_READY);
+	if (refuse_held(vbd))
+		return; /* the kernel's driver was faster */
 	if (!vbd->params.resume) {
 		frontend_fault(vbd, cause);
 		return;
@@ -318,6 +353,7 @@ static void on_message(void *arg, const struct worker_message *message)
 		worker_disconnect(vbd);
 		break;
 	case WORKER_DISK_FAILED:
+		vbd->disk_failed = true;
 		vbd_error(vbd, "%s", message->error.text);
 		break;
 	default:
@@ -327,6 +363,13 @@ static void on_message(void *arg, const struct worker_message *message)
 			(int)message->type);
 		break;
 	}
+}
+
+static void drop_inflight(struct vbd *vbd)
+{
+	if (vbd->inflight_fd >= 0)
+		close(vbd->inflight_fd);
+	vbd->inflight_fd = -1;
 }
 
 static void drop_stats(struct vbd *vbd)
@@ -347,13 +390,14 @@ static void on_exited(void *arg, int wait_status)
 	worker_process_free(vbd->worker);
 	vbd->worker = NULL;
 	vbd->info_valid = false;
-	if (asked && !vbd->has_error) {
-		set_worker_state(vbd, VBD_WORKER_NONE);
+	vbd->disk_failed = false;
+	if (asked && !wait_status) {
+		/* An error that made us ask stands. */
+		set_worker_state(vbd, vbd->has_error ? VBD_WORKER_DEAD
+						     : VBD_WORKER_NONE);
 		return;
 	}
 	set_worker_state(vbd, VBD_WORKER_DEAD);
-	if (asked)
-		return; /* the error that made us ask stands */
 	if (WIFSIGNALED(wait_status))
 		vbd_error(vbd, "worker (pid %d) was killed by signal %d (%s)",
 			  vbd->worker_pid, WTERMSIG(wait_status),
@@ -431,10 +475,13 @@ void vbd_open(struct vbd *vbd)
 	if (vbd->worker || vbd->backend->quitting)
 		return;
 	vbd_clear_error(vbd);
-	if (strlen(vbd->target) >= PROVIDER_SPEC_BYTES)
-		rc = -ENAMETOOLONG;
-	else
-		rc = start_worker(vbd);
+	if (strlen(vbd->target) >= PROVIDER_SPEC_BYTES) {
+		set_worker_state(vbd, VBD_WORKER_DEAD);
+		vbd_error(vbd, "target '%.64s...': longer than %d bytes",
+			  vbd->target, PROVIDER_SPEC_BYTES - 1);
+		return;
+	}
+	rc = start_worker(vbd);
 	if (rc < 0) {
 		set_worker_state(vbd, VBD_WORKER_DEAD);
 		vbd_error(vbd, "start worker '%s': %s",
@@ -490,10 +537,11 @@ static int write_disk(struct xenstore *xs, xs_transaction_t tx, struct vbd *vbd)
 static void connect_worker(struct vbd *vbd, bool resume)
 {
 	struct worker_message message = { .type = WORKER_CONNECT };
-	cleanup_close int fd = -1;
 	struct error_text err;
 	int rc;
 
+	vbd->reconnecting = vbd->frontend_connected = false;
+	memset(&vbd->params, 0, sizeof(vbd->params));
 	rc = negotiate_read_frontend(vbd->backend->xs, vbd->frontend_path,
 				     &vbd->params, &err);
 	if (rc < 0) {
@@ -503,17 +551,18 @@ static void connect_worker(struct vbd *vbd, bool resume)
 	}
 	vbd->params.domid = vbd->domid;
 	vbd->params.resume = resume;
-	fd = sealed_memfd("xen-diskd-inflight",
-			  connection_inflight_bytes(&vbd->params));
-	if (fd < 0) {
-		error_set(&err, fd, "create the in-flight table: %s",
-			  strerror(-fd));
+	drop_inflight(vbd);
+	vbd->inflight_fd = sealed_memfd(
+		"xen-diskd-inflight", connection_inflight_bytes(&vbd->params));
+	if (vbd->inflight_fd < 0) {
+		error_set(&err, vbd->inflight_fd,
+			  "create the in-flight table: %s",
+			  strerror(-vbd->inflight_fd));
 		on_connect_failed(vbd, err.text);
 		return;
 	}
 	message.connect = vbd->params;
-	vbd->frontend_connected = false;
-	worker_process_send(vbd->worker, &message, fd);
+	worker_process_send(vbd->worker, &message, vbd->inflight_fd);
 	set_worker_state(vbd, VBD_WORKER_CONNECTING);
 }
 
@@ -545,32 +594,6 @@ static bool detach_worker(struct vbd *vbd)
 	return worker_detached(vbd);
 }
 
-/*
- * A backend driver of the kernel has bound itself to the node: it has the
- * ring, or will.  Two backends on one ring destroy the guest's data.
- */
-static bool kernel_holds(const struct vbd *vbd)
-{
-	char path[128];
-
-	snprintf(path, sizeof(path),
-		 "/sys/bus/xen-backend/devices/%s-%u-%u/driver",
-		 vbd->kind->name, vbd->domid, vbd->devid);
-	return access(path, F_OK) == 0;
-}
-
-static bool refuse_held(struct vbd *vbd)
-{
-	if (!kernel_holds(vbd))
-		return false;
-	vbd->refused = true;
-	set_worker_state(vbd, VBD_WORKER_DEAD);
-	vbd_error(vbd,
-		  "the kernel's xen-blkback holds this node; see "
-		  "xen-diskctl setup-modprobe, or attach with xen-diskctl");
-	return true;
-}
-
 static void check_initialising(struct vbd *vbd)
 {
 	if (refuse_held(vbd))
@@ -587,12 +610,17 @@ static void check_initwait(struct vbd *vbd, const struct snapshot *snap)
 			vbd_switch(vbd, XenbusStateClosed, NULL);
 		return;
 	}
+	if (snap->frontend_state == XenbusStateClosing) {
+		vbd_switch(vbd, XenbusStateClosing, NULL);
+		return;
+	}
 	switch (vbd->worker_state) {
 	case VBD_WORKER_NONE:
 		vbd_open(vbd);
 		break;
 	case VBD_WORKER_READY:
-		if (vbd->hotplug == VBD_HOTPLUG_DONE && frontend_ready(snap))
+		if (vbd->hotplug == VBD_HOTPLUG_DONE && frontend_ready(snap) &&
+		    !refuse_held(vbd))
 			connect_worker(vbd, false);
 		break;
 	case VBD_WORKER_CONNECTED:
@@ -607,27 +635,54 @@ static void check_initwait(struct vbd *vbd, const struct snapshot *snap)
 	}
 }
 
+/* A frontend that is at its start again let go of what it had before. */
+static bool frontend_let_go(const struct snapshot *snap)
+{
+	return frontend_closed(snap) ||
+	       snap->frontend_state == XenbusStateInitialising;
+}
+
+static bool same_ring(const struct connection_params *a,
+		      const struct connection_params *b)
+{
+	return a->nr_queues == b->nr_queues && a->ring_pages == b->ring_pages &&
+	       !strcmp(a->protocol, b->protocol) &&
+	       !memcmp(a->queues, b->queues,
+		       a->nr_queues * sizeof(a->queues[0]));
+}
+
 /*
- * The frontend went back to Initialised after it was Connected: a resumed
- * guest has granted everything anew and does not wait for InitWait.
+ * The frontend has a new ring: a resumed guest grants everything anew and
+ * does not wait for InitWait.  It goes back to Initialised, which may be
+ * overwritten before it is seen, so the ring's references tell as well.
  */
 static bool frontend_reconnects(struct vbd *vbd, const struct snapshot *snap)
 {
+	struct connection_params now = { .nr_queues = 0 };
+	struct error_text err;
+
 	if (snap->frontend_state == XenbusStateConnected)
 		vbd->frontend_connected = true;
-	return vbd->frontend_connected &&
-	       snap->frontend_state == XenbusStateInitialised;
+	else if (vbd->frontend_connected &&
+		 snap->frontend_state == XenbusStateInitialised)
+		return true;
+	if (vbd->worker_state != VBD_WORKER_CONNECTED || !frontend_ready(snap))
+		return false;
+	return !negotiate_read_frontend(vbd->backend->xs, vbd->frontend_path,
+					&now, &err) &&
+	       !same_ring(&now, &vbd->params);
 }
 
 static void check_connected(struct vbd *vbd, const struct snapshot *snap)
 {
-	if (frontend_closed(snap)) {
+	if (frontend_let_go(snap)) {
 		if (detach_worker(vbd))
 			vbd_switch(vbd, XenbusStateClosed, NULL);
 	} else if (snap->frontend_state == XenbusStateClosing) {
 		vbd_switch(vbd, XenbusStateClosing, NULL);
-	} else if (frontend_reconnects(vbd, snap)) {
-		if (detach_worker(vbd))
+	} else if (vbd->reconnecting || frontend_reconnects(vbd, snap)) {
+		vbd->reconnecting = !detach_worker(vbd);
+		if (!vbd->reconnecting)
 			vbd_switch(vbd, XenbusStateInitWait, NULL);
 	} else if (vbd->worker_state == VBD_WORKER_NONE) {
 		vbd_open(vbd); /* the daemon was restarted */
@@ -640,7 +695,7 @@ static void check_closing(struct vbd *vbd, const struct snapshot *snap)
 {
 	bool nothing_held = worker_detached(vbd);
 
-	if (frontend_closed(snap))
+	if (frontend_let_go(snap))
 		nothing_held = detach_worker(vbd);
 	else if (!nothing_held || snap->online)
 		return; /* the frontend is using it still: keep serving */
@@ -666,7 +721,10 @@ static void check_closed(struct vbd *vbd, const struct snapshot *snap)
 	vbd_switch(vbd, XenbusStateInitWait, write_offer);
 }
 
-/* The directory is gone: nobody will ask for this vbd again. */
+/*
+ * The directory is gone: nobody will ask for this vbd again.  If there is a
+ * new one in its place, it is found when this one has ended.
+ */
 static void check_removed(struct vbd *vbd)
 {
 	if (!vbd->removed)
@@ -696,6 +754,12 @@ void vbd_check(struct vbd *vbd)
 	if (rc < 0) {
 		vbd_log(LOG_LEVEL_ERROR, vbd, "read '%s/state': %s", vbd->path,
 			strerror(-rc));
+		return;
+	}
+	if (snap.state == XenbusStateInitialising &&
+	    vbd->state != XenbusStateInitialising) {
+		/* Only a new node is there: ours was removed before. */
+		check_removed(vbd);
 		return;
 	}
 	vbd->state = snap.state; /* the toolstack may write it, too */
@@ -741,11 +805,8 @@ int vbd_hotplug_add(struct vbd *vbd)
 	int rc;
 
 	/* It may have come between our state 2 and the toolstack's script. */
-	if (vbd->state == XenbusStateInitWait && kernel_holds(vbd)) {
-		vbd_quit(vbd);
-		refuse_held(vbd);
+	if (vbd->state == XenbusStateInitWait && refuse_held(vbd))
 		return -EBUSY;
-	}
 	rc = vbd_write(vbd, vbd->state, write_hotplug_status);
 	if (rc < 0)
 		return rc;
@@ -788,7 +849,7 @@ struct vbd *vbd_new(struct backend *backend, const struct vbd_kind *kind,
 	vbd->domid = domid;
 	vbd->devid = devid;
 	vbd->read_only = read_only;
-	vbd->stats_fd = -1;
+	vbd->stats_fd = vbd->inflight_fd = -1;
 	vbd->target = strdup(target);
 	if (asprintf(&vbd->path, "/local/domain/%u/backend/%s/%u/%u",
 		     backend->domid, kind->name, domid, devid) < 0)
@@ -814,6 +875,7 @@ void vbd_free(struct vbd *vbd)
 	assert(!vbd->worker);
 	xenstore_unwatch(vbd->backend->xs, &vbd->frontend_watch);
 	drop_stats(vbd);
+	drop_inflight(vbd);
 	free(vbd->path);
 	free(vbd->frontend_path);
 	free(vbd->frontend_state_path);

@@ -26,7 +26,7 @@ struct backend;
  */
 struct vbd_kind {
 	const char *name;
-	/* The Linux kernel has a backend driver for such nodes. */
+	/* Linux has a backend driver of its own for such nodes. */
 	bool kernel_claims;
 };
 
@@ -71,6 +71,8 @@ struct vbd {
 	char *frontend_state_path;
 	/* The frontend was seen Connected on this connection. */
 	bool frontend_connected;
+	/* It has a new ring; the old one is being let go of. */
+	bool reconnecting;
 
 	struct worker_process *worker;
 	enum vbd_worker_state worker_state;
@@ -81,9 +83,15 @@ struct vbd {
 	int stats_fd;
 	struct connection_params params;
 
+	/* Of the connection: the requests in flight survive the worker. */
+	int inflight_fd;
+
 	bool has_error;
+	/* The error is the disk's own, and stays as long as the worker. */
+	bool disk_failed;
 	struct error_text error;
-	struct log_limit log_limit;
+	/* Of messages that a guest can cause: errors, and all others. */
+	struct log_limit error_limit, info_limit;
 };
 
 /*

@@ -25,10 +25,10 @@ static const struct client_patience patience_attach = {
 	.notice_ms = NOTICE_MS,
 };
 
-/* The daemon may first have to retry a failing flush for its own limit. */
+/* The daemon itself gives up after 10 s. */
 static const struct client_patience patience_detach = {
 	.connect_ms = 2000,
-	.answer_ms = 150000,
+	.answer_ms = 30000,
 	.notice = WAITING "the guest to let go of the disk "
 			  "(an interrupt ends the wait, not the detach)",
 	.notice_ms = NOTICE_MS,

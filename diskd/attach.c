@@ -242,6 +242,35 @@ int attach_request_detach(struct vbd *vbd, bool force, struct error_text *err)
 	return 0;
 }
 
+/* Removes a directory that holds nothing any more, as libxl does. */
+static int remove_if_empty(struct xenstore *xs, xs_transaction_t tx,
+			   const char *path)
+{
+	cleanup_free char **names = NULL;
+	unsigned int nr;
+	int rc = xenstore_list(xs, tx, path, &names, &nr);
+
+	if (rc < 0)
+		return rc == -ENOENT ? 0 : rc;
+	return nr ? 0 : xenstore_remove(xs, tx, path);
+}
+
+/* The parents of a vbd's directories, where it was the last in them. */
+static int remove_parents(struct xenstore *xs, xs_transaction_t tx,
+			  const struct vbd *vbd)
+{
+	char path[PATH_BYTES];
+	int rc;
+
+	snprintf(path, sizeof(path), "/local/domain/%u/backend/%s/%u",
+		 vbd->backend->domid, vbd->kind->name, vbd->domid);
+	rc = remove_if_empty(xs, tx, path);
+	if (rc < 0)
+		return rc;
+	snprintf(path, sizeof(path), "/libxl/%u/device/vbd", vbd->domid);
+	return remove_if_empty(xs, tx, path);
+}
+
 static int remove_body(struct xenstore *xs, xs_transaction_t tx, void *arg)
 {
 	const struct vbd *vbd = arg;
@@ -253,6 +282,8 @@ static int remove_body(struct xenstore *xs, xs_transaction_t tx, void *arg)
 		rc = xenstore_remove(xs, tx, libxl);
 	if (!rc)
 		rc = xenstore_remove(xs, tx, vbd->path);
+	if (!rc)
+		rc = remove_parents(xs, tx, vbd);
 	return rc;
 }
 

@@ -193,6 +193,8 @@ static json_t *poll_hotplug_add(struct command *command)
 	if (!vbd)
 		return answer_error("vbd %u/%u has gone", command->domid,
 				    command->devid);
+	if (vbd->removed)
+		return NULL; /* the node's predecessor is still ending */
 	if (vbd_failed(vbd))
 		return answer_error("%s", vbd->has_error
 						  ? vbd->error.text

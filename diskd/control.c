@@ -136,7 +136,7 @@ static void client_read(struct client *client)
 	ssize_t n;
 
 	if (!room)
-		return; /* it has to wait for its answer first */
+		return; /* nothing more until its answer has been sent */
 	n = recv(client->fd, client->in + client->in_used, room, MSG_DONTWAIT);
 	if (n > 0)
 		client->in_used += (size_t)n;
@@ -161,7 +161,11 @@ static void client_done(struct io_op *op, int result)
 {
 	struct client *client = container_of(op, struct client, op);
 
-	(void)result; /* also after a cancel, to arm it anew */
+	/* With no room to read ahead its end is seen by the poll only. */
+	if (result > 0 && client->in_used == sizeof(client->in) &&
+	    result & (POLLRDHUP | POLLHUP | POLLERR))
+		client->gone = true;
+	/* A result below 0 is a cancel, to arm it anew. */
 	if (client->out && !client->gone)
 		client_write(client);
 	if (!client->gone)
@@ -232,11 +236,10 @@ void control_poll(struct control *control)
 		if (!answer)
 			continue;
 		client_answer(client, answer);
+		client_serve(client); /* requests that came behind it */
 		/* Its poll is armed without POLLOUT, or it is gone. */
 		if (client->out || client->gone)
 			io_loop_cancel(control->loop, &client->op);
-		else
-			client_serve(client);
 	}
 }
 

@@ -28,6 +28,7 @@ struct worker {
 	int stopped_fd; /* eventfd: the connection has stopped */
 	struct block_provider *provider;
 	uint64_t flush_timeout_ms;
+	bool disk_failed; /* set by the queues, never reset */
 	struct queue_stats *stats;
 	struct connection *connection;
 	int inflight_fd;
@@ -119,8 +120,9 @@ static bool do_connect(struct worker *worker,
 		return false;
 	}
 	if (connection_start(params, worker->provider, fd,
-			     worker->flush_timeout_ms, worker->stats, &events,
-			     &worker->connection, &err) < 0) {
+			     worker->flush_timeout_ms, &worker->disk_failed,
+			     worker->stats, &events, &worker->connection,
+			     &err) < 0) {
 		tell_text(worker, WORKER_CONNECT_FAILED, err.text);
 		return false;
 	}

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The file provider.  Two descriptions of one inode: an O_DIRECT one for
- * every I/O that the medium's alignment allows, and a buffered one for the
- * rest (the kernel's page cache does the read-modify-write there, and keeps
- * the two coherent).  Where all I/O is aligned the second one only flushes.
+ * The file provider.  One description of the inode, O_DIRECT where the medium
+ * takes any 512-byte sector directly, through the page cache elsewhere (tmpfs,
+ * 4Kn disks), which then does the read-modify-write.  Never both: a buffered
+ * write makes more than its own sector dirty, and could put back what a direct
+ * write beside it has just replaced.
  */
 #include "providers/file.h"
 
@@ -17,19 +18,10 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
-/*
- * What a kernel that does not say (no STATX_DIOALIGN) is assumed to need:
- * enough for every device there is.
- */
-#define DIRECT_ALIGN_GUESS 4096u
-/* Queue buffers are aligned to a page: nothing above can be promised. */
-#define DIRECT_ALIGN_MAX 4096u
-
 struct file_provider {
 	struct block_provider base;
 	int fd;
-	int direct_fd; /* -1 where O_DIRECT is not to be had */
-	uint32_t direct_align_bytes;
+	bool direct; /* fd is O_DIRECT */
 };
 
 /*
@@ -82,24 +74,48 @@ static int check_unclaimed(const char *path, int path_fd,
 	return 0;
 }
 
-static int open_descriptions(struct file_provider *file, const char *path,
-			     int path_fd, bool read_only,
-			     struct error_text *err)
+/*
+ * Whether any sector can be moved directly.  A device tells by its logical
+ * block size; asking statx(2) of its node may describe the file system that
+ * the node lies on.  What nobody vouches for (no STATX_DIOALIGN) is not.
+ */
+static bool direct_takes_sectors(int fd, const struct stat *st)
+{
+	struct statx stx;
+	int logical = 0;
+
+	if (S_ISBLK(st->st_mode))
+		return ioctl(fd, BLKSSZGET, &logical) == 0 &&
+		       logical == (int)BLOCK_SECTOR_BYTES;
+	return statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) == 0 &&
+	       stx.stx_mask & STATX_DIOALIGN && stx.stx_dio_mem_align &&
+	       stx.stx_dio_mem_align <= BLOCK_SECTOR_BYTES &&
+	       stx.stx_dio_offset_align &&
+	       stx.stx_dio_offset_align <= BLOCK_SECTOR_BYTES;
+}
+
+static int open_for_io(struct file_provider *file, const char *path,
+		       int path_fd, const struct stat *st, bool read_only,
+		       struct error_text *err)
 {
 	int mode = read_only ? O_RDONLY : O_RDWR;
+	int rc;
 
+	file->fd = reopen(path_fd, mode | O_DIRECT);
+	file->direct = file->fd >= 0 && direct_takes_sectors(file->fd, st);
+	if (file->direct)
+		return 0;
+	if (file->fd >= 0)
+		close(file->fd);
 	file->fd = reopen(path_fd, mode);
-	if (file->fd < 0) {
-		int rc = file->fd;
-
-		if (!read_only && (rc == -EACCES || rc == -EROFS ||
-				   rc == -EPERM || rc == -ETXTBSY))
-			return error_set(err, rc, "open '%s' for writing: %s",
-					 path, strerror(-rc));
-		return error_set(err, rc, "open '%s': %s", path, strerror(-rc));
-	}
-	file->direct_fd = reopen(path_fd, mode | O_DIRECT);
-	return 0;
+	if (file->fd >= 0)
+		return 0;
+	rc = file->fd;
+	if (!read_only &&
+	    (rc == -EACCES || rc == -EROFS || rc == -EPERM || rc == -ETXTBSY))
+		return error_set(err, rc, "open '%s' for writing: %s", path,
+				 strerror(-rc));
+	return error_set(err, rc, "open '%s': %s", path, strerror(-rc));
 }
 
 static int size_of(const struct file_provider *file, const struct stat *st,
@@ -110,42 +126,6 @@ static int size_of(const struct file_provider *file, const struct stat *st,
 		return 0;
 	}
 	return ioctl(file->fd, BLKGETSIZE64, ret_bytes) < 0 ? -errno : 0;
-}
-
-/* The coarser of memory and offset alignment, or the guess. */
-static uint32_t direct_alignment(int fd)
-{
-	struct statx stx;
-
-	if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) < 0 ||
-	    !(stx.stx_mask & STATX_DIOALIGN))
-		return DIRECT_ALIGN_GUESS;
-	if (!stx.stx_dio_mem_align || !stx.stx_dio_offset_align)
-		return UINT32_MAX; /* supported in name only */
-	return stx.stx_dio_mem_align > stx.stx_dio_offset_align
-		       ? stx.stx_dio_mem_align
-		       : stx.stx_dio_offset_align;
-}
-
-/*
- * A device tells its alignment by its logical block size; asking statx(2) of
- * its node may describe the file system that the node lies on.
- */
-static void probe_direct(struct file_provider *file, const struct stat *st)
-{
-	int logical = 0;
-
-	if (file->direct_fd < 0)
-		return;
-	if (S_ISBLK(st->st_mode) && ioctl(file->fd, BLKSSZGET, &logical) == 0 &&
-	    logical > 0)
-		file->direct_align_bytes = (uint32_t)logical;
-	else
-		file->direct_align_bytes = direct_alignment(file->direct_fd);
-	if (file->direct_align_bytes > DIRECT_ALIGN_MAX) {
-		close(file->direct_fd);
-		file->direct_fd = -1;
-	}
 }
 
 static void fill_info(struct file_provider *file, const struct stat *st,
@@ -161,15 +141,13 @@ static void fill_info(struct file_provider *file, const struct stat *st,
 	if (device && ioctl(file->fd, BLKPBSZGET, &physical) == 0 &&
 	    physical > BLOCK_SECTOR_BYTES)
 		info->physical_block_bytes = physical;
-	else if (file->direct_fd < 0 ||
-		 file->direct_align_bytes > BLOCK_SECTOR_BYTES)
-		info->physical_block_bytes = 4096;
+	else if (!file->direct)
+		info->physical_block_bytes = 4096; /* a page */
 	if (device && ioctl(file->fd, BLKROGET, &device_read_only) == 0)
 		info->read_only = device_read_only != 0;
 	info->read_only |= read_only;
 	info->can_flush = true;
-	info->flush_retryable = file->direct_fd >= 0 &&
-				file->direct_align_bytes <= BLOCK_SECTOR_BYTES;
+	info->flush_retryable = file->direct;
 	info->identity.kind =
 		device ? BLOCK_IDENTITY_DEVICE : BLOCK_IDENTITY_FILE;
 	info->identity.a = device ? st->st_rdev : st->st_dev;
@@ -195,14 +173,13 @@ static int open_inode(struct file_provider *file, const char *path,
 		if (rc < 0)
 			return rc;
 	}
-	rc = open_descriptions(file, path, path_fd, read_only, err);
+	rc = open_for_io(file, path, path_fd, &st, read_only, err);
 	if (rc < 0)
 		return rc;
 	rc = size_of(file, &st, &file->base.info.size_bytes);
 	if (rc < 0)
 		return error_set(err, rc, "size of '%s': %s", path,
 				 strerror(-rc));
-	probe_direct(file, &st);
 	fill_info(file, &st, read_only);
 	return 0;
 }
@@ -214,8 +191,6 @@ static void file_close(struct block_provider *provider)
 
 	if (file->fd >= 0)
 		close(file->fd);
-	if (file->direct_fd >= 0)
-		close(file->direct_fd);
 	free(file);
 }
 
@@ -234,7 +209,7 @@ static int file_open(struct provider_spec *spec, bool read_only,
 	if (!file)
 		return error_set(err, -ENOMEM, "open '%s': no memory",
 				 spec->path);
-	file->fd = file->direct_fd = -1;
+	file->fd = -1;
 	rc = open_inode(file, spec->path, read_only, err);
 	if (rc < 0) {
 		file_close(&file->base);
@@ -262,17 +237,12 @@ static void iov_advance(struct block_io *io, size_t bytes)
 static void transfer_start(struct file_provider *file, struct block_io *io)
 {
 	uint64_t offset = io->offset_bytes + io->done_bytes;
-	uint64_t left = io->length_bytes - io->done_bytes;
-	int fd = file->fd;
 
-	if (file->direct_fd >= 0 &&
-	    !((offset | left) & (file->direct_align_bytes - 1)))
-		fd = file->direct_fd;
 	if (io->op == BLOCK_OP_READ)
-		io_loop_readv(io->queue->loop, &io->loop_op, fd, io->iov,
+		io_loop_readv(io->queue->loop, &io->loop_op, file->fd, io->iov,
 			      io->nr_iov, offset);
 	else
-		io_loop_writev(io->queue->loop, &io->loop_op, fd, io->iov,
+		io_loop_writev(io->queue->loop, &io->loop_op, file->fd, io->iov,
 			       io->nr_iov, offset);
 }
 
@@ -286,7 +256,10 @@ static void transfer_done(struct io_op *op, int result)
 		transfer_start(file, io);
 		return;
 	}
-	/* Zero bytes: the image has been cut short behind our back. */
+	/* Part of a sector is done again, so that what is left is aligned. */
+	if (result > 0)
+		result -= result % (int)BLOCK_SECTOR_BYTES;
+	/* Nothing moved: the image has been cut short behind our back. */
 	if (result <= 0) {
 		block_io_complete(io, result ? result : -EIO);
 		return;

@@ -85,6 +85,7 @@ check-fast: check-programs
 # The image is made beside the builds and the fast suites: it mostly waits for
 # downloads.  Nothing runs beside a boot.
 check: deps-xen
+	@mkdir -p build; rm -f build/check-fast.log build/check-xen.log
 	@tests/xen/image.sh build/lab/image > build/lab-image.log 2>&1 & \
 	image=$$!; \
 	$(MAKE) --no-print-directory check-programs && \

@@ -64,7 +64,10 @@ apply() {
 		echo "there is no ${field[file]}"
 		return 1
 	}
-	sed -E "${field[sed]}" "$top/${field[file]}" >"$source" || return 1
+	sed -E "${field[sed]}" "$top/${field[file]}" >"$source" 2>&1 || {
+		tail -n 1 "$source"
+		return 1
+	}
 	lines=$(diff "$top/${field[file]}" "$source" |
 		awk '/^</ { o++ } /^>/ { n++ } END { print o + 0, n + 0 }')
 	case $lines in
@@ -96,10 +99,12 @@ build() {
 # In a mount namespace of its own, so that a test that is cut short leaves
 # nothing behind.
 start_program() {
+	local env=(CK_LOG_FILE_NAME="$work/events" UNIT_TMPDIR="$work")
+	# Check takes an empty name for one that nothing has.
+	[ -z "${field[suite]}" ] || env+=(CK_RUN_SUITE="${field[suite]}")
+	[ -z "${field[case]}" ] || env+=(CK_RUN_CASE="${field[case]}")
 	# shellcheck disable=SC2016 # the text is for the inner shell
-	CK_RUN_SUITE=${field[suite]} CK_RUN_CASE=${field[case]} \
-		CK_LOG_FILE_NAME=$work/events UNIT_TMPDIR=$work \
-		timeout -k 5 "$seconds" unshare -m bash -c \
+	env "${env[@]}" timeout -k 5 "$seconds" unshare -m bash -c \
 		'mount -t tmpfs none /tmp && exec "$0"' \
 		"$tree/build/release/tests/${field[program]}" \
 		>"$work/run.log" 2>&1 </dev/null &

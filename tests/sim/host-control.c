@@ -152,6 +152,30 @@ bool host_wait_unlisted(struct host *h, uint16_t domid, unsigned int devid)
 	return true;
 }
 
+static bool worker_is(json_t *vbd, const char *status)
+{
+	json_t *worker = json_object_get(vbd, "worker");
+	const char *now = json_string_value(json_object_get(worker, "status"));
+
+	return now && !strcmp(now, status);
+}
+
+bool host_wait_worker(struct host *h, uint16_t domid, unsigned int devid,
+		      const char *status)
+{
+	uint64_t end = host_now_ms() + HOST_WAIT_MS;
+
+	for (;;) {
+		json_t *vbd = host_list(h, domid, devid);
+		bool reached = worker_is(vbd, status);
+
+		json_decref(vbd);
+		if (reached || host_now_ms() >= end)
+			return reached;
+		poll(NULL, 0, 2);
+	}
+}
+
 /* ---- xl ---- */
 
 static void write_file(const char *path, const char *text, mode_t mode)

@@ -136,6 +136,9 @@ char *host_control_error(struct host *h, json_t *request);
 json_t *host_list(struct host *h, uint16_t domid, unsigned int devid);
 /* Asks until it is not listed: no event tells a reader of list. */
 bool host_wait_unlisted(struct host *h, uint16_t domid, unsigned int devid);
+/* Waits until `list` has the vbd's worker in this status. */
+bool host_wait_worker(struct host *h, uint16_t domid, unsigned int devid,
+		      const char *status);
 
 /* ---- files and programs ---- */
 /* A file of the given size in the private directory, filled from seed. */

@@ -322,6 +322,9 @@ START_TEST(restart_with_an_idle_ring)
 		host_daemon_start(&h);
 		need(sim_wait_bound(g->dom, port, HOST_WAIT_MS) == 0,
 		     "the port is not bound again");
+		/* A request before it has seen the ring would be doubtful. */
+		need(host_wait_worker(&h, 1, XVDB, "connected"),
+		     "the worker is not connected again");
 		check_key("state", "4");
 	}
 	check_serves(&fe);

@@ -18,14 +18,12 @@ void slot_put(void *slot, unsigned int offset, unsigned int nr_bytes,
 		((uint8_t *)slot)[offset + i] = (uint8_t)(value >> 8 * i);
 }
 
-uint64_t slot_get(const void *slot, unsigned int offset,
-		  unsigned int nr_bytes)
+uint64_t slot_get(const void *slot, unsigned int offset, unsigned int nr_bytes)
 {
 	uint64_t value = 0;
 
 	for (unsigned int i = 0; i < nr_bytes; i++)
-		value |= (uint64_t)((const uint8_t *)slot)[offset + i]
-			 << 8 * i;
+		value |= (uint64_t)((const uint8_t *)slot)[offset + i] << 8 * i;
 	return value;
 }
 

@@ -18,7 +18,7 @@ enum slot_op {
 
 struct slot_layout {
 	const char *name;
-	const char *protocol;	/* NULL: the node is missing */
+	const char *protocol; /* NULL: the node is missing */
 	unsigned int slot_bytes, response_bytes;
 	unsigned int id, sector, segments;
 };
@@ -30,8 +30,7 @@ extern const struct slot_layout slot_layouts[NR_SLOT_LAYOUTS];
 /* Little-endian numbers of nr_bytes bytes. */
 void slot_put(void *slot, unsigned int offset, unsigned int nr_bytes,
 	      uint64_t value);
-uint64_t slot_get(const void *slot, unsigned int offset,
-		  unsigned int nr_bytes);
+uint64_t slot_get(const void *slot, unsigned int offset, unsigned int nr_bytes);
 
 /* Operation, number of segments, id and sector; the rest becomes 0xee. */
 void slot_head(void *slot, const struct slot_layout *layout, uint8_t op,

@@ -22,9 +22,8 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-static const struct block_provider_ops *const registry[] = {
-	&file_provider_ops, NULL
-};
+static const struct block_provider_ops *const registry[] = { &file_provider_ops,
+							     NULL };
 
 static char path[512];
 static struct block_provider *provider;
@@ -68,8 +67,7 @@ static void make_file(const char *dir, uint64_t bytes)
 
 static int open_path(bool read_only)
 {
-	return block_provider_open(registry, path, read_only, &provider,
-				   &err);
+	return block_provider_open(registry, path, read_only, &provider, &err);
 }
 
 static void open_good(bool read_only)
@@ -84,8 +82,10 @@ static int do_io(enum block_op op, uint64_t offset, size_t bytes,
 		 unsigned int nr_iov)
 {
 	struct iovec iov[4];
-	struct block_io io = { .op = op, .offset_bytes = offset,
-			       .length_bytes = bytes, .iov = iov,
+	struct block_io io = { .op = op,
+			       .offset_bytes = offset,
+			       .length_bytes = bytes,
+			       .iov = iov,
 			       .nr_iov = nr_iov };
 	struct block_io *done;
 
@@ -136,7 +136,7 @@ static const struct {
 	uint64_t sector;
 	unsigned int nr;
 } spans[] = {
-	{ 0, 1 }, { 0, 8 }, { 1, 1 }, { 7, 2 }, { 8, 8 }, { 8, 16 },
+	{ 0, 1 },  { 0, 8 },  { 1, 1 },   { 7, 2 },   { 8, 8 },   { 8, 16 },
 	{ 3, 88 }, { 96, 7 }, { 102, 1 }, { 0, 103 }, { 16, 87 },
 };
 
@@ -393,7 +393,8 @@ END_TEST
 START_TEST(refuses_relative)
 {
 	ck_assert_int_eq(block_provider_open(registry, "file:image", false,
-					     &provider, &err), -EINVAL);
+					     &provider, &err),
+			 -EINVAL);
 	ck_assert_ptr_nonnull(strstr(err.text, "'image'"));
 	ck_assert_ptr_nonnull(strstr(err.text, "absolute"));
 }
@@ -410,8 +411,7 @@ END_TEST
 /* Opening it must not wait for a writer, either. */
 START_TEST(refuses_fifo)
 {
-	snprintf(path, sizeof(path), "%s/fifo.%d", unit_dir(),
-		 (int)getpid());
+	snprintf(path, sizeof(path), "%s/fifo.%d", unit_dir(), (int)getpid());
 	ck_assert_int_eq(mkfifo(path, 0600), 0);
 	ck_assert_int_eq(open_path(_i), -EINVAL);
 	ck_assert_ptr_nonnull(strstr(err.text, "neither a regular file"));
@@ -421,7 +421,8 @@ END_TEST
 START_TEST(refuses_character_device)
 {
 	ck_assert_int_eq(block_provider_open(registry, "/dev/zero", false,
-					     &provider, &err), -EINVAL);
+					     &provider, &err),
+			 -EINVAL);
 }
 END_TEST
 
@@ -442,8 +443,8 @@ static const struct {
 	uint64_t bytes;
 	const char *says;
 } sizes[] = {
-	{ 0, "size is 0" }, { 1, "512" }, { 511, "512" }, { 1000, "1000" },
-	{ 4097, "4097" },
+	{ 0, "size is 0" }, { 1, "512" },     { 511, "512" },
+	{ 1000, "1000" },   { 4097, "4097" },
 };
 
 START_TEST(refuses_size)
@@ -462,8 +463,8 @@ START_TEST(follows_links_and_outlives_names)
 	make_file(unit_dir(), 8192);
 	snprintf(name, sizeof(name), "%s.link", path);
 	ck_assert_int_eq(symlink(path, name), 0);
-	ck_assert_int_eq(block_provider_open(registry, name, false, &provider,
-					     &err), 0);
+	ck_assert_int_eq(
+		block_provider_open(registry, name, false, &provider, &err), 0);
 	ck_assert_int_eq(io_loop_new(8, &loop), 0);
 	ck_assert_int_eq(block_queue_open(provider, loop, &queue), 0);
 	unlink(name);
@@ -553,8 +554,7 @@ START_TEST(device_reads_and_writes)
 	ck_assert_uint_eq(provider->info.size_bytes, 1 << 20);
 	ck_assert_uint_eq(provider->info.logical_block_bytes, 512);
 	ck_assert_uint_ge(provider->info.physical_block_bytes, block);
-	ck_assert_int_eq(provider->info.identity.kind,
-			 BLOCK_IDENTITY_DEVICE);
+	ck_assert_int_eq(provider->info.identity.kind, BLOCK_IDENTITY_DEVICE);
 	ck_assert_int_eq(stat(path, &st), 0);
 	ck_assert_uint_eq(provider->info.identity.a, st.st_rdev);
 	ck_assert_int_eq(do_read(512, 1024), 0);

@@ -31,19 +31,21 @@ static const struct {
 	long difference;
 	unsigned int nr_queues, nr_slots;
 } wrong[] = {
-	{ -1, 1, 32 }, { 1, 1, 32 }, { -4096, 1, 32 }, { 4096, 1, 32 },
-	{ -18 * 4096, 1, 32 }, { -18 * 4096, 2, 32 }, { 18 * 4096, 2, 32 },
+	{ -1, 1, 32 },        { 1, 1, 32 },          { -4096, 1, 32 },
+	{ 4096, 1, 32 },      { -18 * 4096, 1, 32 }, { -18 * 4096, 2, 32 },
+	{ 18 * 4096, 2, 32 },
 };
 
 static void wrong_sizes_are_refused_row(int row)
 {
 	struct inflight table = { 0 };
-	size_t right = inflight_bytes(wrong[row].nr_queues,
-				      wrong[row].nr_slots);
+	size_t right =
+		inflight_bytes(wrong[row].nr_queues, wrong[row].nr_slots);
 	int fd = table_fd((size_t)((long)right + wrong[row].difference));
 
 	ck_assert_int_eq(inflight_map(fd, 0, wrong[row].nr_queues,
-				      wrong[row].nr_slots, &table), -EINVAL);
+				      wrong[row].nr_slots, &table),
+			 -EINVAL);
 	ck_assert_ptr_null(table.mapping);
 	close(fd);
 }

@@ -59,7 +59,8 @@ START_TEST(lines_have_time_stamps)
 	log_open("test", LOG_LEVEL_INFO);
 	log_warning("x");
 	ck_assert_int_eq(sscanf(written(), "%2d:%2d:%2d.%3d %63[^\n]", &h, &m,
-				&s, &ms, rest), 5);
+				&s, &ms, rest),
+			 5);
 	ck_assert_str_eq(rest, "test: warning: x");
 }
 END_TEST
@@ -139,8 +140,7 @@ START_TEST(limit_lasts_the_interval)
 	for (unsigned int i = 0; i < LOG_LIMIT_BURST; i++)
 		ck_assert(log_limit_pass(&limit));
 	/* A second of slack, for a loaded machine. */
-	limit.interval_start_ms = clock_now_ms() - LOG_LIMIT_INTERVAL_MS +
-				  1000;
+	limit.interval_start_ms = clock_now_ms() - LOG_LIMIT_INTERVAL_MS + 1000;
 	ck_assert(!log_limit_pass(&limit));
 }
 END_TEST

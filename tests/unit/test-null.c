@@ -6,9 +6,8 @@
 #include <errno.h>
 #include <string.h>
 
-static const struct block_provider_ops *const registry[] = {
-	&null_provider_ops, NULL
-};
+static const struct block_provider_ops *const registry[] = { &null_provider_ops,
+							     NULL };
 
 static const struct {
 	const char *target;
@@ -57,12 +56,15 @@ START_TEST(reads_zeroes)
 	struct error_text err;
 	char bytes[1024], zeroes[1024] = { 0 };
 	struct iovec iov[2] = { { bytes, 100 }, { bytes + 100, 924 } };
-	struct block_io io = { .op = BLOCK_OP_READ, .offset_bytes = 512,
-			       .length_bytes = 1024, .iov = iov,
+	struct block_io io = { .op = BLOCK_OP_READ,
+			       .offset_bytes = 512,
+			       .length_bytes = 1024,
+			       .iov = iov,
 			       .nr_iov = 2 };
 
 	ck_assert_int_eq(block_provider_open(registry, "null:size=1M", false,
-					     &provider, &err), 0);
+					     &provider, &err),
+			 0);
 	ck_assert_int_eq(block_queue_open(provider, NULL, &queue), 0);
 	memset(bytes, 0x5a, sizeof(bytes));
 	block_submit(queue, &io);

@@ -68,8 +68,7 @@ START_TEST(fragments)
 	ck_assert_ptr_eq(page_pool_take(&pool, 3), pages[0]);
 	/* The very end of the pool. */
 	page_pool_give(&pool, pages[PAGE_POOL_PAGES - 1], 1);
-	ck_assert_ptr_eq(page_pool_take(&pool, 2),
-			 pages[PAGE_POOL_PAGES - 2]);
+	ck_assert_ptr_eq(page_pool_take(&pool, 2), pages[PAGE_POOL_PAGES - 2]);
 }
 END_TEST
 

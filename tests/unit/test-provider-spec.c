@@ -25,8 +25,7 @@ static const struct {
 	{ "file:/a?share=yes", true, "file", "/a", "share=yes" },
 	{ "file:/a?", true, "file", "/a", "" },
 	{ "file:", true, "file", "", "" },
-	{ "file:/a%20b%3fc%25?k=%26%3D%2b", true, "file", "/a b?c%",
-	  "k=&=+" },
+	{ "file:/a%20b%3fc%25?k=%26%3D%2b", true, "file", "/a b?c%", "k=&=+" },
 	{ "file:/%c3%A4", true, "file", "/\xc3\xa4", "" },
 	{ "file:/a?k=%2541", true, "file", "/a", "k=%41" },
 	{ "file:/a?b?c=d?e", true, "file", "/a", "b?c=d?e" },
@@ -46,9 +45,8 @@ static void join_options(char *text, size_t bytes)
 
 	text[0] = '\0';
 	for (unsigned int i = 0; i < spec.nr_options; i++)
-		used += (size_t)snprintf(text + used, bytes - used,
-					 "%s%s=%s", i ? "," : "",
-					 spec.options[i].key,
+		used += (size_t)snprintf(text + used, bytes - used, "%s%s=%s",
+					 i ? "," : "", spec.options[i].key,
 					 spec.options[i].value);
 }
 
@@ -57,7 +55,8 @@ static void good_targets_row(int row)
 	char options[256];
 
 	ck_assert_msg(provider_spec_parse(good[row].target, good[row].has_path,
-					  &spec, &err) == 0, "%s", err.text);
+					  &spec, &err) == 0,
+		      "%s", err.text);
 	ck_assert_str_eq(spec.name, good[row].name);
 	if (good[row].path)
 		ck_assert_str_eq(spec.path, good[row].path);
@@ -93,8 +92,8 @@ static const struct {
 	{ "file:/a?k", -EINVAL, "KEY=VALUE" },
 	{ "file:/a?=v", -EINVAL, "KEY=VALUE" },
 	{ "file:/a?k=1&k=2", -EINVAL, "twice" },
-	{ "file:/a?a=&b=&c=&d=&e=&f=&g=&h=&i=&j=&k=&l=&m=&n=&o=&p=&q=",
-	  -E2BIG, "16" },
+	{ "file:/a?a=&b=&c=&d=&e=&f=&g=&h=&i=&j=&k=&l=&m=&n=&o=&p=&q=", -E2BIG,
+	  "16" },
 };
 
 static void bad_targets_row(int row)
@@ -109,9 +108,11 @@ ROWS_TEST(bad_targets, NR_OF(bad))
 
 START_TEST(sixteen_options)
 {
-	ck_assert_int_eq(provider_spec_parse(
-		"null:a=&b=&c=&d=&e=&f=&g=&h=&i=&j=&k=&l=&m=&n=&o=&p=",
-		false, &spec, &err), 0);
+	ck_assert_int_eq(
+		provider_spec_parse(
+			"null:a=&b=&c=&d=&e=&f=&g=&h=&i=&j=&k=&l=&m=&n=&o=&p=",
+			false, &spec, &err),
+		0);
 	ck_assert_uint_eq(spec.nr_options, 16);
 }
 END_TEST
@@ -150,7 +151,8 @@ START_TEST(options_are_taken)
 	bool flag;
 
 	ck_assert_int_eq(provider_spec_parse("null:size=1&a=yes&b=no&c=maybe",
-					     false, &spec, &err), 0);
+					     false, &spec, &err),
+			 0);
 	ck_assert_int_eq(provider_spec_all_taken(&spec, &err), -EINVAL);
 	ck_assert_ptr_nonnull(strstr(err.text, "'size'"));
 	ck_assert_str_eq(provider_spec_option(&spec, "size"), "1");
@@ -160,13 +162,11 @@ START_TEST(options_are_taken)
 	ck_assert_int_eq(provider_spec_flag(&spec, "b", &flag, &err), 0);
 	ck_assert(!flag);
 	flag = true;
-	ck_assert_int_eq(provider_spec_flag(&spec, "missing", &flag, &err),
-			 0);
+	ck_assert_int_eq(provider_spec_flag(&spec, "missing", &flag, &err), 0);
 	ck_assert(!flag);
 	ck_assert_int_eq(provider_spec_all_taken(&spec, &err), -EINVAL);
 	ck_assert_ptr_nonnull(strstr(err.text, "'c'"));
-	ck_assert_int_eq(provider_spec_flag(&spec, "c", &flag, &err),
-			 -EINVAL);
+	ck_assert_int_eq(provider_spec_flag(&spec, "c", &flag, &err), -EINVAL);
 	ck_assert_ptr_nonnull(strstr(err.text, "maybe"));
 	ck_assert_int_eq(provider_spec_all_taken(&spec, &err), 0);
 }

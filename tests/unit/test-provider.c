@@ -78,8 +78,7 @@ static void setup(void)
 
 static int open_target(const char *target, bool read_only)
 {
-	return block_provider_open(registry, target, read_only, &opened,
-				   &err);
+	return block_provider_open(registry, target, read_only, &opened, &err);
 }
 
 static const struct {
@@ -130,8 +129,8 @@ START_TEST(opens)
 {
 	next_info.size_bytes = (uint64_t)INT64_MAX / 512 * 512;
 	takes_option = true;
-	ck_assert_msg(open_target("counting:/x?known=1&share=yes", false) ==
-			      0, "%s", err.text);
+	ck_assert_msg(open_target("counting:/x?known=1&share=yes", false) == 0,
+		      "%s", err.text);
 	ck_assert_ptr_eq(opened, &provider);
 	ck_assert_ptr_eq(opened->ops, &counting_ops);
 	ck_assert(opened->info.shared);
@@ -176,9 +175,12 @@ static int submit(enum block_op op, uint64_t offset, uint64_t length,
 		  const size_t *lengths, unsigned int nr)
 {
 	struct iovec iov[4];
-	struct block_io io = { .op = op, .offset_bytes = offset,
-			       .length_bytes = length, .iov = iov,
-			       .nr_iov = nr, .error = 99 };
+	struct block_io io = { .op = op,
+			       .offset_bytes = offset,
+			       .length_bytes = length,
+			       .iov = iov,
+			       .nr_iov = nr,
+			       .error = 99 };
 
 	for (unsigned int i = 0; i < nr; i++)
 		iov[i] = (struct iovec){ buffer, lengths[i] };
@@ -257,8 +259,8 @@ static void checks_vectors_row(int row)
 	int rc;
 
 	nr_submitted = 0;
-	rc = submit(BLOCK_OP_READ, 0, vectors[row].length,
-		    vectors[row].lengths, vectors[row].nr);
+	rc = submit(BLOCK_OP_READ, 0, vectors[row].length, vectors[row].lengths,
+		    vectors[row].nr);
 	ck_assert_int_eq(rc, vectors[row].good ? 0 : -EINVAL);
 	ck_assert_uint_eq(nr_submitted, vectors[row].good ? 1 : 0);
 }
@@ -281,10 +283,8 @@ START_TEST(refuses_what_is_unsupported)
 	ck_assert_int_eq(submit(BLOCK_OP_FLUSH, 0, 0, NULL, 0), 0);
 	ck_assert_uint_eq(nr_submitted, 1);
 	provider.info.can_flush = false;
-	ck_assert_int_eq(submit(BLOCK_OP_FLUSH, 0, 0, NULL, 0),
-			 -EOPNOTSUPP);
-	ck_assert_int_eq(submit_plain((enum block_op)17, 0, 512),
-			 -EOPNOTSUPP);
+	ck_assert_int_eq(submit(BLOCK_OP_FLUSH, 0, 0, NULL, 0), -EOPNOTSUPP);
+	ck_assert_int_eq(submit_plain((enum block_op)17, 0, 512), -EOPNOTSUPP);
 	ck_assert_uint_eq(nr_submitted, 1);
 }
 END_TEST
@@ -300,7 +300,8 @@ START_TEST(done_in_order)
 		ios[i] = (struct block_io){ .op = BLOCK_OP_READ,
 					    .offset_bytes = i == 1 ? 3 : 0,
 					    .length_bytes = 512,
-					    .iov = &iov[i], .nr_iov = 1 };
+					    .iov = &iov[i],
+					    .nr_iov = 1 };
 		block_submit(queue, &ios[i]);
 	}
 	for (int i = 0; i < 3; i++) {
@@ -314,8 +315,10 @@ END_TEST
 START_TEST(completing_twice_aborts)
 {
 	struct iovec iov = { buffer, 512 };
-	struct block_io io = { .op = BLOCK_OP_READ, .length_bytes = 512,
-			       .iov = &iov, .nr_iov = 1 };
+	struct block_io io = { .op = BLOCK_OP_READ,
+			       .length_bytes = 512,
+			       .iov = &iov,
+			       .nr_iov = 1 };
 
 	block_submit(queue, &io);
 	block_io_complete(&io, 0);

@@ -24,18 +24,15 @@ static int parse(void)
  * 0 is all of gref 0x0a0b0c0d, segment 1 is sectors 2 to 5 of gref 7.
  */
 static const unsigned char write_64[112] = {
-	1, 2, 0x34, 0x12, 0xee, 0xee, 0xee, 0xee,
-	0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11,
-	0x03, 0x02, 0x01, 0, 0, 0, 0, 0,
-	0x0d, 0x0c, 0x0b, 0x0a, 0, 7, 0xee, 0xee,
-	7, 0, 0, 0, 2, 5, 0xee, 0xee,
+	1,    2,    0x34, 0x12, 0xee, 0xee, 0xee, 0xee, 0x88, 0x77,
+	0x66, 0x55, 0x44, 0x33, 0x22, 0x11, 0x03, 0x02, 0x01, 0,
+	0,    0,    0,    0,    0x0d, 0x0c, 0x0b, 0x0a, 0,    7,
+	0xee, 0xee, 7,    0,    0,    0,    2,    5,    0xee, 0xee,
 };
 static const unsigned char write_32[108] = {
-	1, 2, 0x34, 0x12,
-	0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11,
-	0x03, 0x02, 0x01, 0, 0, 0, 0, 0,
-	0x0d, 0x0c, 0x0b, 0x0a, 0, 7, 0xee, 0xee,
-	7, 0, 0, 0, 2, 5, 0xee, 0xee,
+	1,    2,    0x34, 0x12, 0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11,
+	0x03, 0x02, 0x01, 0,    0,    0,    0,    0,    0x0d, 0x0c, 0x0b, 0x0a,
+	0,    7,    0xee, 0xee, 7,    0,    0,    0,    2,    5,    0xee, 0xee,
 };
 
 static void layouts_row(int row)
@@ -63,17 +60,17 @@ static const struct {
 	uint8_t op, nr_segments;
 	int rc;
 } counts[] = {
-	{ SLOT_READ, 0, -EINVAL },  { SLOT_READ, 1, 0 },
-	{ SLOT_READ, 11, 0 },	    { SLOT_READ, 12, -EINVAL },
-	{ SLOT_READ, 32, -EINVAL }, { SLOT_READ, 255, -EINVAL },
-	{ SLOT_WRITE, 0, -EINVAL }, { SLOT_WRITE, 1, 0 },
-	{ SLOT_WRITE, 11, 0 },	    { SLOT_WRITE, 12, -EINVAL },
-	{ SLOT_BARRIER, 0, 0 },	    { SLOT_BARRIER, 11, 0 },
+	{ SLOT_READ, 0, -EINVAL },     { SLOT_READ, 1, 0 },
+	{ SLOT_READ, 11, 0 },          { SLOT_READ, 12, -EINVAL },
+	{ SLOT_READ, 32, -EINVAL },    { SLOT_READ, 255, -EINVAL },
+	{ SLOT_WRITE, 0, -EINVAL },    { SLOT_WRITE, 1, 0 },
+	{ SLOT_WRITE, 11, 0 },         { SLOT_WRITE, 12, -EINVAL },
+	{ SLOT_BARRIER, 0, 0 },        { SLOT_BARRIER, 11, 0 },
 	{ SLOT_BARRIER, 12, -EINVAL }, { SLOT_FLUSH, 0, 0 },
-	{ SLOT_FLUSH, 1, 0 },	    { SLOT_FLUSH, 11, 0 },
-	{ SLOT_FLUSH, 12, -EINVAL }, { SLOT_FLUSH, 255, -EINVAL },
-	{ 4, 1, -EOPNOTSUPP },	    { 5, 0, -EOPNOTSUPP },
-	{ 6, 1, -EOPNOTSUPP },	    { 7, 255, -EOPNOTSUPP },
+	{ SLOT_FLUSH, 1, 0 },          { SLOT_FLUSH, 11, 0 },
+	{ SLOT_FLUSH, 12, -EINVAL },   { SLOT_FLUSH, 255, -EINVAL },
+	{ 4, 1, -EOPNOTSUPP },         { 5, 0, -EOPNOTSUPP },
+	{ 6, 1, -EOPNOTSUPP },         { 7, 255, -EOPNOTSUPP },
 	{ 255, 0, -EOPNOTSUPP },
 };
 
@@ -82,8 +79,8 @@ static void segment_counts_row(int row)
 {
 	for (int l = 0; l < NR_SLOT_LAYOUTS; l++) {
 		layout = &slot_layouts[l];
-		slot_head(slot, layout, counts[row].op,
-			  counts[row].nr_segments, 99, 8);
+		slot_head(slot, layout, counts[row].op, counts[row].nr_segments,
+			  99, 8);
 		for (unsigned int s = 0; s < 11; s++)
 			slot_segment(slot, layout, s, s, 0, 0);
 		ck_assert_int_eq(parse(), counts[row].rc);
@@ -92,8 +89,7 @@ static void segment_counts_row(int row)
 		ck_assert_uint_eq(entry.operation, counts[row].op);
 		ck_assert_uint_eq(entry.nr_segments,
 				  counts[row].rc ? 0 : counts[row].nr_segments);
-		ck_assert_uint_eq(entry.length_bytes,
-				  entry.nr_segments * 512);
+		ck_assert_uint_eq(entry.length_bytes, entry.nr_segments * 512);
 	}
 }
 
@@ -143,8 +139,7 @@ static void sector_overflow_row(int row)
 {
 	for (int op = SLOT_READ; op <= SLOT_FLUSH; op++) {
 		layout = &slot_layouts[op % NR_SLOT_LAYOUTS];
-		slot_head(slot, layout, (uint8_t)op, 1, 1,
-			  sectors[row].sector);
+		slot_head(slot, layout, (uint8_t)op, 1, 1, sectors[row].sector);
 		slot_segment(slot, layout, 0, 1, 0, 7);
 		ck_assert_int_eq(parse(), sectors[row].rc);
 		if (!sectors[row].rc)
@@ -196,12 +191,18 @@ static const struct {
 	{ SLOT_READ, 1, false, { REQUEST_STEP_DATA } },
 	{ SLOT_WRITE, 1, true, { REQUEST_STEP_DATA } },
 	{ SLOT_FLUSH, 0, false, { REQUEST_STEP_FLUSH_BEFORE } },
-	{ SLOT_FLUSH, 1, true,
+	{ SLOT_FLUSH,
+	  1,
+	  true,
 	  { REQUEST_STEP_FLUSH_BEFORE, REQUEST_STEP_DATA,
 	    REQUEST_STEP_FLUSH_AFTER } },
-	{ SLOT_BARRIER, 0, false,
+	{ SLOT_BARRIER,
+	  0,
+	  false,
 	  { REQUEST_STEP_DRAIN, REQUEST_STEP_FLUSH_BEFORE } },
-	{ SLOT_BARRIER, 1, true,
+	{ SLOT_BARRIER,
+	  1,
+	  true,
 	  { REQUEST_STEP_DRAIN, REQUEST_STEP_FLUSH_BEFORE, REQUEST_STEP_DATA,
 	    REQUEST_STEP_FLUSH_AFTER } },
 };
@@ -215,8 +216,7 @@ static void steps_row(int row)
 	ck_assert_int_eq(request_is_write(&entry), plans[row].write);
 	left = request_steps(&entry);
 	for (int i = 0; plans[row].steps[i]; i++) {
-		ck_assert_uint_eq(request_next_step(left),
-				  plans[row].steps[i]);
+		ck_assert_uint_eq(request_next_step(left), plans[row].steps[i]);
 		left &= left - 1;
 	}
 	ck_assert_uint_eq(left, 0);
@@ -242,14 +242,14 @@ START_TEST(copies)
 	for (unsigned int i = 0; i < 3; i++) {
 		bool from_guest = _i != SLOT_READ;
 
-		ck_assert_uint_eq(out[i].flags,
-				  from_guest ? GNTCOPY_source_gref
-					     : GNTCOPY_dest_gref);
+		ck_assert_uint_eq(out[i].flags, from_guest ? GNTCOPY_source_gref
+							   : GNTCOPY_dest_gref);
 		ck_assert_ptr_eq(from_guest ? out[i].dest.virt
 					    : out[i].source.virt,
 				 buffer + local[i]);
 		ck_assert_uint_eq(from_guest ? out[i].source.foreign.domid
-					     : out[i].dest.foreign.domid, 42);
+					     : out[i].dest.foreign.domid,
+				  42);
 		ck_assert_uint_eq(from_guest ? out[i].source.foreign.ref
 					     : out[i].dest.foreign.ref,
 				  i == 1 ? 12 : 11);
@@ -258,9 +258,11 @@ START_TEST(copies)
 	ck_assert_uint_eq(out[1].len, 4096);
 	ck_assert_uint_eq(out[2].len, 512);
 	ck_assert_uint_eq(_i ? out[0].source.foreign.offset
-			     : out[0].dest.foreign.offset, 1536);
+			     : out[0].dest.foreign.offset,
+			  1536);
 	ck_assert_uint_eq(_i ? out[2].source.foreign.offset
-			     : out[2].dest.foreign.offset, 3584);
+			     : out[2].dest.foreign.offset,
+			  3584);
 }
 END_TEST
 

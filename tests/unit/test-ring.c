@@ -46,8 +46,9 @@ static void ring_at(int which, uint32_t start)
 	memset(page, 0xcc, sizeof(page));
 	share(REQ_PROD, start);
 	share(RSP_PROD, start);
-	ck_assert_int_eq(ring_init(&ring, ring_abi_find(layout->protocol),
-				   page, 1, false), 0);
+	ck_assert_int_eq(ring_init(&ring, ring_abi_find(layout->protocol), page,
+				   1, false),
+			 0);
 	ring.req_cons = ring.rsp_prod = ring.rsp_published = start;
 }
 
@@ -68,9 +69,10 @@ ROWS_TEST(abi_rows, NR_SLOT_LAYOUTS)
 
 START_TEST(abi_unknown)
 {
-	static const char *const names[] = { "", "x86_64", "x86_64-abi ",
-					     "X86_64-ABI", "arm-abi",
-					     "x86_32-abi\n" };
+	static const char *const names[] = {
+		"",           "x86_64",  "x86_64-abi ",
+		"X86_64-ABI", "arm-abi", "x86_32-abi\n"
+	};
 
 	for (size_t i = 0; i < NR_OF(names); i++)
 		ck_assert_ptr_null(ring_abi_find(names[i]));
@@ -81,8 +83,9 @@ static void sizes_row(int row)
 {
 	static const struct {
 		unsigned int pages, slots;
-	} table[] = { { 1, 32 }, { 2, 64 }, { 4, 128 }, { 8, 256 },
-		      { 16, 512 } };
+	} table[] = {
+		{ 1, 32 }, { 2, 64 }, { 4, 128 }, { 8, 256 }, { 16, 512 }
+	};
 	const struct ring_abi *abi = ring_abi_find(slot_layouts[row].protocol);
 
 	for (size_t i = 0; i < NR_OF(table); i++)
@@ -98,8 +101,9 @@ START_TEST(a_new_ring_starts_at_0)
 	memset(page, 0, sizeof(page));
 	/* What is in the page beside req_prod is not looked at. */
 	share(RSP_PROD, 77);
-	ck_assert_int_eq(ring_init(&ring, ring_abi_find("x86_64-abi"), page,
-				   1, false), 0);
+	ck_assert_int_eq(ring_init(&ring, ring_abi_find("x86_64-abi"), page, 1,
+				   false),
+			 0);
 	ck_assert_int_eq(ring_take(&ring, slot), 0);
 	share(REQ_PROD, 1);
 	ck_assert_int_eq(ring_take(&ring, slot), 1);
@@ -111,20 +115,22 @@ START_TEST(resumes_an_idle_ring_only)
 	memset(page, 0, sizeof(page));
 	share(REQ_PROD, 0xfffffff0);
 	share(RSP_PROD, 0xfffffff0);
-	ck_assert_int_eq(ring_init(&ring, ring_abi_find("x86_64-abi"), page,
-				   1, true), 0);
+	ck_assert_int_eq(ring_init(&ring, ring_abi_find("x86_64-abi"), page, 1,
+				   true),
+			 0);
 	ck_assert_uint_eq(ring.req_cons, 0xfffffff0);
 	ck_assert_int_eq(ring_take(&ring, slot), 0);
 	ck_assert(!ring_publish(&ring));
 	share(REQ_PROD, 0xfffffff1);
-	ck_assert_int_eq(ring_init(&ring, ring_abi_find("x86_64-abi"), page,
-				   1, true), -EBUSY);
+	ck_assert_int_eq(ring_init(&ring, ring_abi_find("x86_64-abi"), page, 1,
+				   true),
+			 -EBUSY);
 	ck_assert_int_eq(ring_take(&ring, slot), 1);
 }
 END_TEST
 
-static const uint32_t starts[] = { 0, 31, 0x7ffffff0, 0xffffffe1, 0xfffffff8,
-				   0xffffffff };
+static const uint32_t starts[] = { 0,          31,         0x7ffffff0,
+				   0xffffffe1, 0xfffffff8, 0xffffffff };
 
 /* Three rounds of a full ring: over the end of the page, and of 32 bits. */
 static void copies_slots_in_order_row(int row)
@@ -160,19 +166,28 @@ ROWS_TEST(copies_slots_in_order, NR_OF(starts) * NR_SLOT_LAYOUTS)
 
 /* What the guest claims, in requests, against what there may be. */
 static const struct {
-	uint32_t outstanding;	/* taken and not answered */
-	int32_t claim;		/* req_prod - req_cons */
+	uint32_t outstanding; /* taken and not answered */
+	int32_t claim; /* req_prod - req_cons */
 	int rc;
 } claims[] = {
-	{ 0, 0, 0 },		{ 0, 1, 1 },
-	{ 0, 32, 1 },		{ 0, 33, -EPROTO },
-	{ 0, 64, -EPROTO },	{ 0, INT32_MAX, -EPROTO },
-	{ 0, INT32_MIN, -EPROTO }, { 0, -1, -EPROTO },
-	{ 0, -32, -EPROTO },	{ 0, -33, -EPROTO },
-	{ 1, 31, 1 },		{ 1, 32, -EPROTO },
-	{ 31, 1, 1 },		{ 31, 2, -EPROTO },
-	{ 32, 0, 0 },		{ 32, 1, -EPROTO },
-	{ 32, -1, -EPROTO },	{ 5, -5, -EPROTO },
+	{ 0, 0, 0 },
+	{ 0, 1, 1 },
+	{ 0, 32, 1 },
+	{ 0, 33, -EPROTO },
+	{ 0, 64, -EPROTO },
+	{ 0, INT32_MAX, -EPROTO },
+	{ 0, INT32_MIN, -EPROTO },
+	{ 0, -1, -EPROTO },
+	{ 0, -32, -EPROTO },
+	{ 0, -33, -EPROTO },
+	{ 1, 31, 1 },
+	{ 1, 32, -EPROTO },
+	{ 31, 1, 1 },
+	{ 31, 2, -EPROTO },
+	{ 32, 0, 0 },
+	{ 32, 1, -EPROTO },
+	{ 32, -1, -EPROTO },
+	{ 5, -5, -EPROTO },
 };
 
 static void overrun_claims_row(int row)
@@ -219,8 +234,7 @@ static const unsigned char response_64[16] = {
 
 /* x86_32: the same without the hole at the end; the slot goes on. */
 static const unsigned char response_32[12] = {
-	0xf0, 0xde, 0xbc, 0x9a, 0x78, 0x56, 0x34, 0x12,
-	0x03, 0x00, 0xfe, 0xff,
+	0xf0, 0xde, 0xbc, 0x9a, 0x78, 0x56, 0x34, 0x12, 0x03, 0x00, 0xfe, 0xff,
 };
 
 static void response_bytes_row(int row)
@@ -286,8 +300,7 @@ static void notifies_exactly_when_asked_row(int row)
 				ring_respond(&ring, 1, 0, 0);
 			ck_assert_msg(ring_publish(&ring) ==
 					      passes(old, nr, event),
-				      "%u from %#x, event %#x", nr, old,
-				      event);
+				      "%u from %#x, event %#x", nr, old, event);
 			/* Nothing new: nobody is told twice. */
 			ck_assert(!ring_publish(&ring));
 		}

@@ -12,32 +12,19 @@ static const struct {
 	/* What the number is formatted as; NULL: as it was written. */
 	const char *formatted;
 } names[] = {
-	{ "xvda", 51712, NULL },
-	{ "xvda1", 51713, NULL },
-	{ "xvda15", 51727, NULL },
-	{ "xvdb", 51728, NULL },
-	{ "xvdp", 51952, NULL },
-	{ "xvdp15", 51967, NULL },
-	{ "xvda16", 268435472, NULL },
-	{ "xvdb255", 268435967, NULL },
-	{ "xvdq", 268439552, NULL },
-	{ "xvdq1", 268439553, NULL },
-	{ "xvdz", 268441856, NULL },
-	{ "xvdaa", 268442112, NULL },
-	{ "xvdtq37", 268572709, NULL },
-	{ "xvdzz", 268614912, NULL },
-	{ "xvdaaa", 268615168, NULL },
-	{ "hda", 768, "768" },
-	{ "hda1", 769, "769" },
-	{ "hda63", 831, "831" },
-	{ "hdb", 832, "832" },
-	{ "sda", 2048, "2048" },
-	{ "sdb3", 2067, "2067" },
-	{ "sdp15", 2303, "2303" },
-	{ "51712", 51712, "xvda" },
-	{ "268435472", 268435472, "xvda16" },
-	{ "5632", 5632, NULL },
-	{ "0", 0, NULL },
+	{ "xvda", 51712, NULL },        { "xvda1", 51713, NULL },
+	{ "xvda15", 51727, NULL },      { "xvdb", 51728, NULL },
+	{ "xvdp", 51952, NULL },        { "xvdp15", 51967, NULL },
+	{ "xvda16", 268435472, NULL },  { "xvdb255", 268435967, NULL },
+	{ "xvdq", 268439552, NULL },    { "xvdq1", 268439553, NULL },
+	{ "xvdz", 268441856, NULL },    { "xvdaa", 268442112, NULL },
+	{ "xvdtq37", 268572709, NULL }, { "xvdzz", 268614912, NULL },
+	{ "xvdaaa", 268615168, NULL },  { "hda", 768, "768" },
+	{ "hda1", 769, "769" },         { "hda63", 831, "831" },
+	{ "hdb", 832, "832" },          { "sda", 2048, "2048" },
+	{ "sdb3", 2067, "2067" },       { "sdp15", 2303, "2303" },
+	{ "51712", 51712, "xvda" },     { "268435472", 268435472, "xvda16" },
+	{ "5632", 5632, NULL },         { "0", 0, NULL },
 };
 
 static void good_names_row(int row)
@@ -50,7 +37,7 @@ static void good_names_row(int row)
 	ck_assert_uint_eq(devid, names[row].devid);
 	vdev_format(devid, name);
 	ck_assert_str_eq(name, names[row].formatted ? names[row].formatted
-						   : names[row].text);
+						    : names[row].text);
 }
 
 ROWS_TEST(good_names, NR_OF(names))
@@ -59,18 +46,29 @@ static const struct {
 	const char *text;
 	int rc;
 } bad[] = {
-	{ "", -EINVAL },	{ "xvd", -EINVAL },
-	{ "xvd1", -EINVAL },	{ "xvdA", -EINVAL },
-	{ "xvda-1", -EINVAL },	{ "xvda1 ", -EINVAL },
-	{ "xvda 1", -EINVAL },	{ "xvda1a", -EINVAL },
-	{ "xvda/", -EINVAL },	{ "vda", -EINVAL },
-	{ "wxyz", -EINVAL },	{ "-1", -EINVAL },
-	{ "0x300", -EINVAL },	{ "xvda256", -ERANGE },
+	{ "", -EINVAL },
+	{ "xvd", -EINVAL },
+	{ "xvd1", -EINVAL },
+	{ "xvdA", -EINVAL },
+	{ "xvda-1", -EINVAL },
+	{ "xvda1 ", -EINVAL },
+	{ "xvda 1", -EINVAL },
+	{ "xvda1a", -EINVAL },
+	{ "xvda/", -EINVAL },
+	{ "vda", -EINVAL },
+	{ "wxyz", -EINVAL },
+	{ "-1", -EINVAL },
+	{ "0x300", -EINVAL },
+	{ "xvda256", -ERANGE },
 	{ "xvda99999999999999999999", -ERANGE },
-	{ "xvdzzzzz", -ERANGE }, { "xvdzzzzzzzzzzzzzzzzzzzzzz", -ERANGE },
-	{ "hda64", -ERANGE },	{ "hde", -ERANGE },
-	{ "sda16", -ERANGE },	{ "sdq", -ERANGE },
-	{ "2147483648", -ERANGE }, { "4294967295", -ERANGE },
+	{ "xvdzzzzz", -ERANGE },
+	{ "xvdzzzzzzzzzzzzzzzzzzzzzz", -ERANGE },
+	{ "hda64", -ERANGE },
+	{ "hde", -ERANGE },
+	{ "sda16", -ERANGE },
+	{ "sdq", -ERANGE },
+	{ "2147483648", -ERANGE },
+	{ "4294967295", -ERANGE },
 };
 
 static void bad_names_row(int row)
@@ -118,8 +116,9 @@ END_TEST
 /* No number is too much for the name's room. */
 START_TEST(any_number_formats)
 {
-	static const uint32_t numbers[] = { 0, 255, 1u << 28, 0x1fffffff,
-					    0x7fffffff, UINT32_MAX };
+	static const uint32_t numbers[] = {
+		0, 255, 1u << 28, 0x1fffffff, 0x7fffffff, UINT32_MAX
+	};
 
 	for (size_t i = 0; i < NR_OF(numbers); i++) {
 		char name[VDEV_NAME_BYTES + 1];

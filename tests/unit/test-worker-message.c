@@ -16,8 +16,8 @@ static struct worker_message sent, got;
 
 static void setup(void)
 {
-	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0,
-				    pair), 0);
+	ck_assert_int_eq(
+		socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
 	ck_assert_int_eq(fcntl(pair[1], F_SETFL, O_NONBLOCK), 0);
 }
 
@@ -49,8 +49,7 @@ START_TEST(carries_messages)
 	ck_assert_str_eq(got.open.target, sent.open.target);
 	ck_assert_int_eq(worker_message_receive(pair[1], &got, &fd), 1);
 	ck_assert_int_eq(got.type, WORKER_DISCONNECT);
-	ck_assert_int_eq(worker_message_receive(pair[1], &got, &fd),
-			 -EAGAIN);
+	ck_assert_int_eq(worker_message_receive(pair[1], &got, &fd), -EAGAIN);
 }
 END_TEST
 
@@ -81,7 +80,8 @@ START_TEST(short_messages)
 		struct cmsghdr align;
 		char bytes[CMSG_SPACE(sizeof(int))];
 	} control = { 0 };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1,
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
 			      .msg_control = &control,
 			      .msg_controllen = sizeof(control) };
 	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
@@ -93,8 +93,7 @@ START_TEST(short_messages)
 	cmsg->cmsg_len = CMSG_LEN(sizeof(int));
 	memcpy(CMSG_DATA(cmsg), &pair[0], sizeof(int));
 	ck_assert_int_eq(sendmsg(pair[0], &msg, 0), (int)iov.iov_len);
-	ck_assert_int_eq(worker_message_receive(pair[1], &got, &fd),
-			 -EPROTO);
+	ck_assert_int_eq(worker_message_receive(pair[1], &got, &fd), -EPROTO);
 	ck_assert_uint_eq(open_descriptors(), before);
 }
 END_TEST
@@ -142,8 +141,7 @@ START_TEST(bad_descriptors)
 	ck_assert_int_eq(worker_message_send(-1, &sent, -1), -EBADF);
 	ck_assert_int_eq(worker_message_send(pair[0], &sent, 12345), -EBADF);
 	ck_assert_int_eq(worker_message_receive(-1, &got, &fd), -EBADF);
-	ck_assert_int_eq(worker_message_receive(pair[1], &got, &fd),
-			 -EAGAIN);
+	ck_assert_int_eq(worker_message_receive(pair[1], &got, &fd), -EAGAIN);
 }
 END_TEST
 

@@ -66,8 +66,8 @@ static int run(SRunner *runner, const char *program)
 	failed = srunner_ntests_failed(runner);
 	ran = srunner_ntests_run(runner);
 	srunner_free(runner);
-	printf("%s: %d passed, %d failed, %u skipped\n", program,
-	       ran - failed, failed, nr_skipped);
+	printf("%s: %d passed, %d failed, %u skipped\n", program, ran - failed,
+	       failed, nr_skipped);
 	return failed || !ran ? 1 : 0;
 }
 

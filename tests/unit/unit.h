@@ -47,11 +47,11 @@ void unit_skip(const char *test, const char *reason);
  * is named on standard error.
  */
 void unit_rows(void (*check)(int row), size_t nr);
-#define ROWS_TEST(name, nr)                    \
-	START_TEST(name)                       \
-	{                                      \
-		unit_rows(name##_row, (nr));   \
-	}                                      \
+#define ROWS_TEST(name, nr)                  \
+	START_TEST(name)                     \
+	{                                    \
+		unit_rows(name##_row, (nr)); \
+	}                                    \
 	END_TEST
 
 /* The scratch directory of this run, on a file system with real storage. */

@@ -28,8 +28,9 @@ LAB_KERNEL_ARGS=${LAB_KERNEL_ARGS:-}
 LAB_XEN_ARGS='dom0_mem=1024M,max:1024M dom0_max_vcpus=2 console=com1'
 LAB_XEN_ARGS+=' com1=115200,8n1 conring_size=4M spec-ctrl=no xpti=no iommu=no'
 LAB_DOM0_ARGS='console=hvc0 quiet mitigations=off nokaslr panic=1 oops=panic'
-# SMAP: dom0 crashes in create_bounce_frame; RDTSCP: PVH guests die.
-LAB_CPU=max,smap=off,smep=off,pku=off,la57=off,rdtscp=off
+# SMAP: dom0 crashes in create_bounce_frame; RDTSCP: PVH guests die; XSAVE (and
+# AVX with it): programs in PVH guests, rarely in dom0, die of wrong memory.
+LAB_CPU=max,smap=off,smep=off,pku=off,la57=off,rdtscp=off,xsave=off
 
 lab_die() {
 	printf 'lab: %s\n' "$*" >&2
@@ -93,6 +94,7 @@ lab_prepare_temporary() {
 # Sets LAB_QEMU; the caller adds a chardev named ctl and a serial port.
 lab_qemu_command() {
 	local kernel="$LAB_IMAGE/vmlinux $LAB_DOM0_ARGS $LAB_KERNEL_ARGS"
+	# shellcheck disable=SC2054 # the commas are QEMU's
 	local disk=if=virtio,format=raw
 	LAB_QEMU=(qemu-system-x86_64 -machine q35 -accel tcg,thread=multi
 		-cpu "$LAB_CPU" -smp 2 -m 3072

@@ -51,6 +51,7 @@ assert_match() {
 }
 
 # assert_fails COMMAND...: its output is left in $OUTPUT.
+# shellcheck disable=SC2034
 assert_fails() {
 	if OUTPUT=$("$@" 2>&1); then
 		fail "succeeded, but should not have: $*"
@@ -371,6 +372,10 @@ host_reset() {
 	done
 	xenstore-rm "$BACKEND" 2>/dev/null
 	rm -f "$LAB"/keep/* "$IMAGES"/*
+	umount "$LAB/mnt" /mnt 2>/dev/null
+	dmsetup remove_all 2>/dev/null
 	losetup -D
+	[ ! -d /sys/module/xen_blkback ] || blkback_unload
+	# shellcheck disable=SC2016 # wait_for evaluates it
 	wait_for '[ -z "$(host_leftovers)" ]' 10
 }

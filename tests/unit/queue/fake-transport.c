@@ -149,8 +149,8 @@ void gnttab_unmap(struct gnttab *gt, void *addr, unsigned int nr_pages)
 static int16_t copy_one(const xengnttab_grant_copy_segment_t *seg)
 {
 	bool to_guest = seg->flags == GNTCOPY_dest_gref;
-	uint32_t ref = to_guest ? seg->dest.foreign.ref
-				: seg->source.foreign.ref;
+	uint32_t ref =
+		to_guest ? seg->dest.foreign.ref : seg->source.foreign.ref;
 	uint16_t offset = to_guest ? seg->dest.foreign.offset
 				   : seg->source.foreign.offset;
 

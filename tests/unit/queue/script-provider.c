@@ -197,8 +197,7 @@ void script_release(int error)
 	script.nr_waiting--;
 	script.release_error[script.nr_released++] = error;
 	pthread_mutex_unlock(&script.lock);
-	ck_assert_int_eq(write(script.wake_fd, &one, sizeof(one)),
-			 sizeof(one));
+	ck_assert_int_eq(write(script.wake_fd, &one, sizeof(one)), sizeof(one));
 }
 
 const char *script_log(void)

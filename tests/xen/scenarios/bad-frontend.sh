@@ -28,7 +28,7 @@ lie() {
 	done
 	local i
 	for ((i = 0; i < ${#keys[@]}; i += 2)); do
-		xenstore-write "$front/${keys[i]}" "${keys[i + 1]}"
+		xenstore-write -- "$front/${keys[i]}" "${keys[i + 1]}"
 	done
 	xenstore-write "$front/state" 3
 	local end=$((SECONDS + 3))

@@ -3,7 +3,8 @@
 # timeout: 200
 #
 # Faults at attach: each is told in xl's own output within 2 s with its subject
-# and cause, and block-detach leaves nothing.
+# and cause, and block-detach leaves nothing.  The 2 s are counted on top of
+# what a good attach takes, which is mostly xl itself under emulation.
 
 daemon_need
 guest_need g1 pv
@@ -17,19 +18,31 @@ mount -t tmpfs -o size=16M tmpfs /mnt
 truncate -s 8M /mnt/ro-fs.img
 mount -o remount,ro /mnt
 
+# The elapsed milliseconds of xl block-attach, in MS; its output in OUTPUT.
+timed_attach() {
+	local start status=0
+	start=$(date +%s%N)
+	OUTPUT=$(timeout 30 xl block-attach g1 "$1" 2>&1) || status=$?
+	MS=$((($(date +%s%N) - start) / 1000000))
+	return "$status"
+}
+
+timed_attach "$(disk_spec xvdb "$good")"
+usual=$MS
+note "a good attach takes $usual ms"
+guest_disk g1 xvdb
+detach g1 xvdb
+
 # refused TARGET PATTERN [WORD...]
 refused() {
-	local target=$1 pattern=$2 start end
+	local target=$1 pattern=$2
 	shift 2
-	start=$(date +%s%N)
-	assert_fails timeout 30 xl block-attach g1 \
-		"$(disk_spec xvdb "$target" "$@")"
-	end=$(date +%s%N)
-	note "target '$target': $(grep -m 1 'script:' <<<"$OUTPUT")"
+	! timed_attach "$(disk_spec xvdb "$target" "$@")" ||
+		fail "'$target' was attached"
+	note "$MS ms, '$target': $(grep -m 1 'script:' <<<"$OUTPUT")"
 	assert_match "$(grep 'script:' <<<"$OUTPUT")" "$pattern" \
 		"what xl says about '$target'"
-	[ $(((end - start) / 1000000)) -le 2000 ] ||
-		fail "'$target' took $(((end - start) / 1000000)) ms"
+	[ "$MS" -le $((usual + 2000)) ] || fail "'$target' took $MS ms"
 	xl block-detach g1 xvdb || true
 	host_clean
 }
@@ -44,8 +57,8 @@ umount /mnt
 
 note 'the same image, writable, for another guest'
 attach g2 xvdb "$good"
-refused "$good" 'good.img.*(in use|already|another)'
-refused "file:$good" 'good.img.*(in use|already|another)'
+refused "$good" 'good.img.*same image'
+refused "file:$good" 'good.img.*same image'
 detach g2 xvdb
 
 note 'and after all that a good one works'
