@@ -59,7 +59,8 @@ WORKER := $(COMMON) $(PROVIDERS) blkback/blkif-abi.c blkback/connection.c \
 TRANSPORT_XEN := evtchn/evtchn-xen.c gnttab/gnttab-xen.c
 SUPERVISOR := $(COMMON) providers/provider-spec.c blkback/backend.c \
 	blkback/blkif-abi.c blkback/connection-params.c blkback/inflight.c \
-	blkback/negotiate.c blkback/ring.c blkback/vbd.c blkback/vdev.c \
+	blkback/negotiate.c blkback/ring.c blkback/vbd.c \
+	blkback/vbd-state.c blkback/vbd-worker.c blkback/vdev.c \
 	blkback/worker-message.c blkback/worker-process.c diskd/attach.c \
 	diskd/commands.c diskd/control.c diskd/main.c diskd/notify.c \
 	diskd/options.c xenstore-watch/xenstore.c

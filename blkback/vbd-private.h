@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the parts of a vbd (vbd.c, vbd-state.c, vbd-worker.c) use of one
+ * another.  Nothing else includes it.
+ */
+#ifndef XEN_DISKD_VBD_PRIVATE_H
+#define XEN_DISKD_VBD_PRIVATE_H
+
+#include "blkback/vbd.h"
+
+/* A message about a vbd, which it names first. */
+#define vbd_log(level, vbd, fmt, ...)                                   \
+	log_write(level, "vbd %u/%u: " fmt, (vbd)->domid, (vbd)->devid, \
+		  ##__VA_ARGS__)
+
+/* ---- vbd-state.c ---------------------------------------------------- */
+
+/* More nodes to write in the same transaction. */
+typedef int vbd_write_more(struct xenstore *xs, xs_transaction_t tx,
+			   struct vbd *vbd);
+
+/*
+ * Writes new_state, which may be the present one, and what more (or NULL)
+ * writes.  Never into a directory that was removed, nor over a state that the
+ * toolstack has changed meanwhile: -ENOENT and -ESTALE, and nothing is
+ * written.
+ */
+int vbd_write(struct vbd *vbd, enum xenbus_state new_state,
+	      vbd_write_more *more);
+
+/*
+ * The one place where a vbd's state changes by our doing.  When the toolstack
+ * was faster nothing is written, and its watch event brings us back here.
+ */
+void vbd_switch(struct vbd *vbd, enum xenbus_state to, vbd_write_more *more);
+
+/* Keeps the message for `list`, logs it, and writes it beside the state. */
+void vbd_error(struct vbd *vbd, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+/* It is over; a failed disk's error stays. */
+void vbd_clear_error(struct vbd *vbd);
+
+/* The guest is at fault: says so, and goes to Closing. */
+void vbd_frontend_fault(struct vbd *vbd, const char *cause);
+
+/* ---- vbd.c ------------------------------------------------------------ */
+
+/*
+ * Refuses the vbd, with the reason, when a backend driver of the kernel has
+ * bound itself to its node: two backends on one ring destroy the guest's data.
+ */
+bool vbd_refuse_held(struct vbd *vbd);
+
+/* ---- vbd-worker.c ------------------------------------------------------ */
+
+void vbd_worker_set_state(struct vbd *vbd, enum vbd_worker_state state);
+
+/* Reads the frontend's answer and hands it to the worker. */
+void vbd_worker_connect(struct vbd *vbd, bool resume);
+
+/* True when the worker holds nothing of the guest's. */
+bool vbd_worker_detached(const struct vbd *vbd);
+
+/* Gets the worker off the guest's memory; true when it is. */
+bool vbd_worker_detach(struct vbd *vbd);
+
+/* Frees what is shared with a worker that has ended. */
+void vbd_worker_free_shared(struct vbd *vbd);
+
+#endif

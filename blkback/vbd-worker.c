@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A vbd's worker: starting it, what it reports, its end. */
+#include "blkback/vbd-private.h"
+
+#include "blkback/backend.h"
+#include "blkback/negotiate.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+const char *vbd_worker_state_name(enum vbd_worker_state state)
+{
+	static const char *const names[] = {
+		[VBD_WORKER_NONE] = "none",
+		[VBD_WORKER_OPENING] = "opening",
+		[VBD_WORKER_READY] = "ready",
+		[VBD_WORKER_CONNECTING] = "connecting",
+		[VBD_WORKER_CONNECTED] = "connected",
+		[VBD_WORKER_DISCONNECTING] = "disconnecting",
+		[VBD_WORKER_QUITTING] = "quitting",
+		[VBD_WORKER_DEAD] = "dead",
+	};
+
+	return names[state];
+}
+
+void vbd_worker_set_state(struct vbd *vbd, enum vbd_worker_state state)
+{
+	vbd_log(LOG_LEVEL_DEBUG, vbd, "worker %s -> %s",
+		vbd_worker_state_name(vbd->worker_state),
+		vbd_worker_state_name(state));
+	vbd->worker_state = state;
+	backend_touch(vbd);
+}
+
+void vbd_quit(struct vbd *vbd)
+{
+	if (!vbd->worker || vbd->worker_state == VBD_WORKER_QUITTING)
+		return;
+	worker_process_quit(vbd->worker);
+	vbd_worker_set_state(vbd, VBD_WORKER_QUITTING);
+}
+
+bool vbd_worker_detached(const struct vbd *vbd)
+{
+	return vbd->worker_state != VBD_WORKER_CONNECTING &&
+	       vbd->worker_state != VBD_WORKER_CONNECTED &&
+	       vbd->worker_state != VBD_WORKER_DISCONNECTING &&
+	       !(vbd->worker_state == VBD_WORKER_QUITTING && vbd->worker);
+}
+
+static void worker_disconnect(struct vbd *vbd)
+{
+	struct worker_message message = { .type = WORKER_DISCONNECT };
+
+	if (vbd->worker_state != VBD_WORKER_CONNECTED)
+		return;
+	/* A failure means that it is about to end, which is as good. */
+	worker_process_send(vbd->worker, &message, -1);
+	vbd_worker_set_state(vbd, VBD_WORKER_DISCONNECTING);
+}
+
+bool vbd_worker_detach(struct vbd *vbd)
+{
+	worker_disconnect(vbd);
+	return vbd_worker_detached(vbd);
+}
+
+/* The provider is open: may we serve it? */
+static void on_opened(struct vbd *vbd, const struct block_info *info)
+{
+	const struct vbd *other;
+
+	vbd->info = *info;
+	other = backend_conflict(vbd);
+	if (other) {
+		vbd_error(vbd,
+			  "target '%s': the same image is attached as "
+			  "vbd %u/%u, and not both are read-only; share=yes "
+			  "in the target allows it",
+			  vbd->target, other->domid, other->devid);
+		vbd_quit(vbd);
+		return;
+	}
+	vbd->info_valid = true;
+	vbd_worker_set_state(vbd, VBD_WORKER_READY);
+	vbd_log(LOG_LEVEL_INFO, vbd, "opened '%s', %llu bytes, %s", vbd->target,
+		(unsigned long long)info->size_bytes,
+		info->read_only ? "read-only" : "read-write");
+}
+
+static void on_connected(struct vbd *vbd)
+{
+	vbd_worker_set_state(vbd, VBD_WORKER_CONNECTED);
+	vbd_clear_error(vbd);
+	if (!log_limit_pass(&vbd->info_limit))
+		return;
+	vbd_log(LOG_LEVEL_INFO, vbd,
+		"connected, protocol %s, %u queue%s of "
+		"%u page%s",
+		connection_abi(&vbd->params)->protocol, vbd->params.nr_queues,
+		vbd->params.nr_queues > 1 ? "s" : "", vbd->params.ring_pages,
+		vbd->params.ring_pages > 1 ? "s" : "");
+}
+
+static void on_connect_failed(struct vbd *vbd, const char *cause)
+{
+	vbd_worker_set_state(vbd, VBD_WORKER_READY);
+	if (vbd_refuse_held(vbd))
+		return; /* the kernel's driver was faster */
+	if (!vbd->params.resume) {
+		vbd_frontend_fault(vbd, cause);
+		return;
+	}
+	/* The guest did nothing wrong: leave its disk for the operator. */
+	vbd_error(vbd,
+		  "was connected when the daemon started, and cannot be "
+		  "taken up: %s; detach it",
+		  cause);
+	vbd_quit(vbd);
+}
+
+static void on_message(void *arg, const struct worker_message *message)
+{
+	struct vbd *vbd = arg;
+
+	if (vbd->worker_state == VBD_WORKER_QUITTING)
+		return; /* what it says no longer matters */
+	switch (message->type) {
+	case WORKER_OPENED:
+		on_opened(vbd, &message->opened);
+		break;
+	case WORKER_OPEN_FAILED:
+		vbd_error(vbd, "%s", message->error.text);
+		vbd_quit(vbd);
+		break;
+	case WORKER_CONNECTED:
+		on_connected(vbd);
+		break;
+	case WORKER_CONNECT_FAILED:
+		on_connect_failed(vbd, message->error.text);
+		break;
+	case WORKER_DISCONNECTED:
+		vbd_worker_set_state(vbd, VBD_WORKER_READY);
+		break;
+	case WORKER_RING_BROKEN:
+		vbd_frontend_fault(vbd, message->error.text);
+		worker_disconnect(vbd);
+		break;
+	case WORKER_DISK_FAILED:
+		vbd->disk_failed = true;
+		vbd_error(vbd, "%s", message->error.text);
+		break;
+	default:
+		vbd_log(LOG_LEVEL_ERROR, vbd,
+			"message %d from the worker: "
+			"unknown",
+			(int)message->type);
+		break;
+	}
+}
+
+static void drop_inflight(struct vbd *vbd)
+{
+	if (vbd->inflight_fd >= 0)
+		close(vbd->inflight_fd);
+	vbd->inflight_fd = -1;
+}
+
+static void drop_stats(struct vbd *vbd)
+{
+	if (vbd->stats)
+		munmap(vbd->stats, sizeof(*vbd->stats));
+	vbd->stats = NULL;
+	if (vbd->stats_fd >= 0)
+		close(vbd->stats_fd);
+	vbd->stats_fd = -1;
+}
+
+static void on_exited(void *arg, int wait_status)
+{
+	struct vbd *vbd = arg;
+	bool asked = vbd->worker_state == VBD_WORKER_QUITTING;
+
+	worker_process_free(vbd->worker);
+	vbd->worker = NULL;
+	vbd->info_valid = false;
+	vbd->disk_failed = false;
+	if (asked && !wait_status) {
+		/* An error that made us ask stands. */
+		vbd_worker_set_state(vbd, vbd->has_error ? VBD_WORKER_DEAD
+							 : VBD_WORKER_NONE);
+		return;
+	}
+	vbd_worker_set_state(vbd, VBD_WORKER_DEAD);
+	if (WIFSIGNALED(wait_status))
+		vbd_error(vbd, "worker (pid %d) was killed by signal %d (%s)",
+			  vbd->worker_pid, WTERMSIG(wait_status),
+			  strsignal(WTERMSIG(wait_status)));
+	else
+		vbd_error(vbd, "worker (pid %d) exited with status %d",
+			  vbd->worker_pid, WEXITSTATUS(wait_status));
+}
+
+void vbd_worker_free_shared(struct vbd *vbd)
+{
+	drop_stats(vbd);
+	drop_inflight(vbd);
+}
+
+/* Shared memory that cannot shrink under whoever has it mapped. */
+static int sealed_memfd(const char *name, size_t bytes)
+{
+	int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	if (fd < 0)
+		return -errno;
+	if (ftruncate(fd, (off_t)bytes) < 0 ||
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) <
+		    0) {
+		int rc = -errno;
+
+		close(fd);
+		return rc;
+	}
+	return fd;
+}
+
+static int make_stats(struct vbd *vbd)
+{
+	void *stats;
+
+	drop_stats(vbd);
+	vbd->stats_fd = sealed_memfd("xen-diskd-stats", sizeof(*vbd->stats));
+	if (vbd->stats_fd < 0)
+		return vbd->stats_fd;
+	stats = mmap(NULL, sizeof(*vbd->stats), PROT_READ, MAP_SHARED,
+		     vbd->stats_fd, 0);
+	if (stats == MAP_FAILED)
+		return -errno;
+	vbd->stats = stats;
+	return 0;
+}
+
+static int start_worker(struct vbd *vbd)
+{
+	const struct worker_process_events events = { on_message, on_exited,
+						      vbd };
+	const struct backend_options *options = &vbd->backend->options;
+	struct worker_message message = { .type = WORKER_OPEN };
+	char label[32];
+	int rc = make_stats(vbd);
+
+	if (rc < 0)
+		return rc;
+	snprintf(label, sizeof(label), "%u/%u", vbd->domid, vbd->devid);
+	rc = worker_process_spawn(vbd->backend->loop, options->worker_program,
+				  label, &events, &vbd->worker);
+	if (rc < 0)
+		return rc;
+	vbd->worker_pid = worker_process_pid(vbd->worker);
+	vbd_worker_set_state(vbd, VBD_WORKER_OPENING);
+	message.open.read_only = vbd->read_only;
+	message.open.flush_timeout_ms = options->flush_timeout_ms;
+	snprintf(message.open.target, sizeof(message.open.target), "%s",
+		 vbd->target);
+	/* A failure shows as its exit. */
+	worker_process_send(vbd->worker, &message, vbd->stats_fd);
+	return 0;
+}
+
+void vbd_open(struct vbd *vbd)
+{
+	int rc;
+
+	if (vbd->worker || vbd->backend->quitting)
+		return;
+	vbd_clear_error(vbd);
+	if (strlen(vbd->target) >= PROVIDER_SPEC_BYTES) {
+		vbd_worker_set_state(vbd, VBD_WORKER_DEAD);
+		vbd_error(vbd, "target '%.64s...': longer than %d bytes",
+			  vbd->target, PROVIDER_SPEC_BYTES - 1);
+		return;
+	}
+	rc = start_worker(vbd);
+	if (rc < 0) {
+		vbd_worker_set_state(vbd, VBD_WORKER_DEAD);
+		vbd_error(vbd, "start worker '%s': %s",
+			  vbd->backend->options.worker_program, strerror(-rc));
+	}
+}
+
+void vbd_worker_connect(struct vbd *vbd, bool resume)
+{
+	struct worker_message message = { .type = WORKER_CONNECT };
+	struct error_text err;
+	int rc;
+
+	vbd->reconnecting = vbd->frontend_connected = false;
+	memset(&vbd->params, 0, sizeof(vbd->params));
+	rc = negotiate_read_frontend(vbd->backend->xs, vbd->frontend_path,
+				     &vbd->params, &err);
+	if (rc < 0) {
+		vbd->params.resume = resume;
+		on_connect_failed(vbd, err.text);
+		return;
+	}
+	vbd->params.domid = vbd->domid;
+	vbd->params.resume = resume;
+	drop_inflight(vbd);
+	vbd->inflight_fd = sealed_memfd(
+		"xen-diskd-inflight", connection_inflight_bytes(&vbd->params));
+	if (vbd->inflight_fd < 0) {
+		error_set(&err, vbd->inflight_fd,
+			  "create the in-flight table: %s",
+			  strerror(-vbd->inflight_fd));
+		on_connect_failed(vbd, err.text);
+		return;
+	}
+	message.connect = vbd->params;
+	worker_process_send(vbd->worker, &message, vbd->inflight_fd);
+	vbd_worker_set_state(vbd, VBD_WORKER_CONNECTING);
+}
