@@ -223,8 +223,9 @@ static void retry_done(struct io_op *op, int result)
 	(void)result;
 	q->retry_armed = false;
 	q->nr_loop_ops--;
-	if (q->stopping || disk_failed(q))
+	if (q->stopping)
 		return;
+	/* On a disk that has failed meanwhile, those with data get an error. */
 	list_init(&again);
 	list_move_all(&q->flush_failed, &again);
 	list_for_each_safe(it, tmp, &again) {

@@ -14,14 +14,17 @@
 #define VDEV_EXTENDED_DISKS (UINT32_C(1) << 20)
 #define XVD_MAJOR 202u
 
-/* A classic naming scheme: major << 8 | disk << shift | partition. */
+/*
+ * A classic naming scheme: major << 8 | disk << shift | partition.  IDE has a
+ * major for each pair of disks.
+ */
 static const struct vdev_scheme {
 	const char *prefix;
-	unsigned int major, shift, disks;
+	unsigned int majors[2], shift, disks_per_major;
 } schemes[] = {
-	{ "xvd", XVD_MAJOR, 4, 16 },
-	{ "sd", 8, 4, 16 },
-	{ "hd", 3, 6, 2 },
+	{ "xvd", { XVD_MAJOR, 0 }, 4, 16 },
+	{ "sd", { 8, 0 }, 4, 16 },
+	{ "hd", { 3, 22 }, 6, 2 },
 };
 
 /* Letters as in spreadsheet columns: a = 0, z = 25, aa = 26. */
@@ -45,12 +48,16 @@ static int parse_letters(const char **text, uint32_t *ret_disk)
 static int scheme_number(const struct vdev_scheme *scheme, uint32_t disk,
 			 uint32_t partition, uint32_t *ret_devid)
 {
-	if (disk < scheme->disks && partition < 1u << scheme->shift) {
-		*ret_devid =
-			scheme->major << 8 | disk << scheme->shift | partition;
+	uint32_t pair = disk / scheme->disks_per_major;
+	uint32_t unit = disk % scheme->disks_per_major;
+
+	if (pair < 2 && scheme->majors[pair] &&
+	    partition < 1u << scheme->shift) {
+		*ret_devid = scheme->majors[pair] << 8 | unit << scheme->shift |
+			     partition;
 		return 0;
 	}
-	if (scheme->major != XVD_MAJOR || disk >= VDEV_EXTENDED_DISKS ||
+	if (scheme->majors[0] != XVD_MAJOR || disk >= VDEV_EXTENDED_DISKS ||
 	    partition >= 256)
 		return -ERANGE;
 	*ret_devid = VDEV_EXTENDED | disk << 8 | partition;

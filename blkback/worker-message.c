@@ -72,7 +72,8 @@ int worker_message_receive(int socket_fd, struct worker_message *ret_message,
 	if (n == 0)
 		return 0;
 	*ret_fd = received_fd(&msg);
-	if ((size_t)n == sizeof(*ret_message))
+	if ((size_t)n == sizeof(*ret_message) &&
+	    !(msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
 		return 1;
 	if (*ret_fd >= 0)
 		close(*ret_fd);

@@ -9,8 +9,8 @@
 #include <stdint.h>
 
 /*
- * Parses a decimal number: 1 to 20 digits, no sign, no space, no suffix, at
- * most max.  -EINVAL for anything else, -ERANGE above max.
+ * Parses a decimal number: digits only, no sign, no space, no suffix, at most
+ * max.  -EINVAL for anything else, -ERANGE above max.
  */
 int number_parse(const char *text, uint64_t max, uint64_t *ret_value);
 

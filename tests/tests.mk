@@ -13,6 +13,13 @@ SOURCES_unit := $(sort $(wildcard tests/unit/*.c)) $(COMMON) $(PROVIDERS) \
 	blkback/request.c blkback/ring.c blkback/vdev.c \
 	blkback/worker-message.c
 LIBS_unit := $(CHECK_LIBS) -luring
+# Whole queues, over a transport that does as the test says.
+SOURCES_unit-queue := $(sort $(wildcard tests/unit/queue/*.c)) \
+	tests/unit/slot.c tests/unit/unit-main.c $(COMMON) $(PROVIDERS) \
+	blkback/blkif-abi.c blkback/connection-params.c blkback/connection.c \
+	blkback/inflight.c \
+	blkback/page-pool.c blkback/queue.c blkback/request.c blkback/ring.c
+LIBS_unit-queue := $(CHECK_LIBS) -luring
 
 # ---- the simulation: real daemon, real xenstored, real xl, no Xen --------
 
@@ -25,7 +32,7 @@ LIBS_xen-diskd-worker-sim := -luring
 SIM_HOST := tests/sim/blkfront.c tests/sim/host-control.c \
 	tests/sim/host-process.c tests/sim/host-toolstack.c tests/sim/host.c \
 	tests/sim/sim.c
-SIM_TESTS := control frontend-faults handshake io transport xenstored xl
+SIM_TESTS := control frontend-faults handshake io races transport xenstored xl
 define sim_test
 SOURCES_test-$(1) := tests/sim/test-$(1).c $$(SIM_HOST)
 LIBS_test-$(1) := $$(CHECK_LIBS) -lxenstore -ljansson
@@ -44,7 +51,7 @@ $(SIM_PRELOAD): tests/sim/xenstored-preload.c tests/sim/sim-wire.h
 
 SOURCES_ctl-answer := tests/ctl/answer.c
 
-TEST_PROGRAMS := unit xen-diskd-worker-sim ctl-answer \
+TEST_PROGRAMS := unit unit-queue xen-diskd-worker-sim ctl-answer \
 	$(SIM_TESTS:%=test-%)
 
 test-programs: all $(TEST_PROGRAMS:%=$(TEST_BIN)/%) $(SIM_PRELOAD)
@@ -62,6 +69,7 @@ deps-xen:
 
 # One variant's fast suites, as NAME=COMMAND for check.sh.
 fast_suites = 'unit-$(1)=build/$(1)/tests/unit' \
+	'unit-queue-$(1)=build/$(1)/tests/unit-queue' \
 	$(foreach t,$(SIM_TESTS),'sim-$(t)-$(1)=build/$(1)/tests/test-$(t)')
 # The threads are the worker's; the frontend races with it on purpose.
 TSAN_SUITES := 'sim-io-tsan=TEST_DAEMON=$$PWD/build/tsan/bin/xen-diskd \

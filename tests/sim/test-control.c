@@ -3,6 +3,8 @@
  * The control socket: list, attach, detach, the hotplug commands, bad input
  * with messages that name the thing and the cause, and a worker that dies.
  */
+#include <dirent.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -143,6 +145,35 @@ START_TEST(attach_writes_what_libxl_reads)
 }
 END_TEST
 
+/* As libxl: whoever removes the last disk removes its parents, too. */
+START_TEST(last_detach_leaves_no_directory)
+{
+	char other[64];
+	json_t *vbd;
+
+	host_image(&h, "b.img", IMAGE_BYTES, other);
+	json_decref(host_control_ok(
+		&h, attach_request("g1", "xvdb", image, false)));
+	json_decref(host_control_ok(
+		&h, attach_request("g1", "xvdc", other, false)));
+	json_decref(host_control_ok(&h, detach_request("xvdb", true)));
+	vbd = host_list(&h, 1, XVDC);
+	need(vbd, "the other disk is not listed any more");
+	json_decref(vbd);
+	need(host_exists(&h, "/local/domain/0/backend/vbd/1/%u/state", XVDC),
+	     "the other disk's backend directory");
+	need(host_exists(&h, "/libxl/1/device/vbd/%u/backend", XVDC),
+	     "the other disk's libxl directory");
+	json_decref(host_control_ok(&h, detach_request("xvdc", true)));
+	need(!host_exists(&h, "/local/domain/0/backend/vbd/1"),
+	     "an empty backend/vbd/1");
+	need(!host_exists(&h, "/libxl/1/device/vbd"),
+	     "an empty /libxl/1/device/vbd");
+	/* What is not of disks is not ours. */
+	need(host_exists(&h, "/libxl/1/type"), "the domain's own nodes");
+}
+END_TEST
+
 START_TEST(requests_are_counted)
 {
 	struct fe_request rq;
@@ -205,6 +236,31 @@ START_TEST(attach_refusals)
 	need(host_count_nodes(&h, "/local/domain/1/device/vbd") <= 1,
 	     "frontend nodes");
 	need(!host_list(&h, 1, XVDB), "listed");
+}
+END_TEST
+
+/* The longest target there is has 4095 bytes; it is no worker's fault. */
+START_TEST(target_too_long)
+{
+	static char target[5000];
+
+	for (size_t n = 4096; n < sizeof(target); n += 903) {
+		char *text;
+
+		memset(target, 'a', n);
+		target[0] = '/';
+		target[n] = '\0';
+		text = host_control_error(
+			&h, attach_request("g1", "xvdb", target, false));
+		need(strstr(text, "target '/aaaa"), "'%s' names no target",
+		     text);
+		need(strcasestr(text, "long"), "'%s' names no cause", text);
+		need(!strstr(text, "worker"), "'%s' blames the worker", text);
+		free(text);
+		need(!host_list(&h, 1, XVDB), "listed");
+	}
+	need(host_count_nodes(&h, "/local/domain/0/backend/vbd/1") == 0,
+	     "backend nodes");
 }
 END_TEST
 
@@ -351,6 +407,186 @@ START_TEST(worker_killed)
 }
 END_TEST
 
+/* It was asked to end, but that it did not end by itself is told. */
+START_TEST(worker_killed_while_quitting)
+{
+	uint64_t end = host_now_ms() + HOST_WAIT_MS;
+	char *error = host_vbd_attach(&h, g, XVDB, image, 'w');
+	char text[80];
+	pid_t pid;
+
+	need(!error, "attach: %s", error);
+	pid = worker_pid(XVDB);
+	/* Held still, it cannot do as it is told. */
+	need(kill(pid, SIGSTOP) == 0, "stop");
+	blkfront_init(&fe, &h, g, XVDB, FE_ABI_X86_64);
+	host_vbd_detach_begin(&h, g, XVDB);
+	blkfront_set_state(&fe, FE_CLOSED);
+	need(host_wait_worker(&h, 1, XVDB, "quitting"), "not quitting");
+	need(kill(pid, SIGKILL) == 0, "kill");
+	snprintf(text, sizeof(text), "worker (pid %d) was killed by signal 9",
+		 pid);
+	while (!host_log_has(&h, text)) {
+		need(host_now_ms() < end, "'%s' is not logged", text);
+		poll(NULL, 0, 2);
+	}
+	host_vbd_detach_end(&h, g, XVDB);
+	need(host_wait_unlisted(&h, 1, XVDB), "listed");
+	blkfront_fini(&fe);
+}
+END_TEST
+
+/* ---- clients that wait ---- */
+
+static int control_open(void)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	struct timeval tv = { .tv_sec = HOST_WAIT_MS / 1000 };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s/run/control.sock",
+		 h.dir);
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
+	need(connect(fd, (struct sockaddr *)&sa, sizeof(sa)) == 0, "connect");
+	return fd;
+}
+
+static void send_text(int fd, const char *text)
+{
+	need(write(fd, text, strlen(text)) == (ssize_t)strlen(text), "send");
+}
+
+/* A line, parsed; byte by byte, as the next one may be there already. */
+static json_t *next_answer(int fd)
+{
+	char line[4096];
+	size_t n = 0;
+	json_t *answer;
+
+	while (n < sizeof(line) && read(fd, &line[n], 1) == 1 &&
+	       line[n] != '\n')
+		n++;
+	need(n < sizeof(line) && line[n] == '\n', "no answer");
+	answer = json_loadb(line, n, 0, NULL);
+	need(answer, "an answer that is no JSON: %.*s", (int)n, line);
+	return answer;
+}
+
+/* Descriptors that the daemon has open. */
+static unsigned int daemon_fds(void)
+{
+	unsigned int nr = 0;
+	char path[32];
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", h.daemon);
+	dir = opendir(path);
+	need(dir, "%s", path);
+	while (readdir(dir))
+		nr++;
+	closedir(dir);
+	return nr;
+}
+
+/* What the daemon has used of the processor so far. */
+static unsigned long daemon_ticks(void)
+{
+	unsigned long user, system;
+	char path[32];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", h.daemon);
+	f = fopen(path, "re");
+	need(f, "%s", path);
+	need(fscanf(f,
+		    "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u "
+		    "%*u %lu %lu",
+		    &user, &system) == 2,
+	     "%s", path);
+	fclose(f);
+	return user + system;
+}
+
+/* Two turns of the daemon, so it has read what was sent to it before. */
+static void daemon_turns(void)
+{
+	for (int i = 0; i < 2; i++)
+		json_decref(host_control_ok(
+			&h, json_pack("{s:s}", "command", "version")));
+}
+
+#define DETACH_LINE                                                    \
+	"{\"command\":\"detach\",\"domain\":\"g1\",\"vdev\":\"xvdb\"}\n"
+
+static void connect_xvdb(void)
+{
+	json_decref(host_control_ok(
+		&h, attach_request("g1", "xvdb", image, false)));
+	blkfront_init(&fe, &h, g, XVDB, FE_ABI_X86_64);
+	blkfront_connect(&fe);
+}
+
+/*
+ * More than is read ahead of a command that waits, and then nobody there: its
+ * end stands behind bytes that are never read.
+ */
+START_TEST(client_leaves_a_full_buffer)
+{
+	static char junk[40000];
+	unsigned long ticks;
+	unsigned int fds;
+	int fd;
+
+	connect_xvdb();
+	fds = daemon_fds();
+	fd = control_open();
+	send_text(fd, DETACH_LINE);
+	daemon_turns();
+	memset(junk, 'x', sizeof(junk) - 1);
+	send_text(fd, junk);
+	daemon_turns();
+	need(daemon_fds() > fds, "the command does not wait");
+	close(fd);
+
+	/* It has nothing to do; only time can tell. */
+	ticks = daemon_ticks();
+	poll(NULL, 0, 1000);
+	ticks = daemon_ticks() - ticks;
+	need(ticks < (unsigned long)sysconf(_SC_CLK_TCK) / 5,
+	     "%lu ticks in a second of idleness", ticks);
+	need(daemon_fds() <= fds, "the client is not forgotten");
+
+	blkfront_set_state(&fe, FE_CLOSING);
+	blkfront_set_state(&fe, FE_CLOSED);
+	json_decref(host_control_ok(&h, detach_request("xvdb", true)));
+	blkfront_fini(&fe);
+}
+END_TEST
+
+/* Two requests in one write; the first one waits for the guest. */
+START_TEST(pipelined_requests)
+{
+	json_t *answer;
+	struct pollfd p = { .events = POLLIN };
+
+	connect_xvdb();
+	p.fd = control_open();
+	send_text(p.fd, DETACH_LINE "{\"command\":\"version\"}\n");
+	need(poll(&p, 1, 200) == 0, "answered while the guest has the disk");
+	blkfront_set_state(&fe, FE_CLOSING);
+	blkfront_set_state(&fe, FE_CLOSED);
+	answer = next_answer(p.fd);
+	need(json_is_true(json_object_get(answer, "ok")), "detach");
+	need(!json_object_get(answer, "version"), "out of order");
+	json_decref(answer);
+	answer = next_answer(p.fd);
+	need(json_object_get(answer, "version"), "the second one's answer");
+	json_decref(answer);
+	close(p.fd);
+	blkfront_fini(&fe);
+}
+END_TEST
+
 /* ---- the socket itself ---- */
 
 START_TEST(socket_is_private)
@@ -414,13 +650,18 @@ int main(void)
 	tcase_add_test(tc, version_and_empty_list);
 	tcase_add_test(tc, attach_list_detach);
 	tcase_add_test(tc, attach_writes_what_libxl_reads);
+	tcase_add_test(tc, last_detach_leaves_no_directory);
 	tcase_add_test(tc, requests_are_counted);
 	tcase_add_test(tc, attach_refusals);
+	tcase_add_test(tc, target_too_long);
 	tcase_add_test(tc, hotplug_refusals);
 	tcase_add_test(tc, same_image_twice);
 	tcase_add_test(tc, same_image_twice_read_only);
 	tcase_add_test(tc, attach_twice);
 	tcase_add_test(tc, worker_killed);
+	tcase_add_test(tc, worker_killed_while_quitting);
+	tcase_add_test(tc, client_leaves_a_full_buffer);
+	tcase_add_test(tc, pipelined_requests);
 	tcase_add_test(tc, socket_is_private);
 	tcase_add_test(tc, garbage_on_the_socket);
 	suite_add_tcase(suite, tc);

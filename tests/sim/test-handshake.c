@@ -143,6 +143,25 @@ START_TEST(detach_before_connect)
 }
 END_TEST
 
+/* A frontend that gives up before it connected is answered step by step. */
+START_TEST(closing_before_connect)
+{
+	attach(XVDB);
+	blkfront_init(&fe, &h, g, XVDB, FE_ABI_X86_64);
+	blkfront_set_state(&fe, FE_CLOSING);
+	need(blkfront_wait_backend(&fe, FE_CLOSING), "no state 5");
+	need(!host_wait_value(&h, "6", 100, "%s/state", fe.backend),
+	     "6 before the frontend is there");
+	blkfront_set_state(&fe, FE_CLOSED);
+	need(blkfront_wait_backend(&fe, FE_CLOSED), "no state 6");
+	/* And it may think again. */
+	blkfront_set_state(&fe, FE_INITIALISING);
+	blkfront_connect(&fe);
+	check_serves(&fe);
+	detach();
+}
+END_TEST
+
 START_TEST(force_detach)
 {
 	attach_connect(FE_ABI_X86_64);
@@ -453,6 +472,7 @@ int main(void)
 	tcase_add_test(tc, state_2_waits_for_the_script);
 	tcase_add_test(tc, detach_serves_until_6);
 	tcase_add_test(tc, detach_before_connect);
+	tcase_add_test(tc, closing_before_connect);
 	tcase_add_test(tc, force_detach);
 	tcase_add_test(tc, guest_destroyed);
 	tcase_add_test(tc, guest_crashes_with_requests_in_flight);

@@ -28,6 +28,7 @@ Suite *suite_inflight(void);
 Suite *suite_vdev(void);
 Suite *suite_worker_message(void);
 Suite *suite_queue(void);
+Suite *suite_connection(void);
 
 /*
  * A test program's main(): runs the suites and prints the summary, with the

@@ -23,8 +23,8 @@ SUITE=bookworm
 # What dom0 runs, and what xen-diskd and the scenarios need at run time.
 DOM0_PACKAGES=(
 	bash coreutils findutils gawk grep sed tar gzip util-linux mount procps
-	psmisc kmod udev e2fsprogs dosfstools dmsetup fio strace jq passwd base-files
-	base-passwd libc-bin iproute2
+	psmisc kmod udev e2fsprogs dosfstools dmsetup cpio fio strace jq passwd
+	base-files base-passwd libc-bin iproute2
 	xen-utils-4.17 xen-utils-common xenstore-utils grub-xen-host
 	libnbd0 libgit2-1.5 liburing2 libjansson4 libseccomp2 libcap-ng0
 	libxenstore4 libxengnttab1 libxenevtchn1 libxentoollog1

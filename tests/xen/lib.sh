@@ -100,7 +100,7 @@ daemon_start() {
 	command -v xen-diskd >/dev/null || fail 'xen-diskd is not installed'
 	[ -z "$(daemon_pids)" ] || fail 'xen-diskd runs already'
 	setsid xen-diskd --log-level=debug "$@" >>"$DAEMON_LOG" 2>&1 \
-		</dev/null &
+		</dev/null 9>&- &
 	local pid=$!
 	wait_for "xen-diskctl list >/dev/null 2>&1 ||
 		! kill -0 $pid 2>/dev/null" 20
@@ -344,9 +344,11 @@ host_leftovers() {
 		[ -e "$LAB/keep/$name" ] || echo "domain $name"
 	done
 	xenstore-ls -f "$BACKEND" 2>/dev/null |
-		sed -n "s|^$BACKEND/\([0-9]*/[0-9]*\) .*|backend vbd \1|p"
+		sed -n "s|^$BACKEND/\([0-9]*/[0-9]*\) .*|backend vbd \1|p" ||
+		true
 	xenstore-ls -f /libxl 2>/dev/null |
-		sed -n 's|^/libxl/\([0-9]*/device/vbd/[0-9]*\) .*|libxl \1|p'
+		sed -n 's|^/libxl/\([0-9]*/device/vbd/[0-9]*\) .*|libxl \1|p' ||
+		true
 	worker_pids | sed 's/^/worker process /'
 	losetup -n -l -O NAME | sed 's/^/loop device /'
 }

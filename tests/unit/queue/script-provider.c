@@ -200,6 +200,20 @@ void script_release(int error)
 	ck_assert_int_eq(write(script.wake_fd, &one, sizeof(one)), sizeof(one));
 }
 
+void script_release_nth(unsigned int index, int error)
+{
+	struct block_io *io;
+
+	pthread_mutex_lock(&script.lock);
+	/* No other is on its way: the test has waited for it. */
+	ck_assert_uint_eq(script.nr_released, 0);
+	io = script.held[index];
+	memmove(script.held + 1, script.held, index * sizeof(io));
+	script.held[0] = io;
+	pthread_mutex_unlock(&script.lock);
+	script_release(error);
+}
+
 const char *script_log(void)
 {
 	static char copy[LOG_BYTES];

@@ -32,6 +32,9 @@ void script_wait_log(unsigned int letters);
 /* Lets the first that is held go. */
 void script_release(int error);
 
+/* Lets one of those behind it go first; none may be on its way. */
+void script_release_nth(unsigned int index, int error);
+
 const char *script_log(void);
 
 #endif

@@ -7,12 +7,11 @@
 #include "blkback/inflight.h"
 #include "blkback/queue.h"
 #include "tests/unit/queue/fake-transport.h"
+#include "tests/unit/queue/guest.h"
 #include "tests/unit/queue/script-provider.h"
-#include "tests/unit/slot.h"
 #include "tests/unit/unit.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,10 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SLOTS 32u
 #define DEADLINE_MS 8000
-/* Data pages of the guest: 8 and up; page 0 is the ring. */
-#define DATA 8u
 
 static struct queue *queue;
 static struct queue_params params;
@@ -32,8 +28,6 @@ static struct error_text err;
 static bool disk_failed;
 static sem_t stopped;
 static struct inflight table;
-static const struct slot_layout *layout;
-static uint32_t req_prod, rsp_cons;
 
 static struct {
 	unsigned int ring_broken, disk_failed;
@@ -64,18 +58,11 @@ static void on_stopped(void *arg)
 
 static void prepare(int which)
 {
-	layout = &slot_layouts[which];
-	fake_reset();
+	guest_init(&slot_layouts[which]);
 	sem_init(&stopped, 0, 0);
-	fake_grants[0] = FAKE_GRANT_READ_WRITE;
-	for (unsigned int i = DATA; i < FAKE_PAGES; i++)
-		fake_grants[i] = FAKE_GRANT_READ_WRITE;
-	/* SHARED_RING_INIT: both events at 1. */
-	slot_put(fake_pages[0], 4, 4, 1);
-	slot_put(fake_pages[0], 12, 4, 1);
 	params = (struct queue_params){
 		.domid = FAKE_DOMID,
-		.abi = ring_abi_find(layout->protocol),
+		.abi = ring_abi_find(slot_layouts[which].protocol),
 		.nr_pages = 1,
 		.refs = { 0 },
 		.port = FAKE_PORT,
@@ -88,15 +75,15 @@ static void prepare(int which)
 		.events = { on_ring_broken, on_disk_failed, on_stopped, NULL },
 	};
 	ck_assert_int_eq(ftruncate(params.inflight_fd,
-				   (off_t)inflight_bytes(1, SLOTS)),
+				   (off_t)inflight_bytes(1, GUEST_SLOTS)),
 			 0);
 }
 
 static void start(void)
 {
 	ck_assert_msg(queue_start(&params, &queue, &err) == 0, "%s", err.text);
-	ck_assert_int_eq(inflight_map(params.inflight_fd, 0, 1, SLOTS, &table),
-			 0);
+	ck_assert_int_eq(
+		inflight_map(params.inflight_fd, 0, 1, GUEST_SLOTS, &table), 0);
 }
 
 static void setup(void)
@@ -138,99 +125,30 @@ static void stop(void)
 	script_close();
 }
 
-/* ---- the guest's side ------------------------------------------------- */
-
-static uint32_t *shared(unsigned int offset)
-{
-	return (uint32_t *)(void *)(fake_pages[0] + offset);
-}
-
-static uint32_t shared_load(unsigned int offset)
-{
-	return __atomic_load_n(shared(offset), __ATOMIC_ACQUIRE);
-}
-
-static unsigned char *slot_of(uint32_t index)
-{
-	return fake_pages[0] + 64 + index % SLOTS * layout->slot_bytes;
-}
-
-/* One request over nr whole pages from ref on, unseen until push(). */
-static void put(uint8_t op, uint64_t id, uint64_t sector, uint8_t nr,
-		uint32_t ref)
-{
-	unsigned char *slot = slot_of(req_prod++);
-
-	slot_head(slot, layout, op, nr, id, sector);
-	for (uint8_t i = 0; i < nr && i < 11; i++)
-		slot_segment(slot, layout, i, ref + i, 0, 7);
-}
-
-/* Publishes, and sends an event if the backend has asked for one. */
-static void push(void)
-{
-	uint32_t old = *shared(0);
-
-	__atomic_store_n(shared(0), req_prod, __ATOMIC_RELEASE);
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	if (req_prod - shared_load(4) < req_prod - old)
-		fake_kick();
-}
-
-/* Waits until nr responses have been published in all, by events. */
-static void wait_responses(uint32_t nr)
-{
-	struct pollfd p = { .fd = fake_guest_fd(), .events = POLLIN };
-	uint64_t count;
-
-	__atomic_store_n(shared(12), nr, __ATOMIC_RELAXED);
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	while ((int32_t)(shared_load(8) - nr) < 0) {
-		ck_assert_msg(poll(&p, 1, DEADLINE_MS) == 1,
-			      "%u responses, not %u; log '%s'", shared_load(8),
-			      nr, script_log());
-		if (read(p.fd, &count, sizeof(count)) < 0)
-			count = 0;
-	}
-}
-
-/* Takes the next response and compares all of it. */
-static void expect(uint8_t op, uint64_t id, int status)
-{
-	const unsigned char *slot;
-
-	wait_responses(rsp_cons + 1);
-	slot = slot_of(rsp_cons++);
-	ck_assert_uint_eq(slot_get(slot, 0, 8), id);
-	ck_assert_uint_eq(slot_get(slot, 8, 1), op);
-	ck_assert_int_eq((int16_t)slot_get(slot, 10, 2), status);
-	ck_assert_uint_eq(slot_get(slot, 9, 1), 0);
-}
-
 /* ---- requests --------------------------------------------------------- */
 
 START_TEST(reads_and_writes)
 {
 	prepare(_i);
 	start();
-	memset(fake_pages[DATA], 0xa1, 4096);
-	memset(fake_pages[DATA + 1], 0xa2, 4096);
-	put(SLOT_WRITE, UINT64_C(0x8877665544332211), 8, 2, DATA);
-	push();
-	expect(SLOT_WRITE, UINT64_C(0x8877665544332211), 0);
+	memset(fake_pages[GUEST_DATA], 0xa1, 4096);
+	memset(fake_pages[GUEST_DATA + 1], 0xa2, 4096);
+	guest_put(SLOT_WRITE, UINT64_C(0x8877665544332211), 8, 2, GUEST_DATA);
+	guest_push();
+	guest_expect(SLOT_WRITE, UINT64_C(0x8877665544332211), 0);
 	ck_assert_uint_eq(script_disk[8 * 512 - 1], 7);
 	ck_assert_uint_eq(script_disk[8 * 512], 0xa1);
 	ck_assert_uint_eq(script_disk[24 * 512 - 1], 0xa2);
 	ck_assert_uint_eq(script_disk[24 * 512], 24);
-	put(SLOT_READ, 2, 20, 1, DATA + 2);
-	push();
-	expect(SLOT_READ, 2, 0);
-	ck_assert_uint_eq(fake_pages[DATA + 2][0], 0xa2);
-	ck_assert_uint_eq(fake_pages[DATA + 2][2047], 0xa2);
-	ck_assert_uint_eq(fake_pages[DATA + 2][2048], 24);
-	put(SLOT_FLUSH, 3, 0, 0, 0);
-	push();
-	expect(SLOT_FLUSH, 3, 0);
+	guest_put(SLOT_READ, 2, 20, 1, GUEST_DATA + 2);
+	guest_push();
+	guest_expect(SLOT_READ, 2, 0);
+	ck_assert_uint_eq(fake_pages[GUEST_DATA + 2][0], 0xa2);
+	ck_assert_uint_eq(fake_pages[GUEST_DATA + 2][2047], 0xa2);
+	ck_assert_uint_eq(fake_pages[GUEST_DATA + 2][2048], 24);
+	guest_put(SLOT_FLUSH, 3, 0, 0, 0);
+	guest_push();
+	guest_expect(SLOT_FLUSH, 3, 0);
 	ck_assert_str_eq(script_log(), "wrf");
 	stop();
 	ck_assert_uint_eq(stats.reads, 1);
@@ -247,27 +165,30 @@ START_TEST(full_rings)
 {
 	start();
 	for (uint32_t round = 0; round < 20; round++) {
-		bool seen[SLOTS] = { false };
+		bool seen[GUEST_SLOTS] = { false };
 
-		for (uint32_t i = 0; i < SLOTS; i++)
-			put(SLOT_READ, round * 100 + i, i, 1, DATA + i);
-		push();
-		wait_responses(rsp_cons + SLOTS);
-		for (uint32_t i = 0; i < SLOTS; i++) {
-			uint64_t id = slot_get(slot_of(rsp_cons++), 0, 8) -
-				      round * 100;
+		for (uint32_t i = 0; i < GUEST_SLOTS; i++)
+			guest_put(SLOT_READ, round * 100 + i, i, 1,
+				  GUEST_DATA + i);
+		guest_push();
+		guest_wait_responses(guest_rsp_cons + GUEST_SLOTS);
+		for (uint32_t i = 0; i < GUEST_SLOTS; i++) {
+			uint64_t id =
+				slot_get(guest_slot(guest_rsp_cons++), 0, 8) -
+				round * 100;
 
-			ck_assert_uint_lt(id, SLOTS);
+			ck_assert_uint_lt(id, GUEST_SLOTS);
 			ck_assert(!seen[id]);
 			seen[id] = true;
-			ck_assert_uint_eq(fake_pages[DATA + id][0], id);
-			ck_assert_uint_eq(fake_pages[DATA + id][4095], id + 7);
+			ck_assert_uint_eq(fake_pages[GUEST_DATA + id][0], id);
+			ck_assert_uint_eq(fake_pages[GUEST_DATA + id][4095],
+					  id + 7);
 		}
 		/* Nothing more than was asked for. */
-		ck_assert_uint_eq(shared_load(8), req_prod);
+		ck_assert_uint_eq(guest_shared_load(8), guest_req_prod);
 	}
 	stop();
-	ck_assert_uint_eq(stats.reads, 20 * SLOTS);
+	ck_assert_uint_eq(stats.reads, 20 * GUEST_SLOTS);
 }
 END_TEST
 
@@ -277,20 +198,20 @@ static const struct {
 	uint32_t ref;
 	int status;
 } bad[] = {
-	{ SLOT_READ, 0, 0, DATA, -1 },
-	{ SLOT_WRITE, 12, 0, DATA, -1 },
-	{ SLOT_READ, 1, 249, DATA, -1 },
-	{ SLOT_WRITE, 1, 256, DATA, -1 },
-	{ SLOT_READ, 1, UINT64_MAX, DATA, -1 },
+	{ SLOT_READ, 0, 0, GUEST_DATA, -1 },
+	{ SLOT_WRITE, 12, 0, GUEST_DATA, -1 },
+	{ SLOT_READ, 1, 249, GUEST_DATA, -1 },
+	{ SLOT_WRITE, 1, 256, GUEST_DATA, -1 },
+	{ SLOT_READ, 1, UINT64_MAX, GUEST_DATA, -1 },
 	{ SLOT_READ, 1, 0, 1, -1 },
 	{ SLOT_WRITE, 1, 0, 1, -1 },
 	{ SLOT_READ, 2, 0, FAKE_PAGES - 1, -1 },
 	{ SLOT_WRITE, 2, 0, FAKE_PAGES - 1, -1 },
-	{ SLOT_READ, 1, 0, DATA + 9, -1 },
-	{ 4, 1, 0, DATA, -2 },
-	{ 5, 0, 0, DATA, -2 },
-	{ 6, 1, 0, DATA, -2 },
-	{ 250, 1, 0, DATA, -2 },
+	{ SLOT_READ, 1, 0, GUEST_DATA + 9, -1 },
+	{ 4, 1, 0, GUEST_DATA, -2 },
+	{ 5, 0, 0, GUEST_DATA, -2 },
+	{ 6, 1, 0, GUEST_DATA, -2 },
+	{ 250, 1, 0, GUEST_DATA, -2 },
 };
 
 /* A bad request between two good ones, all in one turn. */
@@ -299,16 +220,16 @@ START_TEST(bad_requests_harm_nobody)
 	unsigned char before[sizeof(script_disk)];
 	int seen = 0;
 
-	fake_grants[DATA + 9] = FAKE_GRANT_READ_ONLY;
+	fake_grants[GUEST_DATA + 9] = FAKE_GRANT_READ_ONLY;
 	start();
 	memcpy(before, script_disk, sizeof(before));
-	put(SLOT_READ, 1, 16, 1, DATA);
-	put(bad[_i].op, 2, bad[_i].sector, bad[_i].nr, bad[_i].ref);
-	put(SLOT_READ, 3, 24, 1, DATA + 1);
-	push();
-	wait_responses(3);
+	guest_put(SLOT_READ, 1, 16, 1, GUEST_DATA);
+	guest_put(bad[_i].op, 2, bad[_i].sector, bad[_i].nr, bad[_i].ref);
+	guest_put(SLOT_READ, 3, 24, 1, GUEST_DATA + 1);
+	guest_push();
+	guest_wait_responses(3);
 	for (uint32_t i = 0; i < 3; i++) {
-		const unsigned char *slot = slot_of(i);
+		const unsigned char *slot = guest_slot(i);
 		uint64_t id = slot_get(slot, 0, 8);
 		int status = (int16_t)slot_get(slot, 10, 2);
 
@@ -318,8 +239,8 @@ START_TEST(bad_requests_harm_nobody)
 		seen |= 1 << id;
 	}
 	ck_assert_int_eq(seen, 14);
-	ck_assert_uint_eq(fake_pages[DATA][0], 16);
-	ck_assert_uint_eq(fake_pages[DATA + 1][0], 24);
+	ck_assert_uint_eq(fake_pages[GUEST_DATA][0], 16);
+	ck_assert_uint_eq(fake_pages[GUEST_DATA + 1][0], 24);
 	ck_assert_mem_eq(before, script_disk, sizeof(before));
 	stop();
 	ck_assert_uint_eq(stats.errors, 1);
@@ -329,11 +250,11 @@ END_TEST
 /* A guest may have its own data written from pages we cannot write to. */
 START_TEST(writes_from_read_only_grants)
 {
-	fake_grants[DATA] = FAKE_GRANT_READ_ONLY;
+	fake_grants[GUEST_DATA] = FAKE_GRANT_READ_ONLY;
 	start();
-	put(SLOT_WRITE, 1, 0, 1, DATA);
-	push();
-	expect(SLOT_WRITE, 1, 0);
+	guest_put(SLOT_WRITE, 1, 0, 1, GUEST_DATA);
+	guest_push();
+	guest_expect(SLOT_WRITE, 1, 0);
 	stop();
 }
 END_TEST
@@ -345,22 +266,22 @@ static const struct {
 START_TEST(errors_are_answered)
 {
 	start();
-	memset(fake_pages[DATA], 0x5a, 4096);
+	memset(fake_pages[GUEST_DATA], 0x5a, 4096);
 	script_error(BLOCK_OP_READ, errors[_i].error);
 	script_error(BLOCK_OP_WRITE, errors[_i].error);
-	put(SLOT_READ, 1, 0, 1, DATA);
-	push();
-	expect(SLOT_READ, 1, errors[_i].status);
+	guest_put(SLOT_READ, 1, 0, 1, GUEST_DATA);
+	guest_push();
+	guest_expect(SLOT_READ, 1, errors[_i].status);
 	/* And no byte of a buffer that was not read into. */
-	ck_assert_uint_eq(fake_pages[DATA][0], 0x5a);
-	put(SLOT_WRITE, 2, 0, 1, DATA);
-	push();
-	expect(SLOT_WRITE, 2, errors[_i].status);
+	ck_assert_uint_eq(fake_pages[GUEST_DATA][0], 0x5a);
+	guest_put(SLOT_WRITE, 2, 0, 1, GUEST_DATA);
+	guest_push();
+	guest_expect(SLOT_WRITE, 2, errors[_i].status);
 	script_error(BLOCK_OP_READ, 0);
-	put(SLOT_READ, 3, 3, 1, DATA);
-	push();
-	expect(SLOT_READ, 3, 0);
-	ck_assert_uint_eq(fake_pages[DATA][0], 3);
+	guest_put(SLOT_READ, 3, 3, 1, GUEST_DATA);
+	guest_push();
+	guest_expect(SLOT_READ, 3, 0);
+	ck_assert_uint_eq(fake_pages[GUEST_DATA][0], 3);
 	stop();
 }
 END_TEST
@@ -369,12 +290,12 @@ START_TEST(read_only_disk)
 {
 	params.provider->info.read_only = true;
 	start();
-	put(SLOT_WRITE, 1, 0, 1, DATA);
-	push();
-	expect(SLOT_WRITE, 1, -1);
-	put(SLOT_READ, 2, 5, 1, DATA);
-	push();
-	expect(SLOT_READ, 2, 0);
+	guest_put(SLOT_WRITE, 1, 0, 1, GUEST_DATA);
+	guest_push();
+	guest_expect(SLOT_WRITE, 1, -1);
+	guest_put(SLOT_READ, 2, 5, 1, GUEST_DATA);
+	guest_push();
+	guest_expect(SLOT_READ, 2, 0);
 	ck_assert_str_eq(script_log(), "r");
 	ck_assert_uint_eq(script_disk[0], 0);
 	stop();
@@ -391,26 +312,26 @@ START_TEST(in_flight)
 {
 	script_hold(BLOCK_OP_READ, true);
 	start();
-	put(SLOT_READ, 1, 0, 1, DATA);
-	put(SLOT_READ, 2, 1, 1, DATA + 1);
-	put(SLOT_WRITE, 3, 8, 1, DATA + 2);
-	push();
-	expect(SLOT_WRITE, 3, 0);
+	guest_put(SLOT_READ, 1, 0, 1, GUEST_DATA);
+	guest_put(SLOT_READ, 2, 1, 1, GUEST_DATA + 1);
+	guest_put(SLOT_WRITE, 3, 8, 1, GUEST_DATA + 2);
+	guest_push();
+	guest_expect(SLOT_WRITE, 3, 0);
 	script_wait_held(2);
 	/* What is taken and not answered is in the table, and only that. */
 	ck_assert_uint_eq(entry_state(0), INFLIGHT_TAKEN);
 	ck_assert_uint_eq(entry_state(1), INFLIGHT_TAKEN);
 	ck_assert_uint_eq(table.entries[0].id, 1);
 	ck_assert_uint_eq(table.entries[1].id, 2);
-	ck_assert_uint_eq(table.entries[1].segments[0].gref, DATA + 1);
+	ck_assert_uint_eq(table.entries[1].segments[0].gref, GUEST_DATA + 1);
 	ck_assert_uint_eq(table.entries[1].offset_bytes, 512);
 	script_release(0);
-	expect(SLOT_READ, 1, 0);
+	guest_expect(SLOT_READ, 1, 0);
 	script_release(-EIO);
-	expect(SLOT_READ, 2, -1);
+	guest_expect(SLOT_READ, 2, -1);
 	queue_stop(queue);
 	wait_stopped();
-	for (uint32_t i = 0; i < SLOTS; i++)
+	for (uint32_t i = 0; i < GUEST_SLOTS; i++)
 		ck_assert_uint_eq(entry_state(i), INFLIGHT_FREE);
 	sem_post(&stopped);
 	stop();
@@ -427,17 +348,17 @@ START_TEST(one_event_for_what_was_asked)
 	script_hold(BLOCK_OP_READ, true);
 	start();
 	slot_put(fake_pages[0], 12, 4, 2);
-	put(SLOT_READ, 1, 0, 1, DATA);
-	put(SLOT_READ, 2, 0, 1, DATA);
-	push();
+	guest_put(SLOT_READ, 1, 0, 1, GUEST_DATA);
+	guest_put(SLOT_READ, 2, 0, 1, GUEST_DATA);
+	guest_push();
 	script_wait_held(2);
 	script_release(0);
 	/* There is no event for it, as there should be none. */
-	while (shared_load(8) < 1 && ++end < 80000)
+	while (guest_shared_load(8) < 1 && ++end < 80000)
 		usleep(100);
-	ck_assert_uint_eq(shared_load(8), 1);
+	ck_assert_uint_eq(guest_shared_load(8), 1);
 	script_release(0);
-	wait_responses(2);
+	guest_wait_responses(2);
 	stop();
 	ck_assert_uint_eq(fake_nr_notified(), 1);
 }
@@ -449,9 +370,9 @@ START_TEST(many_events)
 	start();
 	for (uint32_t i = 0; i < 200; i++) {
 		fake_kick();
-		put(SLOT_READ, i, 0, 1, DATA);
-		push();
-		expect(SLOT_READ, i, 0);
+		guest_put(SLOT_READ, i, 0, 1, GUEST_DATA);
+		guest_push();
+		guest_expect(SLOT_READ, i, 0);
 	}
 	stop();
 }
@@ -462,10 +383,10 @@ END_TEST
 START_TEST(flush_with_data)
 {
 	start();
-	memset(fake_pages[DATA], 0x66, 4096);
-	put(SLOT_FLUSH, 1, 0, 1, DATA);
-	push();
-	expect(SLOT_FLUSH, 1, 0);
+	memset(fake_pages[GUEST_DATA], 0x66, 4096);
+	guest_put(SLOT_FLUSH, 1, 0, 1, GUEST_DATA);
+	guest_push();
+	guest_expect(SLOT_FLUSH, 1, 0);
 	ck_assert_str_eq(script_log(), "fwf");
 	ck_assert_uint_eq(script_disk[0], 0x66);
 	stop();
@@ -478,24 +399,24 @@ START_TEST(barrier_is_ordered)
 	script_hold(BLOCK_OP_WRITE, true);
 	script_hold(BLOCK_OP_FLUSH, true);
 	start();
-	put(SLOT_READ, 1, 0, 1, DATA);
-	put(SLOT_WRITE, 2, 8, 1, DATA + 1);
-	put(SLOT_BARRIER, 3, 16, 1, DATA + 2);
-	put(SLOT_READ, 4, 0, 1, DATA + 3);
-	push();
+	guest_put(SLOT_READ, 1, 0, 1, GUEST_DATA);
+	guest_put(SLOT_WRITE, 2, 8, 1, GUEST_DATA + 1);
+	guest_put(SLOT_BARRIER, 3, 16, 1, GUEST_DATA + 2);
+	guest_put(SLOT_READ, 4, 0, 1, GUEST_DATA + 3);
+	guest_push();
 	script_wait_held(2);
 	script_release(0);
-	expect(SLOT_READ, 1, 0);
+	guest_expect(SLOT_READ, 1, 0);
 	script_release(0);
-	expect(SLOT_WRITE, 2, 0);
+	guest_expect(SLOT_WRITE, 2, 0);
 	for (int i = 0; i < 3; i++) {
 		script_wait_held(1);
 		script_release(0);
 	}
-	expect(SLOT_BARRIER, 3, 0);
+	guest_expect(SLOT_BARRIER, 3, 0);
 	script_wait_held(1);
 	script_release(0);
-	expect(SLOT_READ, 4, 0);
+	guest_expect(SLOT_READ, 4, 0);
 	/* All before it has ended before it begins, and nothing overtakes. */
 	ck_assert_str_eq(script_log(), "rwRWfFwWfFrR");
 	stop();
@@ -506,17 +427,17 @@ START_TEST(empty_barrier)
 {
 	script_hold(BLOCK_OP_WRITE, true);
 	start();
-	put(SLOT_WRITE, 1, 8, 1, DATA);
-	put(SLOT_BARRIER, 2, 0, 0, 0);
-	put(SLOT_BARRIER, 3, 0, 0, 0);
-	put(SLOT_READ, 4, 0, 1, DATA);
-	push();
+	guest_put(SLOT_WRITE, 1, 8, 1, GUEST_DATA);
+	guest_put(SLOT_BARRIER, 2, 0, 0, 0);
+	guest_put(SLOT_BARRIER, 3, 0, 0, 0);
+	guest_put(SLOT_READ, 4, 0, 1, GUEST_DATA);
+	guest_push();
 	script_wait_held(1);
 	script_release(0);
-	expect(SLOT_WRITE, 1, 0);
-	expect(SLOT_BARRIER, 2, 0);
-	expect(SLOT_BARRIER, 3, 0);
-	expect(SLOT_READ, 4, 0);
+	guest_expect(SLOT_WRITE, 1, 0);
+	guest_expect(SLOT_BARRIER, 2, 0);
+	guest_expect(SLOT_BARRIER, 3, 0);
+	guest_expect(SLOT_READ, 4, 0);
 	ck_assert_str_eq(script_log(), "wWffr");
 	stop();
 }
@@ -526,11 +447,11 @@ START_TEST(barrier_with_an_error)
 {
 	start();
 	script_error(BLOCK_OP_WRITE, -EIO);
-	put(SLOT_BARRIER, 1, 8, 1, DATA);
-	put(SLOT_READ, 2, 8, 1, DATA);
-	push();
-	expect(SLOT_BARRIER, 1, -1);
-	expect(SLOT_READ, 2, 0);
+	guest_put(SLOT_BARRIER, 1, 8, 1, GUEST_DATA);
+	guest_put(SLOT_READ, 2, 8, 1, GUEST_DATA);
+	guest_push();
+	guest_expect(SLOT_BARRIER, 1, -1);
+	guest_expect(SLOT_READ, 2, 0);
 	ck_assert_str_eq(script_log(), "fwr");
 	stop();
 }
@@ -540,15 +461,15 @@ START_TEST(disk_without_flush)
 {
 	params.provider->info.can_flush = false;
 	start();
-	put(SLOT_FLUSH, 1, 0, 0, 0);
-	push();
-	expect(SLOT_FLUSH, 1, -2);
-	put(SLOT_BARRIER, 2, 0, 1, DATA);
-	push();
-	expect(SLOT_BARRIER, 2, -2);
-	put(SLOT_WRITE, 3, 0, 1, DATA);
-	push();
-	expect(SLOT_WRITE, 3, 0);
+	guest_put(SLOT_FLUSH, 1, 0, 0, 0);
+	guest_push();
+	guest_expect(SLOT_FLUSH, 1, -2);
+	guest_put(SLOT_BARRIER, 2, 0, 1, GUEST_DATA);
+	guest_push();
+	guest_expect(SLOT_BARRIER, 2, -2);
+	guest_put(SLOT_WRITE, 3, 0, 1, GUEST_DATA);
+	guest_push();
+	guest_expect(SLOT_WRITE, 3, 0);
 	ck_assert_str_eq(script_log(), "w");
 	stop();
 }
@@ -559,19 +480,19 @@ START_TEST(failed_flush_is_tried_again)
 {
 	script_hold(BLOCK_OP_FLUSH, true);
 	start();
-	put(SLOT_FLUSH, 1, 0, 0, 0);
-	push();
+	guest_put(SLOT_FLUSH, 1, 0, 0, 0);
+	guest_push();
 	script_wait_held(1);
 	script_release(-EIO);
 	script_wait_log(3);
-	ck_assert_uint_eq(shared_load(8), 0);
+	ck_assert_uint_eq(guest_shared_load(8), 0);
 	/* Everything else goes on meanwhile. */
-	put(SLOT_WRITE, 2, 0, 1, DATA);
-	push();
-	expect(SLOT_WRITE, 2, 0);
+	guest_put(SLOT_WRITE, 2, 0, 1, GUEST_DATA);
+	guest_push();
+	guest_expect(SLOT_WRITE, 2, 0);
 	script_wait_held(1);
 	script_release(0);
-	expect(SLOT_FLUSH, 1, 0);
+	guest_expect(SLOT_FLUSH, 1, 0);
 	ck_assert_str_eq(script_log(), "fFfwF");
 	ck_assert_uint_eq(events.disk_failed, 0);
 	stop();
@@ -581,24 +502,24 @@ END_TEST
 /* Disk failed: no flush is answered any more, no write accepted. */
 static void check_disk_failed(void)
 {
-	put(SLOT_WRITE, 10, 0, 1, DATA);
-	push();
-	expect(SLOT_WRITE, 10, -1);
-	put(SLOT_FLUSH, 11, 0, 0, 0);
-	put(SLOT_FLUSH, 12, 0, 1, DATA);
-	put(SLOT_READ, 13, 4, 1, DATA);
-	push();
+	guest_put(SLOT_WRITE, 10, 0, 1, GUEST_DATA);
+	guest_push();
+	guest_expect(SLOT_WRITE, 10, -1);
+	guest_put(SLOT_FLUSH, 11, 0, 0, 0);
+	guest_put(SLOT_FLUSH, 12, 0, 1, GUEST_DATA);
+	guest_put(SLOT_READ, 13, 4, 1, GUEST_DATA);
+	guest_push();
 	/* The one with data may fail; the empty ones never do. */
-	wait_responses(rsp_cons + 2);
+	guest_wait_responses(guest_rsp_cons + 2);
 	for (int i = 0; i < 2; i++) {
-		const unsigned char *slot = slot_of(rsp_cons++);
+		const unsigned char *slot = guest_slot(guest_rsp_cons++);
 		uint64_t id = slot_get(slot, 0, 8);
 
 		ck_assert(id == 12 || id == 13);
 		ck_assert_int_eq((int16_t)slot_get(slot, 10, 2),
 				 id == 12 ? -1 : 0);
 	}
-	ck_assert_uint_eq(fake_pages[DATA][0], 4);
+	ck_assert_uint_eq(fake_pages[GUEST_DATA][0], 4);
 	ck_assert_uint_eq(events.disk_failed, 1);
 	ck_assert_ptr_nonnull(strstr(events.cause, "flush failed"));
 	ck_assert_uint_eq(script_disk[0], 0);
@@ -610,12 +531,38 @@ START_TEST(flush_that_cannot_be_retried)
 	params.provider->info.flush_retryable = false;
 	start();
 	script_error(BLOCK_OP_FLUSH, -EIO);
-	put(SLOT_FLUSH, 1, 0, 0, 0);
-	push();
+	guest_put(SLOT_FLUSH, 1, 0, 0, 0);
+	guest_push();
 	script_wait_log(1);
 	script_error(BLOCK_OP_FLUSH, 0);
 	check_disk_failed();
-	ck_assert_uint_eq(shared_load(8), 3);
+	ck_assert_uint_eq(guest_shared_load(8), 3);
+	stop();
+}
+END_TEST
+
+/*
+ * One with data waits for its next try when another brings the disk to its
+ * limit: it is refused, not forgotten.
+ */
+START_TEST(data_waits_when_the_disk_fails)
+{
+	params.flush_timeout_ms = 500;
+	script_hold(BLOCK_OP_FLUSH, true);
+	start();
+	guest_put(SLOT_FLUSH, 1, 0, 0, 0);
+	guest_push();
+	script_wait_held(1);
+	script_release(-EIO);
+	script_wait_log(3); /* it is tried again */
+	guest_put(SLOT_FLUSH, 2, 0, 1, GUEST_DATA);
+	guest_push();
+	script_wait_held(2);
+	script_release_nth(1, -EIO);
+	script_wait_log(5);
+	script_release(-EIO);
+	guest_expect(SLOT_FLUSH, 2, -1);
+	ck_assert_uint_eq(events.disk_failed, 1);
 	stop();
 }
 END_TEST
@@ -625,8 +572,8 @@ START_TEST(flush_limit_reached)
 	params.flush_timeout_ms = 500;
 	start();
 	script_error(BLOCK_OP_FLUSH, -EIO);
-	put(SLOT_FLUSH, 1, 0, 0, 0);
-	push();
+	guest_put(SLOT_FLUSH, 1, 0, 0, 0);
+	guest_push();
 	script_wait_log(2);
 	check_disk_failed();
 	stop();
@@ -638,15 +585,39 @@ START_TEST(barrier_on_a_failed_disk)
 	params.provider->info.flush_retryable = false;
 	start();
 	script_error(BLOCK_OP_FLUSH, -EIO);
-	put(SLOT_BARRIER, 1, 0, 1, DATA);
-	put(SLOT_BARRIER, 2, 0, 0, 0);
-	put(SLOT_READ, 3, 4, 1, DATA);
-	push();
-	expect(SLOT_BARRIER, 1, -1);
+	guest_put(SLOT_BARRIER, 1, 0, 1, GUEST_DATA);
+	guest_put(SLOT_BARRIER, 2, 0, 0, 0);
+	guest_put(SLOT_READ, 3, 4, 1, GUEST_DATA);
+	guest_push();
+	guest_expect(SLOT_BARRIER, 1, -1);
 	/* The empty one waits for ever, and nobody waits for it. */
-	expect(SLOT_READ, 3, 0);
+	guest_expect(SLOT_READ, 3, 0);
 	ck_assert_uint_eq(events.disk_failed, 1);
 	stop();
+}
+END_TEST
+
+/* An empty flush that waits for ever holds up no barrier behind it. */
+START_TEST(barrier_behind_a_withheld_flush)
+{
+	uint8_t nr = _i ? 1 : 0;
+
+	params.provider->info.flush_retryable = false;
+	start();
+	script_error(BLOCK_OP_FLUSH, -EIO);
+	guest_put(SLOT_FLUSH, 1, 0, 0, 0);
+	guest_push();
+	script_wait_log(1);
+	guest_put(SLOT_BARRIER, 2, 0, nr, GUEST_DATA);
+	guest_put(SLOT_READ, 3, 4, 1, GUEST_DATA);
+	guest_push();
+	if (nr)
+		guest_expect(SLOT_BARRIER, 2, -1);
+	guest_expect(SLOT_READ, 3, 0);
+	stop();
+	ck_assert_uint_eq(guest_shared_load(8), guest_rsp_cons);
+	ck_assert_str_eq(script_log(), "fr");
+	ck_assert_uint_eq(events.disk_failed, 1);
 }
 END_TEST
 
@@ -658,10 +629,10 @@ START_TEST(broken_ring)
 {
 	script_hold(BLOCK_OP_READ, true);
 	start();
-	put(SLOT_READ, 1, 0, 1, DATA);
-	push();
+	guest_put(SLOT_READ, 1, 0, 1, GUEST_DATA);
+	guest_push();
 	script_wait_held(1);
-	__atomic_store_n(shared(0), 1 + claims[_i], __ATOMIC_RELEASE);
+	__atomic_store_n(guest_shared(0), 1 + claims[_i], __ATOMIC_RELEASE);
 	fake_kick();
 	/* What was taken before is still answered, and nothing after it. */
 	for (int i = 0; !__atomic_load_n(&events.ring_broken, __ATOMIC_ACQUIRE);
@@ -670,13 +641,13 @@ START_TEST(broken_ring)
 		usleep(100);
 	}
 	script_release(0);
-	expect(SLOT_READ, 1, 0);
+	guest_expect(SLOT_READ, 1, 0);
 	ck_assert_ptr_nonnull(strstr(events.cause, "more requests"));
-	req_prod = 2;
-	__atomic_store_n(shared(0), 2, __ATOMIC_RELEASE);
+	guest_req_prod = 2;
+	__atomic_store_n(guest_shared(0), 2, __ATOMIC_RELEASE);
 	fake_kick();
 	stop();
-	ck_assert_uint_eq(shared_load(8), 1);
+	ck_assert_uint_eq(guest_shared_load(8), 1);
 	ck_assert_str_eq(script_log(), "rR");
 	ck_assert_uint_eq(events.ring_broken, 1);
 }
@@ -727,16 +698,16 @@ END_TEST
 START_TEST(resumes)
 {
 	params.resume = true;
-	req_prod = rsp_cons = 0xfffffff0;
-	slot_put(fake_pages[0], 0, 4, req_prod);
-	slot_put(fake_pages[0], 4, 4, req_prod + 1);
-	slot_put(fake_pages[0], 8, 4, req_prod);
+	guest_req_prod = guest_rsp_cons = 0xfffffff0;
+	slot_put(fake_pages[0], 0, 4, guest_req_prod);
+	slot_put(fake_pages[0], 4, 4, guest_req_prod + 1);
+	slot_put(fake_pages[0], 8, 4, guest_req_prod);
 	start();
 	/* Over the end of 32 bits. */
 	for (uint32_t i = 0; i < 40; i++) {
-		put(SLOT_READ, i, 0, 1, DATA);
-		push();
-		expect(SLOT_READ, i, 0);
+		guest_put(SLOT_READ, i, 0, 1, GUEST_DATA);
+		guest_push();
+		guest_expect(SLOT_READ, i, 0);
 	}
 	stop();
 }
@@ -747,8 +718,8 @@ START_TEST(stop_waits_for_io)
 {
 	script_hold(BLOCK_OP_READ, true);
 	start();
-	put(SLOT_READ, 1, 0, 1, DATA);
-	push();
+	guest_put(SLOT_READ, 1, 0, 1, GUEST_DATA);
+	guest_push();
 	script_wait_held(1);
 	queue_stop(queue);
 	/* That it does not stop has no event. */
@@ -757,7 +728,7 @@ START_TEST(stop_waits_for_io)
 	script_release(0);
 	wait_stopped();
 	sem_post(&stopped);
-	ck_assert_uint_eq(shared_load(8), 1);
+	ck_assert_uint_eq(guest_shared_load(8), 1);
 	stop();
 }
 END_TEST
@@ -767,12 +738,12 @@ START_TEST(stop_drops_what_waits)
 	script_hold(BLOCK_OP_WRITE, true);
 	start();
 	script_error(BLOCK_OP_FLUSH, -EIO);
-	put(SLOT_FLUSH, 1, 0, 0, 0);
-	push();
+	guest_put(SLOT_FLUSH, 1, 0, 0, 0);
+	guest_push();
 	script_wait_log(1);
-	put(SLOT_WRITE, 2, 0, 1, DATA);
-	put(SLOT_BARRIER, 3, 0, 0, 0);
-	push();
+	guest_put(SLOT_WRITE, 2, 0, 1, GUEST_DATA);
+	guest_put(SLOT_BARRIER, 3, 0, 0, 0);
+	guest_push();
 	script_wait_held(1);
 	queue_stop(queue);
 	script_release(0);
@@ -821,7 +792,9 @@ static TCase *case_flushes(void)
 	tcase_add_test(tc, failed_flush_is_tried_again);
 	tcase_add_test(tc, flush_that_cannot_be_retried);
 	tcase_add_test(tc, flush_limit_reached);
+	tcase_add_test(tc, data_waits_when_the_disk_fails);
 	tcase_add_test(tc, barrier_on_a_failed_disk);
+	tcase_add_loop_test(tc, barrier_behind_a_withheld_flush, 0, 2);
 	return tc;
 }
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The tests of a whole queue, over the transport of this directory. */
+/* The tests of whole queues, over the transport of this directory. */
 #include "tests/unit/unit.h"
 
 int main(void)
 {
-	static Suite *(*const suites[])(void) = { suite_queue };
+	static Suite *(*const suites[])(void) = { suite_queue,
+						  suite_connection };
 
 	return unit_main("unit-queue", suites, NR_OF(suites));
 }

@@ -19,7 +19,9 @@ assert_fails timeout 60 xl block-attach g1 "$(disk_spec xvdb "$img")"
 note "$OUTPUT"
 xl block-detach g1 xvdb --force || true
 
-note 'started again, it serves'
+note 'started, it lets go of what was left; then it serves'
 daemon_start
+xl block-detach g1 xvdb || true
+host_clean
 attach g1 xvdb "$img"
 detach g1 xvdb

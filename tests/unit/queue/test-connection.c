@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * blkback/connection.h: what outlives a connection, seen by the frontend that
+ * connects next.
+ */
+#include "blkback/connection.h"
+#include "blkback/inflight.h"
+#include "tests/unit/queue/fake-transport.h"
+#include "tests/unit/queue/guest.h"
+#include "tests/unit/queue/script-provider.h"
+#include "tests/unit/unit.h"
+
+#include <errno.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#define DEADLINE_S 8
+
+static struct block_provider *provider;
+static struct connection *connection;
+static struct queue_stats stats;
+static bool disk_failed; /* as the worker keeps it */
+static int inflight_fd;
+static sem_t stopped;
+static unsigned int nr_disk_failed;
+
+static void on_ring_broken(void *arg, const char *cause)
+{
+	(void)arg;
+	ck_abort_msg("ring broken: %s", cause);
+}
+
+static void on_disk_failed(void *arg, const char *cause)
+{
+	(void)arg;
+	(void)cause;
+	__atomic_add_fetch(&nr_disk_failed, 1, __ATOMIC_RELEASE);
+}
+
+static void on_stopped(void *arg)
+{
+	(void)arg;
+	sem_post(&stopped);
+}
+
+static void setup(void)
+{
+	guest_init(&slot_layouts[0]);
+	provider = script_open();
+	sem_init(&stopped, 0, 0);
+	inflight_fd = memfd_create("inflight", MFD_CLOEXEC);
+	ck_assert_int_eq(ftruncate(inflight_fd,
+				   (off_t)inflight_bytes(1, GUEST_SLOTS)),
+			 0);
+}
+
+static void connect_guest(void)
+{
+	const struct queue_events events = { on_ring_broken, on_disk_failed,
+					     on_stopped, NULL };
+	struct connection_params params = {
+		.domid = FAKE_DOMID,
+		.nr_queues = 1,
+		.ring_pages = 1,
+		.queues = { { .port = FAKE_PORT } },
+	};
+	struct error_text err;
+	int rc;
+
+	snprintf(params.protocol, sizeof(params.protocol), "%s",
+		 guest_layout->protocol);
+	rc = connection_start(&params, provider, inflight_fd, 60000,
+			      &disk_failed, &stats, &events, &connection, &err);
+	ck_assert_msg(rc == 0, "%s", err.text);
+}
+
+static void disconnect_guest(void)
+{
+	struct timespec end;
+
+	clock_gettime(CLOCK_REALTIME, &end);
+	end.tv_sec += DEADLINE_S;
+	connection_stop(connection);
+	ck_assert_msg(sem_timedwait(&stopped, &end) == 0,
+		      "the connection does not stop");
+	connection_free(connection);
+	ck_assert_uint_eq(fake_live_pages(), 0);
+	ck_assert_uint_eq(fake_live_ports(), 0);
+	ck_assert_uint_eq(fake_live_handles(), 0);
+}
+
+static void teardown(void)
+{
+	close(inflight_fd);
+	script_close();
+}
+
+START_TEST(one_after_the_other)
+{
+	for (uint64_t i = 0; i < 3; i++) {
+		guest_new_ring();
+		connect_guest();
+		guest_put(SLOT_WRITE, i, 8, 1, GUEST_DATA);
+		guest_push();
+		guest_expect(SLOT_WRITE, i, 0);
+		guest_put(SLOT_FLUSH, i, 0, 0, 0);
+		guest_push();
+		guest_expect(SLOT_FLUSH, i, 0);
+		disconnect_guest();
+	}
+	ck_assert_str_eq(script_log(), "wfwfwf");
+}
+END_TEST
+
+/* The first frontend's flush fails for good: nothing of it is answered. */
+static void fail_disk(void)
+{
+	provider->info.flush_retryable = false;
+	script_error(BLOCK_OP_FLUSH, -EIO);
+	connect_guest();
+	guest_put(SLOT_FLUSH, 1, 0, 0, 0);
+	guest_push();
+	script_wait_log(1);
+	script_error(BLOCK_OP_FLUSH, 0);
+	guest_put(SLOT_WRITE, 2, 0, 1, GUEST_DATA);
+	guest_push();
+	guest_expect(SLOT_WRITE, 2, -1);
+	disconnect_guest();
+	ck_assert_uint_eq(guest_shared_load(8), 1);
+	ck_assert_uint_eq(nr_disk_failed, 1);
+}
+
+/* The bytes that a flush has lost do not come back with a new frontend. */
+START_TEST(failed_disk_stays_failed)
+{
+	fail_disk();
+	guest_new_ring();
+	connect_guest();
+	memset(fake_pages[GUEST_DATA], 0xa5, sizeof(fake_pages[0]));
+	guest_put(SLOT_WRITE, 3, 0, 1, GUEST_DATA);
+	guest_push();
+	guest_expect(SLOT_WRITE, 3, -1);
+	guest_put(SLOT_FLUSH, 4, 0, 0, 0);
+	guest_put(SLOT_READ, 5, 4, 1, GUEST_DATA);
+	guest_push();
+	guest_expect(SLOT_READ, 5, 0);
+	ck_assert_uint_eq(fake_pages[GUEST_DATA][0], 4);
+	disconnect_guest();
+	/* The flush was withheld to the end, and the disk left alone. */
+	ck_assert_uint_eq(guest_shared_load(8), guest_rsp_cons);
+	ck_assert_uint_eq(script_disk[0], 0);
+	ck_assert_str_eq(script_log(), "fr");
+}
+END_TEST
+
+Suite *suite_connection(void)
+{
+	Suite *suite = suite_create("connection");
+	TCase *tc = tcase_create("what outlives it");
+
+	tcase_set_timeout(tc, 20);
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, one_after_the_other);
+	tcase_add_test(tc, failed_disk_stays_failed);
+	suite_add_tcase(suite, tc);
+	return suite;
+}

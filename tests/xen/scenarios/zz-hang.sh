@@ -1,0 +1,3 @@
+# timeout: 8
+echo hanging
+sleep 100
