@@ -66,8 +66,8 @@ static void send_answer(int fd)
 
 	while ((n = read(STDIN_FILENO, data, sizeof(data))) > 0)
 		for (ssize_t sent = 0; sent < n;) {
-			ssize_t part = send(fd, data + sent,
-					    (size_t)(n - sent), MSG_NOSIGNAL);
+			ssize_t part = send(fd, data + sent, (size_t)(n - sent),
+					    MSG_NOSIGNAL);
 
 			if (part < 0)
 				return;

@@ -41,7 +41,7 @@ struct fe_wire_response {
 	uint8_t operation;
 	uint8_t pad;
 	int16_t status;
-	uint8_t tail[4];	/* not in x86_32 */
+	uint8_t tail[4]; /* not in x86_32 */
 } __attribute__((packed));
 
 _Static_assert(sizeof(struct fe_wire_segment) == 8, "segment");
@@ -124,8 +124,8 @@ void blkfront_init(struct blkfront *fe, struct host *h, struct guest *g,
 	for (i = 0; i < nr_data; i++) {
 		fe->data[i].frame = frame + i;
 		fe->data[i].bytes = sim_page(g->dom, frame + i);
-		need(sim_grant(g->dom, frame + i, false,
-			       &fe->data[i].ref) == 0, "grant");
+		need(sim_grant(g->dom, frame + i, false, &fe->data[i].ref) == 0,
+		     "grant");
 	}
 	fe->nr_data = nr_data;
 }
@@ -196,8 +196,7 @@ void blkfront_free(struct blkfront *fe)
 		sim_port_close(dom, q->port);
 		for (p = 0; p < q->nr_pages; p++)
 			need(sim_grant_end(dom, q->refs[p]) == 0,
-			     "ring page %u of %s is still mapped", p,
-			     fe->path);
+			     "ring page %u of %s is still mapped", p, fe->path);
 		sim_page_free(dom, q->frame, q->nr_pages);
 	}
 	fe->allocated = false;
@@ -216,8 +215,8 @@ static const struct fe_override *override_of(const struct blkfront *fe,
 	return NULL;
 }
 
-static void key_write(struct blkfront *fe, xs_transaction_t t,
-		      const char *key, const char *value)
+static void key_write(struct blkfront *fe, xs_transaction_t t, const char *key,
+		      const char *value)
 {
 	const struct fe_override *o = override_of(fe, key);
 	struct xs_handle *xs = fe->host->xs;
@@ -327,8 +326,7 @@ bool blkfront_wait_backend(struct blkfront *fe, unsigned int state)
 			       fe->backend);
 }
 
-static uint64_t backend_u64(struct blkfront *fe, const char *key,
-			    bool required)
+static uint64_t backend_u64(struct blkfront *fe, const char *key, bool required)
 {
 	char *text = host_read(fe->host, "%s/%s", fe->backend, key);
 	uint64_t value = text ? strtoull(text, NULL, 10) : 0;
@@ -411,8 +409,8 @@ static uint64_t id_next(const struct fe_queue *q)
 
 	for (slot = 0; q->shadow[slot].busy; slot++)
 		need(slot + 1 < q->size, "no free id");
-	return (uint64_t)q->generation << 48 |
-	       (uint64_t)q->req_prod_pvt << 16 | slot;
+	return (uint64_t)q->generation << 48 | (uint64_t)q->req_prod_pvt << 16 |
+	       slot;
 }
 
 uint64_t blkfront_advance(struct fe_queue *q, uint8_t operation)
@@ -518,8 +516,7 @@ static bool response_take(struct blkfront *fe, struct fe_queue *q,
 	need((uint32_t)(prod - q->rsp_cons) <=
 		     (uint32_t)(q->req_prod_pvt - q->rsp_cons),
 	     "rsp_prod %u runs ahead of the requests", prod);
-	memcpy(&w, blkfront_entry(fe, q, q->rsp_cons),
-	       response_bytes(fe->abi));
+	memcpy(&w, blkfront_entry(fe, q, q->rsp_cons), response_bytes(fe->abi));
 	response_check(fe, q, &w);
 	q->rsp_cons++;
 	*ret_response = (struct fe_response){ w.id, w.operation, w.status };
@@ -567,9 +564,8 @@ int blkfront_do(struct blkfront *fe, const struct fe_request *rq)
 /* ---- conveniences ---- */
 
 void blkfront_fill(const struct blkfront *fe, struct fe_request *ret_rq,
-		   uint8_t operation, uint64_t sector,
-		   unsigned int nr_sectors, unsigned int first_page,
-		   unsigned int skip)
+		   uint8_t operation, uint64_t sector, unsigned int nr_sectors,
+		   unsigned int first_page, unsigned int skip)
 {
 	struct fe_request rq = { .operation = operation, .sector = sector };
 
@@ -613,8 +609,7 @@ void blkfront_data_get(const struct blkfront *fe, const struct fe_request *rq,
 		const struct fe_segment *s = &rq->seg[i];
 		size_t n = (s->last_sect - s->first_sect + 1u) * FE_SECTOR;
 
-		memcpy(to, data_of(fe, s->gref) + s->first_sect * FE_SECTOR,
-		       n);
+		memcpy(to, data_of(fe, s->gref) + s->first_sect * FE_SECTOR, n);
 		to += n;
 	}
 }

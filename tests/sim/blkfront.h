@@ -42,7 +42,7 @@ enum fe_status {
 };
 
 enum fe_abi {
-	FE_ABI_NATIVE,		/* "x86_64-abi" by the build's own name */
+	FE_ABI_NATIVE, /* "x86_64-abi" by the build's own name */
 	FE_ABI_X86_64,
 	FE_ABI_X86_32,
 };
@@ -58,7 +58,7 @@ struct fe_request {
 	uint8_t operation;
 	uint8_t nr_segments;
 	uint16_t handle;
-	uint64_t id;		/* blkfront_submit() chooses it */
+	uint64_t id; /* blkfront_submit() chooses it */
 	uint64_t sector;
 	struct fe_segment seg[FE_SEGMENTS];
 };
@@ -72,7 +72,7 @@ struct fe_response {
 /* A key of the frontend's directory that is not as Linux would write it. */
 struct fe_override {
 	const char *key;
-	const char *value;	/* NULL: the key is left out */
+	const char *value; /* NULL: the key is left out */
 };
 
 /* A buffer page, granted once for the frontend's life. */
@@ -83,13 +83,13 @@ struct fe_page {
 };
 
 struct fe_queue {
-	uint32_t nr_pages;		/* of the ring */
-	uint32_t frame;			/* its first */
+	uint32_t nr_pages; /* of the ring */
+	uint32_t frame; /* its first */
 	uint32_t refs[FE_MAX_RING_PAGES];
 	uint32_t port;
 	int event_fd;
 	uint8_t *ring;
-	uint32_t size;			/* entries */
+	uint32_t size; /* entries */
 	uint32_t req_prod_pvt;
 	uint32_t rsp_cons;
 	struct {
@@ -105,14 +105,14 @@ struct blkfront {
 	struct host *host;
 	struct guest *guest;
 	unsigned int devid;
-	char path[64];			/* frontend directory */
+	char path[64]; /* frontend directory */
 	char backend[64];
 	enum fe_abi abi;
-	bool no_protocol;		/* leave the key out (means x86_32) */
-	bool ring_order_key;		/* ring-page-order=N and ring-ref%u */
+	bool no_protocol; /* leave the key out (means x86_32) */
+	bool ring_order_key; /* ring-page-order=N and ring-ref%u */
 	uint32_t ring_pages;
 	unsigned int nr_queues;
-	const struct fe_override *overrides;	/* ends with a NULL key */
+	const struct fe_override *overrides; /* ends with a NULL key */
 	struct fe_queue queues[FE_MAX_QUEUES];
 	bool allocated;
 	/* Read from the backend's directory at connection. */
@@ -134,9 +134,9 @@ void blkfront_fini(struct blkfront *fe);
 void blkfront_abandon(struct blkfront *fe);
 
 /* ---- the state machine, step by step ---- */
-void blkfront_alloc(struct blkfront *fe);	/* rings, ports, grants */
+void blkfront_alloc(struct blkfront *fe); /* rings, ports, grants */
 void blkfront_free(struct blkfront *fe);
-void blkfront_publish(struct blkfront *fe);	/* keys, then state 3 */
+void blkfront_publish(struct blkfront *fe); /* keys, then state 3 */
 void blkfront_set_state(struct blkfront *fe, unsigned int state);
 bool blkfront_wait_backend(struct blkfront *fe, unsigned int state);
 void blkfront_read_backend(struct blkfront *fe);
@@ -179,9 +179,8 @@ size_t blkfront_entry_bytes(enum fe_abi abi);
  * the data starting skip sectors into the first page.
  */
 void blkfront_fill(const struct blkfront *fe, struct fe_request *ret_rq,
-		   uint8_t operation, uint64_t sector,
-		   unsigned int nr_sectors, unsigned int first_page,
-		   unsigned int skip);
+		   uint8_t operation, uint64_t sector, unsigned int nr_sectors,
+		   unsigned int first_page, unsigned int skip);
 /* Copies a request's data out of, or into, its data pages. */
 void blkfront_data_get(const struct blkfront *fe, const struct fe_request *rq,
 		       void *bytes);

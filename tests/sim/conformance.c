@@ -224,19 +224,15 @@ START_TEST(gnttab_map_is_all_or_nothing)
 	ck_assert_int_eq(gnttab_open(&gt), 0);
 	refs[0] = peer->grant(false, &page);
 	refs[1] = 3999;
-	ck_assert_int_eq(gnttab_map(gt, peer->domid(), refs, 2, &map),
-			 -EINVAL);
+	ck_assert_int_eq(gnttab_map(gt, peer->domid(), refs, 2, &map), -EINVAL);
 	refs[1] = 0xffffffff;
-	ck_assert_int_eq(gnttab_map(gt, peer->domid(), refs, 2, &map),
-			 -EINVAL);
+	ck_assert_int_eq(gnttab_map(gt, peer->domid(), refs, 2, &map), -EINVAL);
 	ck_assert_ptr_null(map);
 	ck_assert_int_eq(peer->grant_end(refs[0]), 0);
 	/* Read-only and revoked pages cannot be mapped for writing. */
-	ck_assert_int_eq(gnttab_map(gt, peer->domid(), refs, 1, &map),
-			 -EINVAL);
+	ck_assert_int_eq(gnttab_map(gt, peer->domid(), refs, 1, &map), -EINVAL);
 	refs[0] = peer->grant(true, &page);
-	ck_assert_int_eq(gnttab_map(gt, peer->domid(), refs, 1, &map),
-			 -EINVAL);
+	ck_assert_int_eq(gnttab_map(gt, peer->domid(), refs, 1, &map), -EINVAL);
 	ck_assert_ptr_null(map);
 	gnttab_close(gt);
 }
@@ -287,8 +283,7 @@ START_TEST(gnttab_copy_fails_segment_by_segment)
 	revoked = peer->grant(false, &page);
 	ck_assert_int_eq(peer->grant_end(revoked), 0);
 
-	gnttab_copy_to_guest(&seg[0], peer->domid(), readonly, 0, 64,
-			     local[0]);
+	gnttab_copy_to_guest(&seg[0], peer->domid(), readonly, 0, 64, local[0]);
 	gnttab_copy_to_guest(&seg[1], peer->domid(), good, 0, 64, local[1]);
 	gnttab_copy_from_guest(&seg[2], peer->domid(), revoked, 0, 64,
 			       local[2]);

@@ -18,7 +18,7 @@ struct evtchn {
 	int sock;
 	int event_fd;
 	struct sim_ports *ports;
-	uint32_t port_of[SIM_NR_SLOTS];	/* 0: free */
+	uint32_t port_of[SIM_NR_SLOTS]; /* 0: free */
 	int peer_fd[SIM_NR_SLOTS];
 };
 

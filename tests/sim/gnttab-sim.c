@@ -204,8 +204,8 @@ void gnttab_unmap(struct gnttab *gt, void *addr, unsigned int nr_pages)
 /* Whether fault injection takes this copy; the count is down to one. */
 static bool fault_due(struct sim_guest *head)
 {
-	uint32_t left = atomic_load_explicit(&head->copy_fail_at,
-					     memory_order_relaxed);
+	uint32_t left =
+		atomic_load_explicit(&head->copy_fail_at, memory_order_relaxed);
 
 	if (!left)
 		return false;
@@ -226,8 +226,7 @@ static int16_t grant_page(struct gnttab *gt, uint16_t domid, uint32_t ref,
 		return (int16_t)atomic_load(&g->head->copy_fail_status);
 	if (ref >= SIM_NR_GREFS)
 		return GNTST_bad_gntref;
-	raw = atomic_load_explicit(&g->head->grants[ref],
-				   memory_order_acquire);
+	raw = atomic_load_explicit(&g->head->grants[ref], memory_order_acquire);
 	memcpy(&entry, &raw, sizeof(entry));
 	if (!(entry.flags & SIM_GTF_PERMIT) || entry.domid != 0)
 		return GNTST_general_error;
@@ -244,12 +243,12 @@ static int16_t copy_one(struct gnttab *gt,
 			const xengnttab_grant_copy_segment_t *seg)
 {
 	bool to_guest = seg->flags & GNTCOPY_dest_gref;
-	uint32_t ref = to_guest ? seg->dest.foreign.ref :
-				  seg->source.foreign.ref;
-	uint16_t offset = to_guest ? seg->dest.foreign.offset :
-				     seg->source.foreign.offset;
-	uint16_t domid = to_guest ? seg->dest.foreign.domid :
-				    seg->source.foreign.domid;
+	uint32_t ref =
+		to_guest ? seg->dest.foreign.ref : seg->source.foreign.ref;
+	uint16_t offset = to_guest ? seg->dest.foreign.offset
+				   : seg->source.foreign.offset;
+	uint16_t domid =
+		to_guest ? seg->dest.foreign.domid : seg->source.foreign.domid;
 	char *page = NULL;
 	int16_t status;
 

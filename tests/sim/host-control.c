@@ -109,8 +109,8 @@ char *host_control_error(struct host *h, json_t *request)
 	char *copy;
 
 	need(answer, "%s was not answered", asked);
-	need(json_is_false(json_object_get(answer, "ok")),
-	     "%s was not refused", asked);
+	need(json_is_false(json_object_get(answer, "ok")), "%s was not refused",
+	     asked);
 	text = json_string_value(json_object_get(answer, "error"));
 	need(text && *text, "%s was refused without a reason", asked);
 	copy = strdup(text);
@@ -121,12 +121,13 @@ char *host_control_error(struct host *h, json_t *request)
 
 json_t *host_list(struct host *h, uint16_t domid, unsigned int devid)
 {
-	json_t *answer = host_control_ok(h, json_pack("{s:s}", "command",
-						      "list"));
+	json_t *answer =
+		host_control_ok(h, json_pack("{s:s}", "command", "list"));
 	json_t *vbd, *found = NULL;
 	size_t i;
 
-	json_array_foreach(json_object_get(answer, "vbds"), i, vbd) {
+	json_array_foreach(json_object_get(answer, "vbds"), i, vbd)
+	{
 		json_t *dom = json_object_get(vbd, "domid");
 		json_t *dev = json_object_get(vbd, "devid");
 
@@ -239,8 +240,9 @@ static void make_world(struct host *h)
 		if (mount("tmpfs", dirs[i], "tmpfs", 0, NULL) < 0)
 			_exit(96);
 	snprintf(run_dir, sizeof(run_dir), "%s/run", h->dir);
-	if (mkdir("/etc/xen/scripts", 0755) < 0 || mkdir("/run/xen", 0755) < 0 ||
-	    mkdir("/run/xen-diskd", 0700) < 0 || mkdir("/run/lock", 0755) < 0)
+	if (mkdir("/etc/xen/scripts", 0755) < 0 ||
+	    mkdir("/run/xen", 0755) < 0 || mkdir("/run/xen-diskd", 0700) < 0 ||
+	    mkdir("/run/lock", 0755) < 0)
 		_exit(95);
 	if (access(run_dir, F_OK) == 0 &&
 	    mount(run_dir, "/run/xen-diskd", NULL, MS_BIND, NULL) < 0)

@@ -19,7 +19,7 @@
 
 static const struct {
 	const char *env;
-	const char *path;	/* from the executable's directory */
+	const char *path; /* from the executable's directory */
 } programs[] = {
 	[PROGRAM_DAEMON] = { "TEST_DAEMON", "../bin/xen-diskd" },
 	[PROGRAM_WORKER] = { "TEST_WORKER", "xen-diskd-worker-sim" },

@@ -15,13 +15,13 @@
 
 #define PATH_BYTES 256
 
-#define FORMAT_PATH(path, format)					\
-	do {								\
-		va_list ap_;						\
-									\
-		va_start(ap_, format);					\
-		vsnprintf(path, PATH_BYTES, format, ap_);		\
-		va_end(ap_);						\
+#define FORMAT_PATH(path, format)                         \
+	do {                                              \
+		va_list ap_;                              \
+                                                          \
+		va_start(ap_, format);                    \
+		vsnprintf(path, PATH_BYTES, format, ap_); \
+		va_end(ap_);                              \
 	} while (0)
 
 void host_write(struct host *h, const char *value, const char *format, ...)
@@ -60,8 +60,8 @@ void host_remove(struct host *h, const char *format, ...)
 	char path[PATH_BYTES];
 
 	FORMAT_PATH(path, format);
-	need(xs_rm(h->xs, XBT_NULL, path) || errno == ENOENT, "rm %s: %s",
-	     path, strerror(errno));
+	need(xs_rm(h->xs, XBT_NULL, path) || errno == ENOENT, "rm %s: %s", path,
+	     strerror(errno));
 }
 
 /*
@@ -105,8 +105,8 @@ static char *wait_path(const char *path, const char *wanted, bool want_absent,
 	return value;
 }
 
-bool host_wait_value(struct host *h, const char *value,
-		     unsigned int timeout_ms, const char *format, ...)
+bool host_wait_value(struct host *h, const char *value, unsigned int timeout_ms,
+		     const char *format, ...)
 {
 	char path[PATH_BYTES];
 	bool absent;
@@ -119,8 +119,8 @@ bool host_wait_value(struct host *h, const char *value,
 	return value ? got != NULL : absent;
 }
 
-char *host_wait_any(struct host *h, unsigned int timeout_ms,
-		    const char *format, ...)
+char *host_wait_any(struct host *h, unsigned int timeout_ms, const char *format,
+		    ...)
 {
 	char path[PATH_BYTES];
 	bool absent;
@@ -149,8 +149,8 @@ unsigned int host_count_nodes(struct host *h, const char *path)
 /* ---- transactions ---- */
 
 struct change {
-	const char *path;	/* NULL ends the list */
-	const char *value;	/* NULL removes */
+	const char *path; /* NULL ends the list */
+	const char *value; /* NULL removes */
 };
 
 /* Writes base/path = value for all, in one retried transaction. */
@@ -244,20 +244,21 @@ void host_guest_destroy(struct host *h, struct guest *g)
 static void vbd_paths(const struct guest *g, unsigned int devid,
 		      char be[PATH_BYTES], char fe[PATH_BYTES])
 {
-	snprintf(be, PATH_BYTES, "/local/domain/0/backend/vbd/%u/%u",
-		 g->domid, devid);
+	snprintf(be, PATH_BYTES, "/local/domain/0/backend/vbd/%u/%u", g->domid,
+		 devid);
 	snprintf(fe, PATH_BYTES, "/local/domain/%u/device/vbd/%u", g->domid,
 		 devid);
 }
 
-static void vbd_dirs(struct host *h, const struct guest *g,
-		     unsigned int devid)
+static void vbd_dirs(struct host *h, const struct guest *g, unsigned int devid)
 {
 	struct xs_permissions be_perms[2] = {
-		{ 0, XS_PERM_NONE }, { g->domid, XS_PERM_READ },
+		{ 0, XS_PERM_NONE },
+		{ g->domid, XS_PERM_READ },
 	};
 	struct xs_permissions fe_perms[2] = {
-		{ g->domid, XS_PERM_NONE }, { 0, XS_PERM_READ },
+		{ g->domid, XS_PERM_NONE },
+		{ 0, XS_PERM_READ },
 	};
 	char be[PATH_BYTES], fe[PATH_BYTES];
 
@@ -275,20 +276,28 @@ void host_vbd_add(struct host *h, struct guest *g, unsigned int devid,
 	char mode_text[2] = { mode, '\0' };
 	char lx[PATH_BYTES];
 	struct change be_keys[] = {
-		{ "/frontend", fe }, { "/frontend-id", domid },
-		{ "/params", target }, { "/online", "1" },
+		{ "/frontend", fe },
+		{ "/frontend-id", domid },
+		{ "/params", target },
+		{ "/online", "1" },
 		{ "/script", "/etc/xen/scripts/block-xen-diskd" },
-		{ "/removable", "0" }, { "/bootable", "1" },
-		{ "/dev", "xvdx" }, { "/type", "phy" },
-		{ "/mode", mode_text }, { "/device-type", "disk" },
-		{ "/discard-enable", "1" }, { "/specification", "xen" },
-		{ "/physical-device-path", NULL }, { "/state", "1" }, { 0 },
+		{ "/removable", "0" },
+		{ "/bootable", "1" },
+		{ "/dev", "xvdx" },
+		{ "/type", "phy" },
+		{ "/mode", mode_text },
+		{ "/device-type", "disk" },
+		{ "/discard-enable", "1" },
+		{ "/specification", "xen" },
+		{ "/physical-device-path", NULL },
+		{ "/state", "1" },
+		{ 0 },
 	};
 	struct change fe_keys[] = {
-		{ "/backend", be }, { "/backend-id", "0" },
+		{ "/backend", be },         { "/backend-id", "0" },
 		{ "/virtual-device", dev }, { "/device-type", "disk" },
-		{ "/trusted", "1" }, { "/protocol", "x86_64-abi" },
-		{ "/state", "1" }, { 0 },
+		{ "/trusted", "1" },        { "/protocol", "x86_64-abi" },
+		{ "/state", "1" },          { 0 },
 	};
 
 	vbd_paths(g, devid, be, fe);
@@ -315,21 +324,22 @@ char *host_vbd_attach(struct host *h, struct guest *g, unsigned int devid,
 	need(host_wait_value(h, "2", HOST_WAIT_MS, "%s/state", be),
 	     "no state 2 in %s", be);
 	snprintf(path, sizeof(path), "backend/vbd/%u/%u", g->domid, devid);
-	answer = host_control(h, json_pack("{s:s,s:s}", "command", "hotplug-add",
-					   "path", path));
+	answer = host_control(h, json_pack("{s:s,s:s}", "command",
+					   "hotplug-add", "path", path));
 	need(answer, "no answer to hotplug-add");
 	if (!json_is_true(json_object_get(answer, "ok")))
-		error = strdup(json_string_value(
-			json_object_get(answer, "error")));
+		error = strdup(
+			json_string_value(json_object_get(answer, "error")));
 	json_decref(answer);
 	return error;
 }
 
-void host_vbd_detach_begin(struct host *h, struct guest *g,
-			   unsigned int devid)
+void host_vbd_detach_begin(struct host *h, struct guest *g, unsigned int devid)
 {
 	static const struct change changes[] = {
-		{ "/online", "0" }, { "/state", "5" }, { 0 },
+		{ "/online", "0" },
+		{ "/state", "5" },
+		{ 0 },
 	};
 	char be[PATH_BYTES], fe[PATH_BYTES];
 
@@ -345,9 +355,9 @@ void host_vbd_detach_end(struct host *h, struct guest *g, unsigned int devid)
 	need(host_wait_value(h, "6", HOST_WAIT_MS, "%s/state", be),
 	     "no state 6 in %s", be);
 	snprintf(path, sizeof(path), "backend/vbd/%u/%u", g->domid, devid);
-	json_decref(host_control_ok(h, json_pack("{s:s,s:s}", "command",
-						 "hotplug-remove", "path",
-						 path)));
+	json_decref(
+		host_control_ok(h, json_pack("{s:s,s:s}", "command",
+					     "hotplug-remove", "path", path)));
 	host_remove(h, "%s", be);
 	host_remove(h, "%s", fe);
 	host_remove(h, "/libxl/%u/device/vbd/%u", g->domid, devid);
@@ -358,7 +368,10 @@ void host_vbd_force(struct host *h, struct guest *g, unsigned int devid)
 	char be[PATH_BYTES], fe[PATH_BYTES];
 	char be_online[PATH_BYTES + 16], be_state[PATH_BYTES + 16];
 	struct change changes[] = {
-		{ be_online, "0" }, { be_state, "5" }, { fe, NULL }, { 0 },
+		{ be_online, "0" },
+		{ be_state, "5" },
+		{ fe, NULL },
+		{ 0 },
 	};
 
 	vbd_paths(g, devid, be, fe);

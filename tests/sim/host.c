@@ -118,17 +118,16 @@ void host_fail(const char *file, int line, const char *condition,
 
 static void xenstored_start(struct host *h)
 {
-	static const char *const c_argv[] = {
-		"/usr/lib/xen-4.17/bin/xenstored", "-N", NULL
-	};
+	static const char *const c_argv[] = { "/usr/lib/xen-4.17/bin/xenstored",
+					      "-N", NULL };
 	static const char *const ocaml_argv[] = {
 		"/usr/lib/xen-4.17/bin/oxenstored", "--no-fork", NULL
 	};
 	uint64_t end = host_now_ms() + HOST_WAIT_MS;
 
-	h->xenstored = process_start(h, "xenstored.log",
-				     program_path(PROGRAM_PRELOAD),
-				     h->oxenstored ? ocaml_argv : c_argv);
+	h->xenstored =
+		process_start(h, "xenstored.log", program_path(PROGRAM_PRELOAD),
+			      h->oxenstored ? ocaml_argv : c_argv);
 	/* No event says that the socket is there. */
 	while (!(h->xs = xs_open(0))) {
 		need(host_now_ms() < end, "xenstored does not answer");
@@ -309,8 +308,9 @@ void host_image(struct host *h, const char *name, uint64_t size_bytes,
 	fd = open(ret_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	need(fd >= 0, "%s: %s", ret_path, strerror(errno));
 	while (at < size_bytes) {
-		size_t n = size_bytes - at < sizeof(block) ?
-				   (size_t)(size_bytes - at) : sizeof(block);
+		size_t n = size_bytes - at < sizeof(block)
+				   ? (size_t)(size_bytes - at)
+				   : sizeof(block);
 
 		for (i = 0; i < 512; i++) {
 			x ^= x << 13;

@@ -73,11 +73,11 @@ void host_daemon_kill(struct host *h);
 void host_fail(const char *file, int line, const char *condition,
 	       const char *format, ...)
 	__attribute__((format(printf, 4, 5), noreturn));
-#define need(condition, ...)						\
-	do {								\
-		if (!(condition))					\
-			host_fail(__FILE__, __LINE__, #condition,	\
-				  __VA_ARGS__);				\
+#define need(condition, ...)                                      \
+	do {                                                      \
+		if (!(condition))                                 \
+			host_fail(__FILE__, __LINE__, #condition, \
+				  __VA_ARGS__);                   \
 	} while (0)
 
 /* Milliseconds of a monotonic clock. */
@@ -94,13 +94,12 @@ bool host_exists(struct host *h, const char *path, ...)
 void host_remove(struct host *h, const char *path, ...)
 	__attribute__((format(printf, 2, 3)));
 /* Waits by watch until path reads value (NULL: is absent). */
-bool host_wait_value(struct host *h, const char *value,
-		     unsigned int timeout_ms, const char *path, ...)
+bool host_wait_value(struct host *h, const char *value, unsigned int timeout_ms,
+		     const char *path, ...)
 	__attribute__((format(printf, 4, 5)));
 /* Waits by watch until path exists with any non-empty value; it is returned. */
-char *host_wait_any(struct host *h, unsigned int timeout_ms,
-		    const char *path, ...)
-	__attribute__((format(printf, 3, 4)));
+char *host_wait_any(struct host *h, unsigned int timeout_ms, const char *path,
+		    ...) __attribute__((format(printf, 3, 4)));
 /* Paths below path, it included; 0 when it is absent. */
 unsigned int host_count_nodes(struct host *h, const char *path);
 
@@ -118,8 +117,7 @@ void host_vbd_add(struct host *h, struct guest *g, unsigned int devid,
 char *host_vbd_attach(struct host *h, struct guest *g, unsigned int devid,
 		      const char *target, char mode);
 /* online=0, state=5 as block-detach does; does not wait. */
-void host_vbd_detach_begin(struct host *h, struct guest *g,
-			   unsigned int devid);
+void host_vbd_detach_begin(struct host *h, struct guest *g, unsigned int devid);
 /* Waits for 6, runs the script's remove, deletes the directories. */
 void host_vbd_detach_end(struct host *h, struct guest *g, unsigned int devid);
 /* --force: the frontend directory goes in the transaction that writes 5. */

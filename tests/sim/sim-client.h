@@ -19,7 +19,6 @@ int sim_client_open(int *ret_fd);
  * sent are -1.  Returns the reply's error, or -errno of the socket.
  */
 int sim_client_call(int fd, const struct sim_request *request,
-		    struct sim_reply *ret_reply, int *fds,
-		    unsigned int nr_fds);
+		    struct sim_reply *ret_reply, int *fds, unsigned int nr_fds);
 
 #endif

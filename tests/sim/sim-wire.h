@@ -23,8 +23,8 @@
 #define SIM_ENV "XEN_DISKD_SIM"
 #define SIM_PAGE_BYTES 4096u
 #define SIM_NR_GREFS 4096u
-#define SIM_NR_SLOTS 64u	/* bound ports per event-channel handle */
-#define SIM_MAP_MAX 64u		/* references in one map call */
+#define SIM_NR_SLOTS 64u /* bound ports per event-channel handle */
+#define SIM_MAP_MAX 64u /* references in one map call */
 #define SIM_NR_DOMAINS 64u
 
 /* A version-1 grant entry, read and written whole. */
@@ -47,7 +47,7 @@ struct sim_guest {
 	_Atomic uint64_t grants[SIM_NR_GREFS];
 };
 
-#define SIM_GUEST_HEAD_BYTES \
+#define SIM_GUEST_HEAD_BYTES                                                \
 	((sizeof(struct sim_guest) + SIM_PAGE_BYTES - 1) / SIM_PAGE_BYTES * \
 	 SIM_PAGE_BYTES)
 
@@ -58,10 +58,10 @@ struct sim_ports {
 };
 
 enum sim_op {
-	SIM_OP_EVTCHN_OPEN,	/* reply carries the eventfd and the ports */
-	SIM_OP_EVTCHN_BIND,	/* reply carries the peer's eventfd */
+	SIM_OP_EVTCHN_OPEN, /* reply carries the eventfd and the ports */
+	SIM_OP_EVTCHN_BIND, /* reply carries the peer's eventfd */
 	SIM_OP_EVTCHN_UNBIND,
-	SIM_OP_GUEST,		/* reply carries the guest's memfd */
+	SIM_OP_GUEST, /* reply carries the guest's memfd */
 	SIM_OP_GRANT_MAP,
 	SIM_OP_GRANT_UNMAP,
 };
@@ -75,7 +75,7 @@ struct sim_request {
 };
 
 struct sim_reply {
-	int32_t error;			/* 0 or -errno */
+	int32_t error; /* 0 or -errno */
 	uint32_t port;
 	uint32_t frames[SIM_MAP_MAX];
 };

@@ -26,7 +26,7 @@
 #include "tests/sim/sim-wire.h"
 
 #define NR_CLIENTS 128
-#define NR_PORTS 256		/* per domain; port 0 is never given out */
+#define NR_PORTS 256 /* per domain; port 0 is never given out */
 
 struct client;
 
@@ -34,9 +34,9 @@ enum port_state { PORT_CLOSED, PORT_UNBOUND, PORT_BOUND };
 
 struct port {
 	enum port_state state;
-	int fd;				/* the frontend's eventfd */
+	int fd; /* the frontend's eventfd */
 	struct client *peer;
-	unsigned int slot;		/* at the peer */
+	unsigned int slot; /* at the peer */
 };
 
 /* Grants one backend mapped in one domain. */
@@ -50,10 +50,10 @@ struct pin {
 /* One open handle of a backend. */
 struct client {
 	int sock;
-	int event_fd;			/* -1 for a grant handle */
+	int event_fd; /* -1 for a grant handle */
 	struct sim_ports *ports;
 	uint32_t port_base;
-	uint64_t slots_used;		/* a port lives until its owner unbinds */
+	uint64_t slots_used; /* a port lives until its owner unbinds */
 	struct port *bound[SIM_NR_SLOTS];
 	struct pin *pins;
 };
@@ -445,8 +445,8 @@ static int records_open(struct sim *sim)
 	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0 || ftruncate(fd, (off_t)bytes) < 0)
 		return -errno;
-	sim->records = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
-			    fd, 0);
+	sim->records =
+		mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	close(fd);
 	if (sim->records == MAP_FAILED)
 		return -errno;
@@ -547,15 +547,15 @@ static struct sim_domain_record *record_alloc(struct sim *sim, uint16_t domid)
 
 static int guest_alloc(struct sim_domain *d, uint32_t nr_pages)
 {
-	d->size_bytes = SIM_GUEST_HEAD_BYTES +
-			(size_t)nr_pages * SIM_PAGE_BYTES;
+	d->size_bytes =
+		SIM_GUEST_HEAD_BYTES + (size_t)nr_pages * SIM_PAGE_BYTES;
 	d->page_used = calloc(nr_pages, 1);
 	d->fd = memfd_create("sim-guest", MFD_CLOEXEC);
 	if (!d->page_used || d->fd < 0 ||
 	    ftruncate(d->fd, (off_t)d->size_bytes) < 0)
 		return -ENOMEM;
-	d->guest = mmap(NULL, d->size_bytes, PROT_READ | PROT_WRITE,
-			MAP_SHARED, d->fd, 0);
+	d->guest = mmap(NULL, d->size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
+			d->fd, 0);
 	if (d->guest == MAP_FAILED)
 		return -ENOMEM;
 	d->guest->nr_pages = nr_pages;
@@ -576,7 +576,7 @@ int sim_domain_create(struct sim *sim, uint16_t domid, uint32_t nr_pages,
 		d->ports[i].fd = -1;
 	d->sim = sim;
 	d->domid = domid;
-	d->next_ref = 8;	/* the first eight are reserved */
+	d->next_ref = 8; /* the first eight are reserved */
 	pthread_mutex_lock(&sim->lock);
 	if (domain_find(sim, domid))
 		error = -EEXIST;
@@ -846,24 +846,21 @@ int sim_wait_idle(struct sim *sim, unsigned int timeout_ms)
 	int error = 0;
 
 	pthread_mutex_lock(&sim->lock);
-	while (!error &&
-	       (sim->nr_clients || sim->live_maps || sim->live_ports))
-		error = pthread_cond_timedwait(&sim->changed, &sim->lock,
-					       &end);
+	while (!error && (sim->nr_clients || sim->live_maps || sim->live_ports))
+		error = pthread_cond_timedwait(&sim->changed, &sim->lock, &end);
 	pthread_mutex_unlock(&sim->lock);
 	return -error;
 }
 
-int sim_wait_bound(struct sim_domain *d, uint32_t port,
-		   unsigned int timeout_ms)
+int sim_wait_bound(struct sim_domain *d, uint32_t port, unsigned int timeout_ms)
 {
 	struct timespec end = deadline(timeout_ms);
 	int error = 0;
 
 	pthread_mutex_lock(&d->sim->lock);
 	while (!error && d->ports[port].state != PORT_BOUND)
-		error = pthread_cond_timedwait(&d->sim->changed,
-					       &d->sim->lock, &end);
+		error = pthread_cond_timedwait(&d->sim->changed, &d->sim->lock,
+					       &end);
 	pthread_mutex_unlock(&d->sim->lock);
 	return -error;
 }

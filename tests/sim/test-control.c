@@ -40,15 +40,15 @@ static void teardown(void)
 static json_t *attach_request(const char *domain, const char *vdev,
 			      const char *target, bool readonly)
 {
-	return json_pack("{s:s,s:s,s:s,s:s,s:b}", "command", "attach", "domain", domain,
-			 "vdev", vdev, "target", target, "readonly",
+	return json_pack("{s:s,s:s,s:s,s:s,s:b}", "command", "attach", "domain",
+			 domain, "vdev", vdev, "target", target, "readonly",
 			 (int)readonly);
 }
 
 static json_t *detach_request(const char *vdev, bool force)
 {
-	return json_pack("{s:s,s:s,s:s,s:b}", "command", "detach", "domain", "g1",
-			 "vdev", vdev, "force", (int)force);
+	return json_pack("{s:s,s:s,s:s,s:b}", "command", "detach", "domain",
+			 "g1", "vdev", vdev, "force", (int)force);
 }
 
 static void expect_string(json_t *vbd, const char *key, const char *value)
@@ -74,8 +74,8 @@ static void expect_refusal(json_t *request, const char *thing,
 
 START_TEST(version_and_empty_list)
 {
-	json_t *answer = host_control_ok(&h, json_pack("{s:s}", "command",
-						       "list"));
+	json_t *answer =
+		host_control_ok(&h, json_pack("{s:s}", "command", "list"));
 
 	need(json_array_size(json_object_get(answer, "vbds")) == 0, "vbds");
 	need(json_is_array(json_object_get(answer, "vbds")), "vbds");
@@ -112,7 +112,8 @@ START_TEST(attach_list_detach)
 	expect_string(vbd, "protocol", "x86_64-abi");
 	need(json_is_null(json_object_get(vbd, "error")), "error");
 	need(json_integer_value(json_object_get(vbd, "size_bytes")) ==
-		     IMAGE_BYTES, "size_bytes");
+		     IMAGE_BYTES,
+	     "size_bytes");
 	json_decref(vbd);
 
 	/* The guest agrees to the detach as soon as it is asked. */
@@ -131,8 +132,8 @@ START_TEST(attach_writes_what_libxl_reads)
 {
 	char *value;
 
-	json_decref(host_control_ok(&h, attach_request("1", "xvdb", image,
-						       true)));
+	json_decref(
+		host_control_ok(&h, attach_request("1", "xvdb", image, true)));
 	value = host_read(&h, "/libxl/1/device/vbd/51728/backend");
 	need(value && !strcmp(value, "/local/domain/0/backend/vbd/1/51728"),
 	     "libxl's backend is %s", value ? value : "absent");
@@ -152,10 +153,10 @@ START_TEST(last_detach_leaves_no_directory)
 	json_t *vbd;
 
 	host_image(&h, "b.img", IMAGE_BYTES, other);
-	json_decref(host_control_ok(
-		&h, attach_request("g1", "xvdb", image, false)));
-	json_decref(host_control_ok(
-		&h, attach_request("g1", "xvdc", other, false)));
+	json_decref(host_control_ok(&h, attach_request("g1", "xvdb", image,
+						       false)));
+	json_decref(host_control_ok(&h, attach_request("g1", "xvdc", other,
+						       false)));
 	json_decref(host_control_ok(&h, detach_request("xvdb", true)));
 	vbd = host_list(&h, 1, XVDC);
 	need(vbd, "the other disk is not listed any more");
@@ -217,8 +218,8 @@ START_TEST(attach_refusals)
 		       "/no/such.img", "No such file");
 	expect_refusal(attach_request("g1", "xvdb", h.dir, false), h.dir,
 		       "directory");
-	expect_refusal(attach_request("g1", "xvdb", "bogus:/x", false),
-		       "bogus", "provider");
+	expect_refusal(attach_request("g1", "xvdb", "bogus:/x", false), "bogus",
+		       "provider");
 	expect_refusal(attach_request("g1", "xvdb", "", false), "target",
 		       "empty");
 	host_image(&h, "odd.img", 1000, odd);
@@ -250,8 +251,8 @@ START_TEST(target_too_long)
 		memset(target, 'a', n);
 		target[0] = '/';
 		target[n] = '\0';
-		text = host_control_error(
-			&h, attach_request("g1", "xvdb", target, false));
+		text = host_control_error(&h, attach_request("g1", "xvdb",
+							     target, false));
 		need(strstr(text, "target '/aaaa"), "'%s' names no target",
 		     text);
 		need(strcasestr(text, "long"), "'%s' names no cause", text);
@@ -321,10 +322,10 @@ END_TEST
 START_TEST(same_image_twice_read_only)
 {
 	host_guest(&h, 2, "g2");
-	json_decref(host_control_ok(&h, attach_request("g1", "xvdb", image,
-						       true)));
-	json_decref(host_control_ok(&h, attach_request("g2", "xvdb", image,
-						       true)));
+	json_decref(
+		host_control_ok(&h, attach_request("g1", "xvdb", image, true)));
+	json_decref(
+		host_control_ok(&h, attach_request("g2", "xvdb", image, true)));
 	expect_refusal(attach_request("g2", "xvdc", image, false), image, "");
 }
 END_TEST
@@ -378,8 +379,8 @@ START_TEST(worker_killed)
 	host_image(&h, "b.img", IMAGE_BYTES, path);
 	json_decref(host_control_ok(&h, attach_request("g1", "xvdb", image,
 						       false)));
-	json_decref(host_control_ok(&h, attach_request("g1", "xvdc", path,
-						       false)));
+	json_decref(
+		host_control_ok(&h, attach_request("g1", "xvdc", path, false)));
 	blkfront_init(&fe, &h, g, XVDB, FE_ABI_X86_64);
 	blkfront_connect(&fe);
 	blkfront_init(&other, &h, g, XVDC, FE_ABI_X86_64);
@@ -511,17 +512,17 @@ static unsigned long daemon_ticks(void)
 static void daemon_turns(void)
 {
 	for (int i = 0; i < 2; i++)
-		json_decref(host_control_ok(
-			&h, json_pack("{s:s}", "command", "version")));
+		json_decref(host_control_ok(&h, json_pack("{s:s}", "command",
+							  "version")));
 }
 
-#define DETACH_LINE                                                    \
+#define DETACH_LINE \
 	"{\"command\":\"detach\",\"domain\":\"g1\",\"vdev\":\"xvdb\"}\n"
 
 static void connect_xvdb(void)
 {
-	json_decref(host_control_ok(
-		&h, attach_request("g1", "xvdb", image, false)));
+	json_decref(host_control_ok(&h, attach_request("g1", "xvdb", image,
+						       false)));
 	blkfront_init(&fe, &h, g, XVDB, FE_ABI_X86_64);
 	blkfront_connect(&fe);
 }
@@ -595,16 +596,22 @@ START_TEST(socket_is_private)
 	struct stat st;
 
 	snprintf(path, sizeof(path), "%s/run/control.sock", h.dir);
-	need(stat(path, &st) == 0 && (st.st_mode & 07777) == 0600,
-	     "mode %o", st.st_mode & 07777);
+	need(stat(path, &st) == 0 && (st.st_mode & 07777) == 0600, "mode %o",
+	     st.st_mode & 07777);
 }
 END_TEST
 
 START_TEST(garbage_on_the_socket)
 {
 	static const char *const lines[] = {
-		"\n", "{\n", "[]\n", "{}\n", "null\n", "{\"command\":1}\n",
-		"{\"command\":\"no-such\"}\n", "\xff\xfe\n",
+		"\n",
+		"{\n",
+		"[]\n",
+		"{}\n",
+		"null\n",
+		"{\"command\":1}\n",
+		"{\"command\":\"no-such\"}\n",
+		"\xff\xfe\n",
 		"{\"command\":\"attach\"}\n",
 		"{\"command\":\"attach\",\"domain\":1,\"vdev\":2}\n",
 		"{\"command\":\"hotplug-add\",\"path\":\"../../x\"}\n",
@@ -635,8 +642,8 @@ START_TEST(garbage_on_the_socket)
 		     answer);
 		close(fd);
 	}
-	json_decref(host_control_ok(&h, json_pack("{s:s}", "command",
-						  "version")));
+	json_decref(
+		host_control_ok(&h, json_pack("{s:s}", "command", "version")));
 }
 END_TEST
 

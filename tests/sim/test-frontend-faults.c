@@ -48,8 +48,8 @@ static void teardown(void)
 
 static const struct fault {
 	const char *key;
-	const char *value;	/* NULL: absent */
-	const char *says;	/* the reason names it */
+	const char *value; /* NULL: absent */
+	const char *says; /* the reason names it */
 } faults[] = {
 	{ "protocol", "sparc-abi", "protocol" },
 	{ "protocol", "", "protocol" },
@@ -95,8 +95,8 @@ static void check_reported(const struct fault *f)
 
 	need(text, "%s=%s: no error node within 2 s", f->key,
 	     f->value ? f->value : "(absent)");
-	need(strcasestr(text, f->says), "%s=%s: '%s' does not name it",
-	     f->key, f->value ? f->value : "(absent)", text);
+	need(strcasestr(text, f->says), "%s=%s: '%s' does not name it", f->key,
+	     f->value ? f->value : "(absent)", text);
 	vbd = host_list(&h, 1, XVDB);
 	need(vbd, "not in list");
 	listed = json_string_value(json_object_get(vbd, "error"));

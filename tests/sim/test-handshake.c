@@ -105,9 +105,9 @@ START_TEST(state_2_waits_for_the_script)
 	need(blkfront_wait_backend(&fe, FE_INIT_WAIT), "no state 2");
 	need(!host_wait_value(&h, "4", 300, "%s/state", fe.backend),
 	     "4 before the hotplug script");
-	json_decref(host_control_ok(
-		&h, json_pack("{s:s,s:s}", "command", "hotplug-add", "path",
-			      "backend/vbd/1/51728")));
+	json_decref(host_control_ok(&h, json_pack("{s:s,s:s}", "command",
+						  "hotplug-add", "path",
+						  "backend/vbd/1/51728")));
 	need(blkfront_wait_backend(&fe, FE_CONNECTED), "no state 4");
 	blkfront_read_backend(&fe);
 	blkfront_set_state(&fe, FE_CONNECTED);
@@ -302,9 +302,9 @@ START_TEST(attached_before_the_daemon)
 	host_daemon_start(&h);
 	blkfront_init(&fe, &h, g, XVDB, FE_ABI_X86_64);
 	need(blkfront_wait_backend(&fe, FE_INIT_WAIT), "no state 2");
-	json_decref(host_control_ok(
-		&h, json_pack("{s:s,s:s}", "command", "hotplug-add", "path",
-			      "backend/vbd/1/51728")));
+	json_decref(host_control_ok(&h, json_pack("{s:s,s:s}", "command",
+						  "hotplug-add", "path",
+						  "backend/vbd/1/51728")));
 	blkfront_connect(&fe);
 	check_serves(&fe);
 	detach();

@@ -40,7 +40,8 @@ static void image_read(uint8_t *bytes)
 	int fd = open(image, O_RDONLY | O_CLOEXEC);
 
 	need(fd >= 0 && pread(fd, bytes, sizeof(model), 0) ==
-				(ssize_t)sizeof(model), "read the image");
+				(ssize_t)sizeof(model),
+	     "read the image");
 	close(fd);
 }
 
@@ -111,8 +112,9 @@ static void launch(unsigned int i)
 	static uint8_t data[FE_SEGMENTS * FE_PAGE];
 	unsigned int skip = rnd(8), nr = 1 + rnd(88 - skip);
 	struct flight *f = &flights[i];
-	uint8_t op = (uint8_t)(rnd(10) == 0 ? FE_FLUSH :
-			       rnd(20) == 0 ? FE_BARRIER : rnd(2));
+	uint8_t op = (uint8_t)(rnd(10) == 0   ? FE_FLUSH
+			       : rnd(20) == 0 ? FE_BARRIER
+					      : rnd(2));
 	uint64_t sector = rnd(SECTORS);
 
 	if (sector + nr > SECTORS)
@@ -215,8 +217,7 @@ START_TEST(same_gref_repeated)
 	need(blkfront_do(&fe, &rq) == FE_OKAY, "write");
 	need(blkfront_read(&fe, 0, got, 88) == FE_OKAY, "read");
 	for (i = 0; i < FE_SEGMENTS; i++)
-		need(!memcmp(got + i * FE_PAGE, wrote, FE_PAGE), "page %u",
-		     i);
+		need(!memcmp(got + i * FE_PAGE, wrote, FE_PAGE), "page %u", i);
 	finish();
 }
 END_TEST
@@ -366,7 +367,6 @@ static void discard_op(struct fe_request *rq)
 	rq->operation = 5;
 }
 
-
 static const struct hostile hostiles[] = {
 	{ "no segments", no_segments, FE_ERROR },
 	{ "12 segments", twelve_segments, FE_ERROR },
@@ -420,7 +420,10 @@ static void hostile_one(const struct hostile *bad, uint8_t op)
 		id = rsp.id;
 		need(rsp.status == (id == ids[1] ? bad->status : FE_OKAY),
 		     "%s, op %u: request %d is answered %d", bad->name, op,
-		     id == ids[0] ? 0 : id == ids[1] ? 1 : 2, rsp.status);
+		     id == ids[0]   ? 0
+		     : id == ids[1] ? 1
+				    : 2,
+		     rsp.status);
 	}
 	need(!memcmp(fe.data[20].bytes, model, FE_PAGE), "before");
 	need(!memcmp(fe.data[22].bytes, model + 32 * 512, FE_PAGE), "after");
@@ -527,8 +530,8 @@ static void wait_rsp_prod(struct fe_queue *q, uint32_t index)
 		struct pollfd p = { q->event_fd, POLLIN, 0 };
 
 		now = host_now_ms();
-		need(now < end, "rsp_prod is %u, not %u",
-		     *blkfront_rsp_prod(q), index);
+		need(now < end, "rsp_prod is %u, not %u", *blkfront_rsp_prod(q),
+		     index);
 		poll(&p, 1, (int)(end - now));
 		(void)!read(q->event_fd, &count, sizeof(count));
 	}

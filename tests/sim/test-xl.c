@@ -83,8 +83,8 @@ START_TEST(attach_list_detach)
 	blkfront_connect(&fe);
 	need(blkfront_write(&fe, 0, data, 8) == FE_OKAY, "write");
 	need(xl("block-list", "g1", NULL) == 0, "block-list: %s", out);
-	need(strstr(out, "51728") && strstr(out, fe.backend),
-	     "block-list: %s", out);
+	need(strstr(out, "51728") && strstr(out, fe.backend), "block-list: %s",
+	     out);
 	need(pthread_create(&guest, NULL, closing_guest, &fe) == 0, "thread");
 	need(xl("block-detach", "g1", "xvdb") == 0, "block-detach: %s", out);
 	pthread_join(guest, NULL);
@@ -144,7 +144,8 @@ START_TEST(attach_refusals)
 	for (i = 0; i < 3; i++) {
 		need(xl_attach(bad[i].target) != 0, "attached '%s'",
 		     bad[i].target);
-		need(strstr(out, bad[i].target) && strcasestr(out, bad[i].cause),
+		need(strstr(out, bad[i].target) &&
+			     strcasestr(out, bad[i].cause),
 		     "xl says: %s", out);
 		blkfront_init(&fe, &h, g, XVDB, FE_ABI_X86_64);
 		blkfront_set_state(&fe, FE_CLOSED);
@@ -164,8 +165,8 @@ START_TEST(own_attach_and_xl)
 
 	start(0);
 	json_decref(host_control_ok(
-		&h, json_pack("{s:s,s:s,s:s,s:s,s:b}", "command", "attach", "domain",
-			      "g1", "vdev", "xvdb", "target", image,
+		&h, json_pack("{s:s,s:s,s:s,s:s,s:b}", "command", "attach",
+			      "domain", "g1", "vdev", "xvdb", "target", image,
 			      "readonly", 0)));
 	blkfront_init(&fe, &h, g, XVDB, FE_ABI_X86_64);
 	blkfront_connect(&fe);

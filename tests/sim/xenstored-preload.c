@@ -294,8 +294,7 @@ void *xc_map_foreign_range(xc_interface *xch, uint32_t dom, int size, int prot,
 
 /* ---- event channels: only the virq ever fires ---- */
 
-xenevtchn_handle *xenevtchn_open(xentoollog_logger *logger,
-				 unsigned int flags)
+xenevtchn_handle *xenevtchn_open(xentoollog_logger *logger, unsigned int flags)
 {
 	(void)logger;
 	(void)flags;
@@ -323,9 +322,9 @@ int xenevtchn_notify(xenevtchn_handle *xce, evtchn_port_t port)
 	return 0;
 }
 
-xenevtchn_port_or_error_t
-xenevtchn_bind_interdomain(xenevtchn_handle *xce, uint32_t domid,
-			   evtchn_port_t remote_port)
+xenevtchn_port_or_error_t xenevtchn_bind_interdomain(xenevtchn_handle *xce,
+						     uint32_t domid,
+						     evtchn_port_t remote_port)
 {
 	static evtchn_port_t next = DOMAIN_PORT;
 
@@ -399,8 +398,7 @@ int setrlimit(__rlimit_resource_t resource, const struct rlimit *limits)
 	setrlimit_fn *next = (setrlimit_fn *)dlsym(RTLD_NEXT, "setrlimit");
 	int error = next(resource, limits);
 
-	return error && errno == EPERM && resource == RLIMIT_NOFILE ? 0 :
-								       error;
+	return error && errno == EPERM && resource == RLIMIT_NOFILE ? 0 : error;
 }
 
 typedef int open_fn(const char *path, int flags, ...);
@@ -418,17 +416,17 @@ static int open_next(const char *symbol, const char *path, int flags,
 }
 
 /* The mode is there whenever the flags may create; reading it is harmless. */
-#define DEFINE_OPEN(name)						\
-	int name(const char *path, int flags, ...)			\
-	{								\
-		mode_t mode = 0;					\
-		va_list ap;						\
-									\
-		va_start(ap, flags);					\
-		if (flags & (O_CREAT | O_TMPFILE))			\
-			mode = va_arg(ap, mode_t);			\
-		va_end(ap);						\
-		return open_next(#name, path, flags, mode);		\
+#define DEFINE_OPEN(name)                                   \
+	int name(const char *path, int flags, ...)          \
+	{                                                   \
+		mode_t mode = 0;                            \
+		va_list ap;                                 \
+                                                            \
+		va_start(ap, flags);                        \
+		if (flags & (O_CREAT | O_TMPFILE))          \
+			mode = va_arg(ap, mode_t);          \
+		va_end(ap);                                 \
+		return open_next(#name, path, flags, mode); \
 	}
 
 DEFINE_OPEN(open)

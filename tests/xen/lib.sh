@@ -353,14 +353,24 @@ host_leftovers() {
 	losetup -n -l -O NAME | sed 's/^/loop device /'
 }
 
-# What is on its way out when the scenario ends may take its time, but not long.
-host_clean() {
-	local end=$((SECONDS + 10))
-	while [ -n "$(host_leftovers)" ]; do
+# Waits for the end of what is on its way out: that may take its time, but not
+# long.  The pattern names what may stay.
+leftovers_gone() {
+	local end=$((SECONDS + 10)) left
+	while left=$(host_leftovers | grep -v "$1"); do
 		[ "$SECONDS" -lt "$end" ] ||
-			fail "left behind: $(host_leftovers | tr '\n' ';')"
+			fail "left behind: $(tr '\n' ';' <<<"$left")"
 		sleep 0.2
 	done
+}
+
+host_clean() {
+	leftovers_gone '^$'
+}
+
+# The same while a guest of the scenario's own lives on.
+disks_clean() {
+	leftovers_gone '^domain '
 }
 
 # By force, after a scenario failed.

@@ -138,7 +138,8 @@ static void sector_check(struct disk *d, uint64_t sector, const void *data)
 		return;
 	snprintf(why, sizeof(why),
 		 "generation %u expected, the content says sector %llu "
-		 "generation %llu", generation, (unsigned long long)got[0],
+		 "generation %llu",
+		 generation, (unsigned long long)got[0],
 		 (unsigned long long)got[1]);
 	complain(d, "wrong content", sector, why);
 }
@@ -157,8 +158,7 @@ static int disk_size(int fd, uint64_t *ret_bytes)
 	return 0;
 }
 
-static int disk_open(struct disk *d, const char *path,
-		     const struct options *o)
+static int disk_open(struct disk *d, const char *path, const struct options *o)
 {
 	uint64_t bytes;
 	int i, r;
@@ -283,8 +283,8 @@ static int disk_reap(struct disk *d, unsigned int nr_left)
 {
 	while (d->nr_busy > nr_left) {
 		struct io_event e[DEPTH_MAX];
-		long n = syscall(SYS_io_getevents, d->aio, 1L,
-				 (long)DEPTH_MAX, e, NULL);
+		long n = syscall(SYS_io_getevents, d->aio, 1L, (long)DEPTH_MAX,
+				 e, NULL);
 		long i;
 
 		if (n < 0 && errno == EINTR)
@@ -308,8 +308,7 @@ static int disk_make_room(struct disk *d, uint64_t depth, uint64_t bytes)
 }
 
 static int disk_random_request(struct disk *d, const struct options *o,
-			       bool write, uint64_t depth,
-			       uint64_t *ret_bytes)
+			       bool write, uint64_t depth, uint64_t *ret_bytes)
 {
 	uint64_t nr_sectors, sector;
 	int r;
@@ -487,10 +486,12 @@ static int command_replay(const char *path, const struct options *o)
 	for (n = 0; n <= o->acked; n++) {
 		record_fill(want, o->seed, (uint64_t)n);
 		if (pread(fd, got, RECORD_BYTES, (off_t)(n * RECORD_BYTES)) ==
-			    RECORD_BYTES && !memcmp(got, want, RECORD_BYTES))
+			    RECORD_BYTES &&
+		    !memcmp(got, want, RECORD_BYTES))
 			continue;
 		if (nr_missing++ < COMPLAINTS_MAX)
-			fprintf(stderr, "blkverify: record %lld was "
+			fprintf(stderr,
+				"blkverify: record %lld was "
 				"acknowledged and is not there\n",
 				(long long)n);
 	}
@@ -573,9 +574,14 @@ static int usage(void)
 int main(int argc, char **argv)
 {
 	struct options o = {
-		.bytes = 256 << 20, .seed = 1, .min_bytes = 512,
-		.max_bytes = 1 << 20, .depth_min = 1, .depth_max = DEPTH_MAX,
-		.count = UINT64_MAX, .acked = -1,
+		.bytes = 256 << 20,
+		.seed = 1,
+		.min_bytes = 512,
+		.max_bytes = 1 << 20,
+		.depth_min = 1,
+		.depth_max = DEPTH_MAX,
+		.count = UINT64_MAX,
+		.acked = -1,
 	};
 	bool load = argc > 1 && !strcmp(argv[1], "load");
 	int i, r = -EINVAL;

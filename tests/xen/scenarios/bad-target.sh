@@ -42,9 +42,14 @@ refused() {
 	note "$MS ms, '$target': $(grep -m 1 'script:' <<<"$OUTPUT")"
 	assert_match "$(grep 'script:' <<<"$OUTPUT")" "$pattern" \
 		"what xl says about '$target'"
-	[ "$MS" -le $((usual + 2000)) ] || fail "'$target' took $MS ms"
 	xl block-detach g1 xvdb || true
 	host_clean
+	[ "$MS" -gt $((usual + 2000)) ] || return 0
+	# A stall of the emulated machine does not come twice in a row; a slow
+	# daemon does.
+	timed_attach "$(disk_spec xvdb "$target" "$@")" || true
+	xl block-detach g1 xvdb || true
+	[ "$MS" -le $((usual + 2000)) ] || fail "'$target' took $MS ms"
 }
 
 refused /root/images/absent.img 'absent.img.*No such file'

@@ -21,7 +21,7 @@ note 'plain, while mounted'
 attach forced xvdb "$img"
 guest_run forced 'mount -t ext4 /dev/xvdb /mnt && echo kept >/mnt/x && sync'
 xl block-detach forced xvdb
-host_clean
+disks_clean
 guest_run forced 'dd if=/dev/zero of=/mnt/y bs=4k count=16 conv=fsync 2>&1' &&
 	fail 'a write to a detached disk succeeded'
 guest_run forced 'umount -l /mnt'
@@ -34,6 +34,6 @@ guest_run forced 'mount -t ext4 /dev/xvdb /mnt && echo again >/mnt/z && sync
 		2>/dev/null; do :; done >/dev/null 2>&1 &'
 start=$SECONDS
 xl block-detach forced xvdb --force
-host_clean
+disks_clean
 [ $((SECONDS - start)) -le 12 ] || fail 'the forced detach took long'
 image_keeps /z again

@@ -1,3 +1,0 @@
-# timeout: 8
-echo hanging
-sleep 100
