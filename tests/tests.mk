@@ -2,6 +2,7 @@
 #
 # Test programs and test targets; included by the Makefile.
 
+JOBS ?= $(shell nproc)
 CHECK_LIBS := -lcheck -lsubunit -lrt -lm
 # Check gives a test 4 s, which a sanitizer on a busy machine can use up.
 export CK_TIMEOUT_MULTIPLIER ?= 5
@@ -83,9 +84,12 @@ FAST_SUITES := $(call fast_suites,release) $(call fast_suites,asan) \
 XEN_SUITES := 'xen=tests/xen/run.sh --dest build/release/dest --out build/release/xen $(SCENARIO)'
 
 check-programs: deps
-	@$(MAKE) --no-print-directory VARIANT=release DEVELOPER=1 test-programs
-	@$(MAKE) --no-print-directory VARIANT=asan DEVELOPER=1 test-programs
-	@$(MAKE) --no-print-directory VARIANT=tsan DEVELOPER=1 worker-sim
+	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=release DEVELOPER=1 \
+		test-programs
+	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=asan DEVELOPER=1 \
+		test-programs
+	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=tsan DEVELOPER=1 \
+		worker-sim
 
 check-fast: check-programs
 	@tests/check.sh build/check -j 3 $(FAST_SUITES)
@@ -107,7 +111,7 @@ check: deps-xen
 
 dest:
 	@rm -rf build/release/dest
-	@$(MAKE) --no-print-directory VARIANT=release install \
+	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=release install \
 		DESTDIR=$(CURDIR)/build/release/dest > /dev/null
 
 check-xen: deps-xen dest
