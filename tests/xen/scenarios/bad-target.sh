@@ -35,7 +35,8 @@ detach g1 xvdb
 
 # refused TARGET PATTERN [WORD...]
 refused() {
-	local target=$1 pattern=$2
+	local target=$1 pattern=$2 workers
+	workers=$(worker_pids | wc -l)
 	shift 2
 	! timed_attach "$(disk_spec xvdb "$target" "$@")" ||
 		fail "'$target' was attached"
@@ -43,7 +44,9 @@ refused() {
 	assert_match "$(grep 'script:' <<<"$OUTPUT")" "$pattern" \
 		"what xl says about '$target'"
 	xl block-detach g1 xvdb || true
-	host_clean
+	wait_xs "$(backend_dir g1 xvdb)" '' 10
+	wait_xs "/libxl/$(xl domid g1)/device/vbd/51728" '' 10
+	wait_for "[ \$(worker_pids | wc -l) = $workers ]" 10
 	[ "$MS" -gt $((usual + 2000)) ] || return 0
 	# A stall of the emulated machine does not come twice in a row; a slow
 	# daemon does.

@@ -14,7 +14,7 @@ guest_run reload 'dd if=/dev/urandom of=/dev/xvdb bs=64k count=8 oflag=direct \
 	sha256sum >/tmp/before'
 for i in $(seq "$(scale 3 20)"); do
 	# xenbus holds the module of a driver that is bound to a device.
-	guest_run g1 'echo vbd-51728 >/sys/bus/xen/drivers/vbd/unbind
+	guest_run reload 'echo vbd-51728 >/sys/bus/xen/drivers/vbd/unbind
 		rmmod xen-blkfront'
 	wait_xs "$(backend_dir reload xvdb)/state" 2 15
 	guest_run reload 'modprobe xen-blkfront'
