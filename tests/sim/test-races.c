@@ -93,14 +93,18 @@ static void daemon_release(void)
 }
 
 /*
- * Returns when the daemon has acted upon all that XenStore has told it: a
- * turn that answers an earlier request ends with a look at XenStore.
+ * Returns when the daemon has acted upon all that XenStore has told it.  To
+ * list a vbd it asks XenStore for a name, and has the answer behind all events
+ * of before; it looks at these before it serves the next command.
  */
 static void daemon_looks(void)
 {
-	for (int i = 0; i < 2; i++)
-		json_decref(host_control_ok(&h, json_pack("{s:s}", "command",
-							  "version")));
+	for (int i = 0; i < 2; i++) {
+		json_t *vbd = host_list(&h, 1, XVDB);
+
+		need(vbd, "no vbd is listed");
+		json_decref(vbd);
+	}
 }
 
 static pid_t worker_pid(void)
