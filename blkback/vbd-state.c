@@ -154,6 +154,7 @@ void vbd_clear_error(struct vbd *vbd)
 
 void vbd_frontend_fault(struct vbd *vbd, const char *cause)
 {
+	vbd->faulted = true;
 	vbd_error(vbd, "%s", cause);
 	if (vbd->state == XenbusStateInitWait ||
 	    vbd->state == XenbusStateConnected)

@@ -97,6 +97,11 @@ static void on_opened(struct vbd *vbd, const struct block_info *info)
 static void on_connected(struct vbd *vbd)
 {
 	vbd_worker_set_state(vbd, VBD_WORKER_CONNECTED);
+	/* Its queues, and the frontend, may have been faster than this. */
+	if (vbd->faulted) {
+		worker_disconnect(vbd);
+		return;
+	}
 	vbd_clear_error(vbd);
 	if (!log_limit_pass(&vbd->info_limit))
 		return;
@@ -125,9 +130,13 @@ static void on_connect_failed(struct vbd *vbd, const char *cause)
 	vbd_quit(vbd);
 }
 
-static void on_message(void *arg, const struct worker_message *message)
+static void on_message(void *arg, struct worker_message *message)
 {
 	struct vbd *vbd = arg;
+
+	/* A worker may have been taken over: its text may have no end. */
+	if (message->type != WORKER_OPENED)
+		message->error.text[ERROR_TEXT_BYTES - 1] = '\0';
 
 	if (vbd->worker_state == VBD_WORKER_QUITTING)
 		return; /* what it says no longer matters */
@@ -302,6 +311,7 @@ void vbd_worker_connect(struct vbd *vbd, bool resume)
 	int rc;
 
 	vbd->reconnecting = vbd->frontend_connected = false;
+	vbd->faulted = false;
 	memset(&vbd->params, 0, sizeof(vbd->params));
 	rc = negotiate_read_frontend(vbd->backend->xs, vbd->frontend_path,
 				     &vbd->params, &err);

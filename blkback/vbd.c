@@ -187,7 +187,11 @@ static void check_connected(struct vbd *vbd, const struct snapshot *snap)
 	} else if (vbd->worker_state == VBD_WORKER_NONE) {
 		vbd_open(vbd); /* the daemon was restarted */
 	} else if (vbd->worker_state == VBD_WORKER_READY) {
-		vbd_worker_connect(vbd, true);
+		/* Ours before: the frontend turned round while we let go. */
+		if (vbd->params.nr_queues)
+			vbd_switch(vbd, XenbusStateInitWait, NULL);
+		else
+			vbd_worker_connect(vbd, true);
 	}
 }
 

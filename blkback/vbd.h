@@ -73,6 +73,8 @@ struct vbd {
 	bool frontend_connected;
 	/* It has a new ring; the old one is being let go of. */
 	bool reconnecting;
+	/* The guest was at fault on this connection: let go, keep the error. */
+	bool faulted;
 
 	struct worker_process *worker;
 	enum vbd_worker_state worker_state;

@@ -41,11 +41,19 @@ int worker_message_send(int socket_fd, const struct worker_message *message,
 static int received_fd(struct msghdr *msg)
 {
 	struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg);
+	size_t nr;
 	int fd;
 
 	if (!cmsg || cmsg->cmsg_level != SOL_SOCKET ||
-	    cmsg->cmsg_type != SCM_RIGHTS ||
-	    cmsg->cmsg_len != CMSG_LEN(sizeof(int)))
+	    cmsg->cmsg_type != SCM_RIGHTS)
+		return -1;
+	/* Alignment leaves room for a second one, which would be lost. */
+	nr = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+	for (size_t i = 1; i < nr; i++) {
+		memcpy(&fd, CMSG_DATA(cmsg) + i * sizeof(fd), sizeof(fd));
+		close(fd);
+	}
+	if (!nr)
 		return -1;
 	memcpy(&fd, CMSG_DATA(cmsg), sizeof(fd));
 	return fd;

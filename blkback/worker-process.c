@@ -33,10 +33,13 @@ static void socket_arm(struct worker_process *worker)
 	worker->socket_armed = true;
 }
 
+/* A worker that talks without end has this much of each turn. */
+#define MESSAGES_PER_TURN 16
+
 /* Delivers what has come; false when the peer is gone. */
 static bool deliver(struct worker_process *worker)
 {
-	for (;;) {
+	for (int i = 0; i < MESSAGES_PER_TURN; i++) {
 		struct worker_message message;
 		cleanup_close int fd = -1;
 		int rc = worker_message_receive(worker->socket_fd, &message,
@@ -49,6 +52,7 @@ static bool deliver(struct worker_process *worker)
 		else if (rc != -EPROTO)
 			return false;
 	}
+	return true;
 }
 
 static void worker_gone(struct worker_process *worker)

@@ -15,7 +15,7 @@ struct worker_process;
 
 struct worker_process_events {
 	/* message is valid during the call. */
-	void (*message)(void *arg, const struct worker_message *message);
+	void (*message)(void *arg, struct worker_message *message);
 	/*
 	 * The process has ended (wait_status as from waitpid(2)) and all its
 	 * messages were delivered.  The callee frees it, here or later.

@@ -274,8 +274,11 @@ static json_t *poll_attach(struct command *command)
 	struct vbd *vbd = command_vbd(command);
 	int rc;
 
+	/* A published one is the toolstack's, in the place of ours. */
 	if (command->failed)
-		return vbd ? NULL : answer_error("%s", command->failure.text);
+		return vbd && !vbd->published
+			       ? NULL
+			       : answer_error("%s", command->failure.text);
 	if (!vbd)
 		return answer_error("vbd %u/%u has gone", command->domid,
 				    command->devid);

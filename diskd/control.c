@@ -115,7 +115,7 @@ static void client_request(struct client *client, const char *line, size_t len)
 /* Serves the lines that have come, one command at a time. */
 static void client_serve(struct client *client)
 {
-	while (!client->command && !client->out && !client->gone) {
+	if (!client->command && !client->out && !client->gone) {
 		char *end = memchr(client->in, '\n', client->in_used);
 		size_t len = end ? (size_t)(end - client->in) : 0;
 
@@ -150,7 +150,9 @@ static void client_arm(struct client *client)
 
 	if (client->in_used < sizeof(client->in))
 		events |= POLLIN;
-	if (client->out)
+	/* A line that waits: at once, but after everybody else's turn. */
+	if (client->out ||
+	    (!client->command && memchr(client->in, '\n', client->in_used)))
 		events |= POLLOUT;
 	io_loop_poll(client->control->loop, &client->op, client->fd, events);
 }
@@ -238,7 +240,7 @@ void control_poll(struct control *control)
 		client_answer(client, answer);
 		client_serve(client); /* requests that came behind it */
 		/* Its poll is armed without POLLOUT, or it is gone. */
-		if (client->out || client->gone)
+		if (client->out || client->gone || client->in_used)
 			io_loop_cancel(control->loop, &client->op);
 	}
 }
@@ -277,7 +279,12 @@ static void accept_done(struct io_op *op, int result)
 	while ((fd = accept4(control->listen_fd, NULL, NULL, SOCK_CLOEXEC)) >=
 	       0)
 		accept_client(control, fd);
-	accept_arm(control);
+	/* Out of descriptors, the socket stays readable: do not spin. */
+	if (errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
+	    errno == ENOBUFS)
+		io_loop_timeout(control->loop, &control->accept_op, 100);
+	else
+		accept_arm(control);
 }
 
 static void accept_arm(struct control *control)

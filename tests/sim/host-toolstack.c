@@ -366,27 +366,26 @@ void host_vbd_detach_end(struct host *h, struct guest *g, unsigned int devid)
 void host_vbd_force(struct host *h, struct guest *g, unsigned int devid)
 {
 	char be[PATH_BYTES], fe[PATH_BYTES];
-	char be_online[PATH_BYTES + 16], be_state[PATH_BYTES + 16];
-	struct change changes[] = {
-		{ be_online, "0" },
-		{ be_state, "5" },
-		{ fe, NULL },
-		{ 0 },
-	};
+	char online[PATH_BYTES + 16], state[PATH_BYTES + 16];
+	xs_transaction_t t;
 
 	vbd_paths(g, devid, be, fe);
-	if (host_exists(h, "%s", be)) {
-		char *state = host_read(h, "%s/state", be);
+	snprintf(online, sizeof(online), "%s/online", be);
+	snprintf(state, sizeof(state), "%s/state", be);
+	do {
+		unsigned int n;
+		char *now;
 
-		/* libxl leaves a device that is at 6 as it is. */
-		if (state && !strcmp(state, "6"))
-			host_remove(h, "%s", fe);
-		else {
-			snprintf(be_online, sizeof(be_online), "%s/online", be);
-			snprintf(be_state, sizeof(be_state), "%s/state", be);
-			change_all(h, "", changes);
-		}
-		free(state);
-	}
+		t = xs_transaction_start(h->xs);
+		need(t != XBT_NULL, "transaction: %s", strerror(errno));
+		xs_rm(h->xs, t, fe);
+		now = xs_read(h->xs, t, state, &n);
+		if (now)
+			xs_write(h->xs, t, online, "0", 1);
+		/* libxl leaves a device's state that is 6 as it is. */
+		if (now && strcmp(now, "6"))
+			xs_write(h->xs, t, state, "5", 1);
+		free(now);
+	} while (!xs_transaction_end(h->xs, t, false) && errno == EAGAIN);
 	host_vbd_detach_end(h, g, devid);
 }

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # shellcheck shell=bash
-# timeout: 200
+# timeout: 300
 #
 # Faults at attach: each is told in xl's own output within 2 s with its subject
 # and cause, and block-detach leaves nothing.  The 2 s are counted on top of
