@@ -94,8 +94,8 @@ lab_prepare_temporary() {
 # Sets LAB_QEMU; the caller adds a chardev named ctl and a serial port.
 lab_qemu_command() {
 	local kernel="$LAB_IMAGE/vmlinux $LAB_DOM0_ARGS $LAB_KERNEL_ARGS"
-	# shellcheck disable=SC2054 # the commas are QEMU's
 	local disk=if=virtio,format=raw
+	# shellcheck disable=SC2054 # the commas are QEMU's
 	LAB_QEMU=(qemu-system-x86_64 -machine q35 -accel tcg,thread=multi
 		-cpu "$LAB_CPU" -smp 2 -m 3072
 		-kernel "$LAB_IMAGE/xen" -append "$LAB_XEN_ARGS"

@@ -33,7 +33,7 @@ cycle
 host_clean
 before=$(state)
 count=$(scale 10 100)
-for i in $(seq "$count"); do
+for _ in $(seq "$count"); do
 	cycle
 done
 host_clean

@@ -32,7 +32,7 @@ once() {
 once
 before=$(state)
 count=$(scale 2 20)
-for i in $(seq "$count"); do
+for _ in $(seq "$count"); do
 	once
 done
 assert_eq "$(state)" "$before" "state after $count destroyed guests"

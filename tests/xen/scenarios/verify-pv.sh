@@ -11,7 +11,7 @@ guest_need g-pv pv
 img=$(image verify.img 64M)
 attach g-pv xvdb "$img"
 guest_run g-pv "blkverify write /dev/xvdb --bytes=$(scale 26M 256M) \
-	--seed=$RANDOM --min=512 --max=1M --depth=1..64" $(scale 150 800) |
+	--seed=$RANDOM --min=512 --max=1M --depth=1..64" "$(scale 150 800)" |
 	tee "$LAB/verify.out"
 detach g-pv xvdb
 assert_eq "$(blkverify sum "$img")" "$(grep '^digest' "$LAB/verify.out")" \
