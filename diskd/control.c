@@ -8,9 +8,11 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -22,7 +24,7 @@
 struct control {
 	struct backend *backend;
 	struct io_loop *loop;
-	int listen_fd;
+	int lock_fd, listen_fd;
 	struct io_op accept_op, timer_op;
 	bool timer_armed;
 	struct list clients;
@@ -294,13 +296,27 @@ static void accept_arm(struct control *control)
 		     POLLIN);
 }
 
-/* Whether a daemon still answers at an address that is taken. */
-static bool somebody_answers(const struct sockaddr_un *address)
+/*
+ * One daemon a directory.  The lock ends with the process that holds it; the
+ * socket itself would not do, as the kernel lets one that an io_uring waits
+ * for accept connections for a while after its process has died.
+ */
+static int open_lock(const char *path)
 {
-	cleanup_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char lock_path[sizeof(((struct sockaddr_un *)0)->sun_path) + 8];
+	int fd;
 
-	return fd >= 0 &&
-	       !connect(fd, (const struct sockaddr *)address, sizeof(*address));
+	snprintf(lock_path, sizeof(lock_path), "%s.lock", path);
+	fd = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		int rc = errno == EWOULDBLOCK ? -EADDRINUSE : -errno;
+
+		close(fd);
+		return rc;
+	}
+	return fd;
 }
 
 static int open_socket(const char *path)
@@ -309,11 +325,7 @@ static int open_socket(const char *path)
 	int fd, rc = 0;
 	mode_t mask;
 
-	if (strlen(path) >= sizeof(address.sun_path))
-		return -ENAMETOOLONG;
 	strcpy(address.sun_path, path);
-	if (somebody_answers(&address))
-		return -EADDRINUSE;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
@@ -342,15 +354,21 @@ int control_listen(struct backend *backend, struct io_loop *loop,
 	control->backend = backend;
 	control->loop = loop;
 	list_init(&control->clients);
-	control->listen_fd = open_socket(path);
+	control->lock_fd = strlen(path) < sizeof(control->path)
+				   ? open_lock(path)
+				   : -ENAMETOOLONG;
+	control->listen_fd =
+		control->lock_fd < 0 ? control->lock_fd : open_socket(path);
 	if (control->listen_fd < 0) {
 		int rc = control->listen_fd;
 
+		if (control->lock_fd >= 0)
+			close(control->lock_fd);
 		free(control);
 		if (rc == -EADDRINUSE)
 			return error_set(err, rc,
 					 "listen at '%s': another "
-					 "xen-diskd answers there",
+					 "xen-diskd is there",
 					 path);
 		return error_set(err, rc, "listen at '%s': %s", path,
 				 strerror(-rc));
@@ -369,5 +387,6 @@ void control_free(struct control *control)
 		client_free(container_of(it, struct client, node));
 	unlink(control->path);
 	close(control->listen_fd);
+	close(control->lock_fd);
 	free(control);
 }

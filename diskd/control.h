@@ -15,8 +15,8 @@
 struct control;
 
 /*
- * Listens at path.  A socket left behind by a daemon that is gone is
- * replaced; -EADDRINUSE when one still answers there.
+ * Listens at path, locking path.lock.  A socket left behind by a daemon that
+ * is gone is replaced; -EADDRINUSE when another holds the lock.
  */
 int control_listen(struct backend *backend, struct io_loop *loop,
 		   const char *path, struct control **ret_control,
