@@ -23,7 +23,7 @@ DEST=
 OUT=$here/../../build/lab/out
 NAMES=()
 PASSED=0 FAILED=0 NUMBER=0 BOOTS=0
-TOTAL_LIMIT=${LAB_TOTAL_LIMIT:-$([ -n "${SOAK:-}" ] && echo 14400 || echo 2400)}
+TOTAL_LIMIT=${LAB_TOTAL_LIMIT:-$([ -n "${SOAK:-}" ] && echo 14400 || echo 1080)}
 
 usage() {
 	sed -n 's/^#\t\(run.sh .*\)/usage: \1/p' "$0" >&2
