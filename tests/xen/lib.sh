@@ -10,6 +10,7 @@
 #	guest_need NAME pv|pvh    a guest that later scenarios may use too
 #	guest_create NAME pv|pvh [DISK...]   one that ends with the scenario
 #	guest_run NAME CMD [SECONDS]         CMD's output and status
+#	guest_io_errors NAME      how many its kernel logged in this scenario
 #	guest_start NAME TAG CMD, guest_await NAME TAG [SECONDS]
 #	                          the same in the background of the guest
 #	attach NAME VDEV IMAGE [WORD...], detach NAME VDEV: by path C
@@ -198,6 +199,18 @@ guest_create() {
 guest_need() {
 	guest_exists "$1" || guest_create "$1" "$2"
 	touch "$LAB/keep/$1"
+	guest_run "$1" "echo '$KERNEL_LOG_MARK' >/dev/kmsg"
+}
+
+# The I/O errors that the guest's kernel has logged since the scenario began:
+# a shared guest has those of earlier scenarios too, which want some.
+KERNEL_LOG_MARK='lab: a scenario begins'
+
+guest_io_errors() {
+	guest_run "$1" "dmesg | awk '
+		/$KERNEL_LOG_MARK/ { n = 0 }
+		/I\/O error/ { n++ }
+		END { print n + 0 }'"
 }
 
 guest_destroy() {

@@ -25,6 +25,7 @@ guest_run g1 "dd if=/dev/zero of=/dev/xvdb bs=4k count=1 oflag=direct \
 	seek=$((third / 8 + 4)) 2>&1" && fail 'a failing write succeeded'
 guest_run g1 "dd if=/dev/xvdb of=/dev/null bs=64k count=16 iflag=direct \
 	2>/dev/null" || fail 'after an error nothing is served any more'
+[ "$(guest_io_errors g1)" -ge 2 ] || fail 'the guest was told of no error'
 detach g1 xvdb
 dmsetup remove faulty
 losetup -d "$loop"
