@@ -7,6 +7,7 @@ VERSION := 0.1.0
 VARIANT ?= release
 
 prefix ?= /usr
+bindir ?= $(prefix)/bin
 sbindir ?= $(prefix)/sbin
 datadir ?= $(prefix)/share
 mandir ?= $(datadir)/man
@@ -52,28 +53,52 @@ say = $(if $(V),,@echo '  $(1)')
 COMMON := common/error-text.c common/io-loop.c common/log.c common/number.c
 PROVIDERS := providers/file.c providers/null.c providers/provider-spec.c \
 	providers/provider.c
-WORKER := $(COMMON) $(PROVIDERS) blkback/blkif-abi.c blkback/connection.c \
-	blkback/inflight.c blkback/page-pool.c blkback/queue.c \
-	blkback/request.c blkback/ring.c blkback/worker-message.c \
-	diskd/registry.c diskd/worker-main.c
+# The engine: a git tree as a FAT32 disk.
+GIT_FAT := git-fat/directory.c git-fat/fold.c git-fat/git-disk-options.c \
+	git-fat/git-disk.c git-fat/layout-build.c git-fat/layout-links.c \
+	git-fat/layout.c git-fat/loose-objects.c git-fat/name-set.c git-fat/name-short.c \
+	git-fat/name-units.c git-fat/names.c git-fat/object-cache.c \
+	git-fat/object-table.c git-fat/path-name.c git-fat/raw-tree.c \
+	git-fat/repository.c git-fat/spill-file.c git-fat/volume.c \
+	git-fat/walk.c
+WORKER := $(COMMON) blkback/blkif-abi.c blkback/connection.c \
+	blkback/connection-params.c blkback/inflight.c blkback/page-pool.c \
+	blkback/queue.c blkback/request.c blkback/ring.c \
+	blkback/worker-message.c diskd/worker-main.c
+# Workers differ in their providers; the names are diskd/worker-programs.c's.
+WORKER_LOCAL := $(WORKER) $(PROVIDERS) diskd/registry.c
+WORKER_GIT := $(WORKER) providers/provider-spec.c providers/provider.c \
+	$(GIT_FAT) git-fat/git-provider.c diskd/registry-git.c
 TRANSPORT_XEN := evtchn/evtchn-xen.c gnttab/gnttab-xen.c
 SUPERVISOR := $(COMMON) providers/provider-spec.c blkback/backend.c \
-	blkback/blkif-abi.c blkback/connection-params.c blkback/inflight.c \
+	blkback/blkif-abi.c blkback/child-process.c \
+	blkback/connection-params.c blkback/inflight.c \
 	blkback/negotiate.c blkback/ring.c blkback/vbd.c \
-	blkback/vbd-state.c blkback/vbd-worker.c blkback/vdev.c \
+	blkback/vbd-hold.c blkback/vbd-state.c blkback/vbd-worker.c \
+	blkback/vdev.c \
 	blkback/worker-message.c blkback/worker-process.c diskd/attach.c \
 	diskd/commands.c diskd/control.c diskd/main.c diskd/notify.c \
-	diskd/options.c xenstore-watch/xenstore.c
+	diskd/options.c diskd/worker-programs.c xenstore-watch/xenstore.c
 CTL := common/error-text.c diskctl/client.c diskctl/command-list.c \
 	diskctl/command-modprobe.c diskctl/command-vbd.c diskctl/command.c \
 	diskctl/main.c diskctl/options.c diskctl/printable.c
 
-PROGRAMS := xen-diskd xen-diskd-worker xen-diskctl
+PROGRAMS := xen-diskd xen-diskd-worker xen-diskd-worker-git xen-diskd-hold \
+	xen-diskctl git-fat
 SOURCES_xen-diskd := $(SUPERVISOR)
 LIBS_xen-diskd := -lxenstore -luring -ljansson
-SOURCES_xen-diskd-worker := $(WORKER) blkback/connection-params.c \
-	$(TRANSPORT_XEN)
+SOURCES_xen-diskd-worker := $(WORKER_LOCAL) $(TRANSPORT_XEN)
 LIBS_xen-diskd-worker := -lxengnttab -lxenevtchn -luring
+SOURCES_xen-diskd-worker-git := $(WORKER_GIT) $(TRANSPORT_XEN)
+LIBS_xen-diskd-worker-git := $(LIBS_xen-diskd-worker) -lgit2 -lz
+SOURCES_xen-diskd-hold := common/error-text.c common/log.c common/number.c \
+	providers/provider-spec.c git-fat/loose-objects.c git-fat/pin.c git-fat/repository.c \
+	diskd/hold-main.c
+LIBS_xen-diskd-hold := -lgit2 -lz
+SOURCES_git-fat := common/error-text.c common/number.c $(GIT_FAT) \
+	git-fat/command/image.c git-fat/command/ls.c git-fat/command/main.c \
+	git-fat/command/verify.c $(sort $(wildcard git-fat/verify*.c))
+LIBS_git-fat := -lgit2 -lmd -lz
 SOURCES_xen-diskctl := $(CTL)
 LIBS_xen-diskctl := -ljansson
 
@@ -111,12 +136,15 @@ $(foreach p,$(TEST_PROGRAMS),$(eval $(call program,$(TEST_BIN),$(p))))
 -include $(sort $(ALL_OBJECTS:.o=.d))
 
 install: all
-	install -d $(DESTDIR)$(sbindir) $(DESTDIR)$(sysconfdir)/xen/scripts \
-		$(DESTDIR)$(unitdir) $(DESTDIR)$(mandir)/man7 \
+	install -d $(DESTDIR)$(bindir) $(DESTDIR)$(sbindir) \
+		$(DESTDIR)$(sysconfdir)/xen/scripts $(DESTDIR)$(unitdir) \
+		$(DESTDIR)$(mandir)/man1 $(DESTDIR)$(mandir)/man7 \
 		$(DESTDIR)$(mandir)/man8 \
 		$(DESTDIR)$(datadir)/xen-diskd/modprobe.d \
 		$(DESTDIR)$(datadir)/bash-completion/completions
-	install -m 0755 $(PROGRAMS:%=$(BIN)/%) $(DESTDIR)$(sbindir)
+	install -m 0755 $(BIN)/git-fat $(DESTDIR)$(bindir)
+	install -m 0755 $(patsubst %,$(BIN)/%,$(filter-out git-fat,$(PROGRAMS))) \
+		$(DESTDIR)$(sbindir)
 	sed 's,@sbindir@,$(sbindir),g' dist/block-xen-diskd > \
 		$(DESTDIR)$(sysconfdir)/xen/scripts/block-xen-diskd
 	chmod 0755 $(DESTDIR)$(sysconfdir)/xen/scripts/block-xen-diskd
@@ -124,8 +152,10 @@ install: all
 		$(DESTDIR)$(unitdir)/xen-diskd.service
 	install -m 0644 dist/modprobe.d/xen-diskd.conf \
 		$(DESTDIR)$(datadir)/xen-diskd/modprobe.d/
-	install -m 0644 dist/completion/xen-diskd dist/completion/xen-diskctl \
+	install -m 0644 dist/completion/git-fat dist/completion/xen-diskctl \
+		dist/completion/xen-diskd \
 		$(DESTDIR)$(datadir)/bash-completion/completions/
+	install -m 0644 man/*.1 $(DESTDIR)$(mandir)/man1/
 	install -m 0644 man/*.7 $(DESTDIR)$(mandir)/man7/
 	install -m 0644 man/*.8 $(DESTDIR)$(mandir)/man8/
 

@@ -310,7 +310,7 @@ static bool check_dirty(struct backend *backend)
 			continue;
 		any = true;
 		vbd_check(vbd);
-		if (vbd->removed && vbd_idle(vbd))
+		if (vbd->removed && vbd_idle(vbd) && vbd_hold_release(vbd))
 			backend_remove(vbd);
 	}
 	return any;

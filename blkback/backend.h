@@ -17,6 +17,9 @@
 
 struct backend_options {
 	const char *worker_program;
+	/* What is appended to it for a provider; see diskd/. */
+	const char *(*worker_suffix)(const char *provider);
+	const char *hold_program;
 	uint64_t flush_timeout_ms;
 };
 

@@ -67,4 +67,24 @@ bool vbd_worker_detach(struct vbd *vbd);
 /* Frees what is shared with a worker that has ended. */
 void vbd_worker_free_shared(struct vbd *vbd);
 
+/*
+ * Whether it is a hash, or empty, and ends within BLOCK_VERSION_BYTES: it goes
+ * into command lines, XenStore and JSON.
+ */
+bool vbd_version_is_sane(const char *version);
+
+/* What the worker serves is held, or could not be: the disk is ready. */
+void vbd_worker_held(struct vbd *vbd);
+
+/* ---- vbd-hold.c --------------------------------------------------------- */
+
+/*
+ * Has the version that the worker reported held, if it wants to be.  True when
+ * there is nothing to wait for; else vbd_worker_held() is called later.
+ */
+bool vbd_hold_take(struct vbd *vbd);
+
+/* A helper is at work. */
+bool vbd_hold_running(const struct vbd *vbd);
+
 #endif

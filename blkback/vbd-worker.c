@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -43,6 +44,14 @@ void vbd_quit(struct vbd *vbd)
 	if (!vbd->worker || vbd->worker_state == VBD_WORKER_QUITTING)
 		return;
 	worker_process_quit(vbd->worker);
+	/*
+	 * A server, a FIFO or a dead NFS may keep it in its open for ever,
+	 * where it hears nothing, and has nothing to lose yet.
+	 */
+	if (!vbd->worker_answered) {
+		worker_process_kill(vbd->worker);
+		vbd->worker_killed = true;
+	}
 	vbd_worker_set_state(vbd, VBD_WORKER_QUITTING);
 }
 
@@ -71,12 +80,42 @@ bool vbd_worker_detach(struct vbd *vbd)
 	return vbd_worker_detached(vbd);
 }
 
+void vbd_worker_held(struct vbd *vbd)
+{
+	const struct block_info *info = &vbd->info;
+
+	if (vbd->worker_state != VBD_WORKER_OPENING)
+		return; /* it is ending meanwhile */
+	vbd->info_valid = true;
+	vbd_worker_set_state(vbd, VBD_WORKER_READY);
+	vbd_log(LOG_LEVEL_INFO, vbd, "opened '%s', %s%s%llu bytes, %s",
+		vbd->target, info->version, info->version[0] ? ", " : "",
+		(unsigned long long)info->size_bytes,
+		info->read_only ? "read-only" : "read-write");
+}
+
+bool vbd_version_is_sane(const char *version)
+{
+	size_t length = strnlen(version, BLOCK_VERSION_BYTES);
+
+	return length < BLOCK_VERSION_BYTES &&
+	       strspn(version, "0123456789abcdef") == length;
+}
+
 /* The provider is open: may we serve it? */
 static void on_opened(struct vbd *vbd, const struct block_info *info)
 {
 	const struct vbd *other;
 
+	/* A worker may have been taken over: it is opened once. */
+	if (vbd->worker_state != VBD_WORKER_OPENING || vbd_hold_running(vbd))
+		return;
 	vbd->info = *info;
+	if (!vbd_version_is_sane(info->version)) {
+		vbd_error(vbd, "the worker's version is not a hash");
+		vbd_quit(vbd);
+		return;
+	}
 	other = backend_conflict(vbd);
 	if (other) {
 		vbd_error(vbd,
@@ -87,11 +126,8 @@ static void on_opened(struct vbd *vbd, const struct block_info *info)
 		vbd_quit(vbd);
 		return;
 	}
-	vbd->info_valid = true;
-	vbd_worker_set_state(vbd, VBD_WORKER_READY);
-	vbd_log(LOG_LEVEL_INFO, vbd, "opened '%s', %llu bytes, %s", vbd->target,
-		(unsigned long long)info->size_bytes,
-		info->read_only ? "read-only" : "read-write");
+	if (vbd_hold_take(vbd))
+		vbd_worker_held(vbd);
 }
 
 static void on_connected(struct vbd *vbd)
@@ -135,6 +171,7 @@ static void on_message(void *arg, struct worker_message *message)
 	struct vbd *vbd = arg;
 
 	/* A worker may have been taken over: its text may have no end. */
+	vbd->worker_answered = true;
 	if (message->type != WORKER_OPENED)
 		message->error.text[ERROR_TEXT_BYTES - 1] = '\0';
 
@@ -200,7 +237,9 @@ static void on_exited(void *arg, int wait_status)
 	vbd->worker = NULL;
 	vbd->info_valid = false;
 	vbd->disk_failed = false;
-	if (asked && !wait_status) {
+	if (asked && !vbd->backend->quitting)
+		vbd_hold_release(vbd);
+	if (asked && (!wait_status || vbd->worker_killed)) {
 		/* An error that made us ask stands. */
 		vbd_worker_set_state(vbd, vbd->has_error ? VBD_WORKER_DEAD
 							 : VBD_WORKER_NONE);
@@ -256,7 +295,19 @@ static int make_stats(struct vbd *vbd)
 	return 0;
 }
 
-static int start_worker(struct vbd *vbd)
+/* A target that names no provider is refused by the first worker. */
+static void worker_path(const struct vbd *vbd, char path[PATH_MAX])
+{
+	const struct backend_options *options = &vbd->backend->options;
+	char provider[PROVIDER_NAME_BYTES] = "";
+	struct error_text ignored;
+
+	provider_spec_name(vbd->target, provider, &ignored);
+	snprintf(path, PATH_MAX, "%s%s", options->worker_program,
+		 options->worker_suffix(provider));
+}
+
+static int start_worker(struct vbd *vbd, const char *program)
 {
 	const struct worker_process_events events = { on_message, on_exited,
 						      vbd };
@@ -268,16 +319,21 @@ static int start_worker(struct vbd *vbd)
 	if (rc < 0)
 		return rc;
 	snprintf(label, sizeof(label), "%u/%u", vbd->domid, vbd->devid);
-	rc = worker_process_spawn(vbd->backend->loop, options->worker_program,
-				  label, &events, &vbd->worker);
+	rc = worker_process_spawn(vbd->backend->loop, program, label, &events,
+				  &vbd->worker);
 	if (rc < 0)
 		return rc;
 	vbd->worker_pid = worker_process_pid(vbd->worker);
+	vbd->worker_answered = vbd->worker_killed = false;
 	vbd_worker_set_state(vbd, VBD_WORKER_OPENING);
 	message.open.read_only = vbd->read_only;
 	message.open.flush_timeout_ms = options->flush_timeout_ms;
 	snprintf(message.open.target, sizeof(message.open.target), "%s",
 		 vbd->target);
+	/* The guest uses it: it must not become another disk. */
+	if (vbd->state == XenbusStateConnected)
+		snprintf(message.open.version, sizeof(message.open.version),
+			 "%s", vbd->held_version);
 	/* A failure shows as its exit. */
 	worker_process_send(vbd->worker, &message, vbd->stats_fd);
 	return 0;
@@ -285,9 +341,10 @@ static int start_worker(struct vbd *vbd)
 
 void vbd_open(struct vbd *vbd)
 {
+	char program[PATH_MAX];
 	int rc;
 
-	if (vbd->worker || vbd->backend->quitting)
+	if (!vbd_idle(vbd) || vbd->backend->quitting)
 		return;
 	vbd_clear_error(vbd);
 	if (strlen(vbd->target) >= PROVIDER_SPEC_BYTES) {
@@ -296,11 +353,11 @@ void vbd_open(struct vbd *vbd)
 			  vbd->target, PROVIDER_SPEC_BYTES - 1);
 		return;
 	}
-	rc = start_worker(vbd);
+	worker_path(vbd, program);
+	rc = start_worker(vbd, program);
 	if (rc < 0) {
 		vbd_worker_set_state(vbd, VBD_WORKER_DEAD);
-		vbd_error(vbd, "start worker '%s': %s",
-			  vbd->backend->options.worker_program, strerror(-rc));
+		vbd_error(vbd, "start worker '%s': %s", program, strerror(-rc));
 	}
 }
 

@@ -78,8 +78,13 @@ static int write_offer(struct xenstore *xs, xs_transaction_t tx,
 
 static int write_disk(struct xenstore *xs, xs_transaction_t tx, struct vbd *vbd)
 {
-	return negotiate_publish_disk(xs, tx, vbd->path, &vbd->info,
-				      vbd->cdrom);
+	int rc = negotiate_publish_disk(xs, tx, vbd->path, &vbd->info,
+					vbd->cdrom);
+
+	if (!rc && vbd->info.version[0])
+		rc = xenstore_write(xs, tx, vbd->path, "version",
+				    vbd->info.version);
+	return rc;
 }
 
 static bool frontend_ready(const struct snapshot *snap)
@@ -325,7 +330,7 @@ bool vbd_failed(const struct vbd *vbd)
 
 bool vbd_idle(const struct vbd *vbd)
 {
-	return !vbd->worker;
+	return !vbd->worker && !vbd_hold_running(vbd);
 }
 
 static void on_frontend_event(struct xenstore_watch *watch,
@@ -372,7 +377,7 @@ void vbd_free(struct vbd *vbd)
 {
 	if (!vbd)
 		return;
-	assert(!vbd->worker);
+	assert(!vbd->worker && !vbd_hold_running(vbd));
 	xenstore_unwatch(vbd->backend->xs, &vbd->frontend_watch);
 	vbd_worker_free_shared(vbd);
 	free(vbd->path);
@@ -380,6 +385,19 @@ void vbd_free(struct vbd *vbd)
 	free(vbd->frontend_state_path);
 	free(vbd->target);
 	free(vbd);
+}
+
+/* What was served, and held, when the daemon was stopped. */
+static void read_version(struct vbd *vbd)
+{
+	char version[BLOCK_VERSION_BYTES];
+
+	if (xenstore_read(vbd->backend->xs, XBT_NULL, vbd->path, "version",
+			  version, sizeof(version)) < 0 ||
+	    !version[0] || !vbd_version_is_sane(version))
+		return;
+	snprintf(vbd->held_version, sizeof(vbd->held_version), "%s", version);
+	vbd->hold = VBD_HOLD_HELD;
 }
 
 int vbd_adopt(struct vbd *vbd)
@@ -401,6 +419,7 @@ int vbd_adopt(struct vbd *vbd)
 			   sizeof(value)) &&
 	    !strcmp(value, "connected"))
 		vbd->hotplug = VBD_HOTPLUG_DONE;
+	read_version(vbd);
 	vbd->frontend_watch.path = vbd->frontend_state_path;
 	vbd->frontend_watch.fired = on_frontend_event;
 	return xenstore_watch(xs, &vbd->frontend_watch);

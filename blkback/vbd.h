@@ -12,6 +12,7 @@
 #ifndef XEN_DISKD_VBD_H
 #define XEN_DISKD_VBD_H
 
+#include "blkback/child-process.h"
 #include "blkback/worker-process.h"
 #include "common/log.h"
 #include "xenstore-watch/xenstore.h"
@@ -48,6 +49,14 @@ enum vbd_hotplug {
 	VBD_HOTPLUG_DONE,
 };
 
+/* What is served is kept from being taken away: see vbd-hold.c. */
+enum vbd_hold {
+	VBD_HOLD_NONE,
+	VBD_HOLD_TAKING,
+	VBD_HOLD_HELD,
+	VBD_HOLD_RELEASING,
+};
+
 struct vbd {
 	struct list node; /* in the backend's list */
 	struct backend *backend;
@@ -79,11 +88,19 @@ struct vbd {
 	struct worker_process *worker;
 	enum vbd_worker_state worker_state;
 	pid_t worker_pid; /* also of one that has ended */
+	/* It has said whether the provider could be opened. */
+	bool worker_answered;
+	bool worker_killed; /* by us, for it had not */
 	bool info_valid;
 	struct block_info info;
 	struct queue_stats *stats; /* shared with the worker */
 	int stats_fd;
 	struct connection_params params;
+
+	enum vbd_hold hold;
+	struct child_process hold_child;
+	/* The last that was, or an earlier daemon had, held; or "". */
+	char held_version[BLOCK_VERSION_BYTES];
 
 	/* Of the connection: the requests in flight survive the worker. */
 	int inflight_fd;
@@ -130,6 +147,9 @@ bool vbd_failed(const struct vbd *vbd);
 
 /* No process, mapping or port is left that belongs to it. */
 bool vbd_idle(const struct vbd *vbd);
+
+/* Stops holding what it serves; true when nothing is held any more. */
+bool vbd_hold_release(struct vbd *vbd);
 
 const char *vbd_state_name(enum xenbus_state state);
 const char *vbd_worker_state_name(enum vbd_worker_state state);

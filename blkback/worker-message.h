@@ -40,6 +40,8 @@ struct worker_open {
 	bool read_only;
 	uint64_t flush_timeout_ms;
 	char target[PROVIDER_SPEC_BYTES];
+	/* Must be this, as it was served before; or "". */
+	char version[BLOCK_VERSION_BYTES];
 };
 
 struct worker_message {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Workers as child processes: posix_spawn, a socket pair, a pidfd. */
+/* Workers: child processes at the end of a socket pair. */
 #include "blkback/worker-process.h"
 
+#include "blkback/child-process.h"
 #include "common/cleanup.h"
 #include "common/list.h"
 
@@ -9,18 +10,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
-#include <spawn.h>
-#include <sys/pidfd.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 
 struct worker_process {
 	struct io_loop *loop;
 	struct worker_process_events events;
-	pid_t pid;
-	int socket_fd, pid_fd;
-	struct io_op socket_op, exit_op;
+	struct child_process child;
+	int socket_fd;
+	struct io_op socket_op;
 	bool socket_armed;
 	bool reaped;
 	int wait_status;
@@ -73,50 +70,17 @@ static void socket_done(struct io_op *op, int result)
 	worker_gone(worker);
 }
 
-static void exit_done(struct io_op *op, int result)
+static void on_child_exited(struct child_process *child, int wait_status)
 {
 	struct worker_process *worker =
-		container_of(op, struct worker_process, exit_op);
-	siginfo_t info;
+		container_of(child, struct worker_process, child);
 
-	(void)result;
-	/* The pidfd is readable: the child is a zombie, and only ours. */
-	if (waitid(P_PIDFD, (id_t)worker->pid_fd, &info, WEXITED) < 0)
-		info = (siginfo_t){ .si_code = CLD_EXITED };
-	worker->wait_status = info.si_code == CLD_EXITED
-				      ? W_EXITCODE(info.si_status, 0)
-				      : W_EXITCODE(0, info.si_status);
+	worker->wait_status = wait_status;
 	worker->reaped = true;
 	if (worker->socket_armed)
 		io_loop_cancel(worker->loop, &worker->socket_op);
 	else
 		worker_gone(worker);
-}
-
-/* The child starts with no signal blocked or ignored but SIGPIPE's default. */
-static int spawn_child(const char *program, const char *label, int child_fd,
-		       pid_t *ret_pid)
-{
-	char *argv[] = { (char *)"xen-diskd-worker", (char *)"vbd",
-			 (char *)(uintptr_t)label, NULL };
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attr;
-	sigset_t none, all;
-	int rc;
-
-	sigemptyset(&none);
-	sigfillset(&all);
-	posix_spawn_file_actions_init(&actions);
-	posix_spawnattr_init(&attr);
-	posix_spawn_file_actions_adddup2(&actions, child_fd, WORKER_SOCKET_FD);
-	posix_spawnattr_setsigmask(&attr, &none);
-	posix_spawnattr_setsigdefault(&attr, &all);
-	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK |
-						POSIX_SPAWN_SETSIGDEF);
-	rc = -posix_spawn(ret_pid, program, &actions, &attr, argv, environ);
-	posix_spawnattr_destroy(&attr);
-	posix_spawn_file_actions_destroy(&actions);
-	return rc;
 }
 
 /*
@@ -144,6 +108,8 @@ int worker_process_spawn(struct io_loop *loop, const char *program,
 			 const struct worker_process_events *events,
 			 struct worker_process **ret_worker)
 {
+	char *argv[] = { (char *)"xen-diskd-worker", (char *)"vbd",
+			 (char *)(uintptr_t)label, NULL };
 	struct worker_process *worker = calloc(1, sizeof(*worker));
 	int pair[2] = { -1, -1 };
 	int rc;
@@ -154,27 +120,19 @@ int worker_process_spawn(struct io_loop *loop, const char *program,
 		.loop = loop,
 		.events = *events,
 		.socket_fd = -1,
-		.pid_fd = -1,
 		.socket_op = { .done = socket_done },
-		.exit_op = { .done = exit_done },
+		.child = { .exited = on_child_exited },
 	};
 	rc = socket_pair(pair);
 	worker->socket_fd = pair[0];
 	if (!rc)
-		rc = spawn_child(program, label, pair[1], &worker->pid);
+		rc = child_process_spawn(&worker->child, loop, program, argv,
+					 pair[1], WORKER_SOCKET_FD);
 	if (pair[1] >= 0)
 		close(pair[1]);
 	if (rc < 0)
 		goto fail;
-	worker->pid_fd = pidfd_open(worker->pid, 0);
-	if (worker->pid_fd < 0) {
-		rc = -errno;
-		kill(worker->pid, SIGKILL);
-		waitpid(worker->pid, NULL, 0);
-		goto fail;
-	}
 	socket_arm(worker);
-	io_loop_poll(loop, &worker->exit_op, worker->pid_fd, POLLIN);
 	*ret_worker = worker;
 	return 0;
 fail:
@@ -184,7 +142,7 @@ fail:
 
 pid_t worker_process_pid(const struct worker_process *worker)
 {
-	return worker->pid;
+	return worker->child.pid;
 }
 
 int worker_process_send(struct worker_process *worker,
@@ -198,6 +156,11 @@ void worker_process_quit(struct worker_process *worker)
 	shutdown(worker->socket_fd, SHUT_WR);
 }
 
+void worker_process_kill(struct worker_process *worker)
+{
+	child_process_kill(&worker->child);
+}
+
 void worker_process_free(struct worker_process *worker)
 {
 	if (!worker)
@@ -205,7 +168,5 @@ void worker_process_free(struct worker_process *worker)
 	assert(!worker->socket_armed);
 	if (worker->socket_fd >= 0)
 		close(worker->socket_fd);
-	if (worker->pid_fd >= 0)
-		close(worker->pid_fd);
 	free(worker);
 }

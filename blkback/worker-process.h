@@ -46,6 +46,9 @@ int worker_process_send(struct worker_process *worker,
 /* Ends the stream to the worker: it finishes its I/O, unmaps and exits. */
 void worker_process_quit(struct worker_process *worker);
 
+/* Ends it where it is.  Only for one that holds nothing of a guest's. */
+void worker_process_kill(struct worker_process *worker);
+
 /* Only after events.exited.  NULL is a no-op. */
 void worker_process_free(struct worker_process *worker);
 

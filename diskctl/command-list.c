@@ -35,7 +35,8 @@ static const char *const column_titles[COLUMN_COUNT] = {
 /* One line of the table; cells are owned, and safe to print. */
 struct row {
 	char *cells[COLUMN_COUNT];
-	char *error;
+	/* On lines of their own; NULL when there is nothing to say. */
+	char *version, *error;
 };
 
 struct table {
@@ -117,13 +118,16 @@ static void row_fini(struct row *row)
 {
 	for (int i = 0; i < COLUMN_COUNT; i++)
 		free(row->cells[i]);
+	free(row->version);
 	free(row->error);
 }
 
 /* false when memory is short; the row is then half built. */
 static bool row_init(struct row *row, const json_t *vbd)
 {
-	const json_t *error = json_object_get(vbd, "error");
+	const char *version =
+		json_string_value(json_object_get(vbd, "version"));
+	const char *error = json_string_value(json_object_get(vbd, "error"));
 	char **cells = row->cells;
 
 	cells[COLUMN_DOMAIN] = domain_cell(vbd);
@@ -133,12 +137,14 @@ static bool row_init(struct row *row, const json_t *vbd)
 	cells[COLUMN_SIZE] = size_cell(json_object_get(vbd, "size_bytes"));
 	cells[COLUMN_TARGET] = printable_new(member_text(vbd, "target"));
 	cells[COLUMN_WORKER] = worker_cell(json_object_get(vbd, "worker"));
-	if (json_is_string(error))
-		row->error = printable_new(json_string_value(error));
+	if (version)
+		row->version = printable_new(version);
+	if (error)
+		row->error = printable_new(error);
 	for (int i = 0; i < COLUMN_COUNT; i++)
 		if (!cells[i])
 			return false;
-	return !json_is_string(error) || row->error;
+	return (!version || row->version) && (!error || row->error);
 }
 
 static void table_fini(struct table *table)
@@ -196,6 +202,8 @@ static void table_print(struct table *table)
 	table_print_cells(table, titles);
 	for (size_t i = 0; i < table->row_count; i++) {
 		table_print_cells(table, table->rows[i].cells);
+		if (table->rows[i].version)
+			printf("    version: %s\n", table->rows[i].version);
 		if (table->rows[i].error)
 			printf("    error: %s\n", table->rows[i].error);
 	}

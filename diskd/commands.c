@@ -123,7 +123,7 @@ static json_t *list_vbd(struct vbd *vbd)
 		protocol = json_string(connection_abi(&vbd->params)->protocol);
 	return json_pack(
 		"{s:i, s:o, s:I, s:s, s:s, s:s, s:o, s:s, s:s, s:s, "
-		"s:{s:i, s:s}, s:o, s:o, s:o, s:o}",
+		"s:{s:i, s:s}, s:o, s:o, s:o, s:o, s:o}",
 		"domid", vbd->domid, "domain", json_text(domain), "devid",
 		(json_int_t)vbd->devid, "vdev", vdev, "kind", vbd->kind->name,
 		"path", vbd->path, "target", json_text(vbd->target), "provider",
@@ -133,6 +133,10 @@ static json_t *list_vbd(struct vbd *vbd)
 		vbd_worker_state_name(vbd->worker_state), "size_bytes",
 		vbd->info_valid ? json_integer((json_int_t)vbd->info.size_bytes)
 				: json_null(),
+		"version",
+		vbd->info_valid && vbd->info.version[0]
+			? json_string(vbd->info.version)
+			: json_null(),
 		"protocol", protocol, "error",
 		vbd->has_error ? json_text(vbd->error.text) : json_null(),
 		"requests", list_requests(vbd));

@@ -10,6 +10,7 @@
 #include "diskd/control.h"
 #include "diskd/notify.h"
 #include "diskd/options.h"
+#include "diskd/worker-programs.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -100,6 +101,8 @@ static int open_backend(struct supervisor *sup)
 {
 	const struct backend_options options = {
 		.worker_program = sup->options.worker,
+		.worker_suffix = worker_program_suffix,
+		.hold_program = sup->options.hold,
 		.flush_timeout_ms = sup->options.flush_timeout_ms,
 	};
 	int rc = xenstore_open(&sup->xs);

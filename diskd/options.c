@@ -13,6 +13,7 @@
 #define DEFAULT_RUN_DIR "/run/xen-diskd"
 #define DEFAULT_FLUSH_TIMEOUT_S 60u
 #define WORKER_NAME "xen-diskd-worker"
+#define HOLD_NAME "xen-diskd-hold"
 
 static const char help[] =
 	"Usage: xen-diskd [OPTION]...\n"
@@ -50,20 +51,19 @@ static const struct option long_options[] = {
 	{ NULL, 0, NULL, 0 },
 };
 
-/* The worker of this very build lies beside the running program. */
-static int default_worker(char worker[PATH_MAX])
+/* The programs of this very build lie beside the one that runs. */
+static int program_beside(const char *name, char path[PATH_MAX])
 {
-	ssize_t n = readlink("/proc/self/exe", worker, PATH_MAX - 1);
+	ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 1);
 	char *slash;
 
 	if (n < 0)
 		return -errno;
-	worker[n] = '\0';
-	slash = strrchr(worker, '/');
-	if (!slash ||
-	    (size_t)(slash + 1 - worker) + sizeof(WORKER_NAME) > PATH_MAX)
+	path[n] = '\0';
+	slash = strrchr(path, '/');
+	if (!slash || (size_t)(slash + 1 - path) + strlen(name) + 1 > PATH_MAX)
 		return -ENAMETOOLONG;
-	strcpy(slash + 1, WORKER_NAME);
+	strcpy(slash + 1, name);
 	return 0;
 }
 
@@ -118,9 +118,11 @@ int options_parse(int argc, char **argv, struct options *ret_options)
 		.log_level = LOG_LEVEL_INFO,
 		.flush_timeout_ms = DEFAULT_FLUSH_TIMEOUT_S * 1000,
 	};
-	rc = default_worker(options->worker);
+	rc = program_beside(WORKER_NAME, options->worker);
+	if (!rc)
+		rc = program_beside(HOLD_NAME, options->hold);
 	if (rc < 0) {
-		fprintf(stderr, "xen-diskd: find %s: %s\n", WORKER_NAME,
+		fprintf(stderr, "xen-diskd: find my own programs: %s\n",
 			strerror(-rc));
 		return -EINVAL;
 	}

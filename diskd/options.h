@@ -11,6 +11,7 @@
 struct options {
 	const char *run_dir;
 	char worker[PATH_MAX];
+	char hold[PATH_MAX]; /* of this build; there is no option */
 	enum log_level log_level;
 	uint64_t flush_timeout_ms;
 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The providers of this build. */
+/* The providers of xen-diskd-worker: what is on this host. */
 #include "diskd/registry.h"
 
 #include "providers/file.h"

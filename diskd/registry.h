@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The registry: the only place that names providers.  Adding one is a line in
- * registry.c.
+ * The registries: the only places that name providers.  Adding one is a line
+ * in registry.c, or a file like registry-git.c where it brings a library along
+ * that other disks' workers should not have to load, hold in memory and trust.
  */
 #ifndef XEN_DISKD_REGISTRY_H
 #define XEN_DISKD_REGISTRY_H

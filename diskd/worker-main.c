@@ -95,8 +95,9 @@ static void do_open(struct worker *worker, const struct worker_open *open,
 		return;
 	}
 	worker->flush_timeout_ms = open->flush_timeout_ms;
-	rc = block_provider_open(provider_registry, open->target,
-				 open->read_only, &worker->provider, &err);
+	rc = block_provider_reopen(provider_registry, open->target,
+				   open->version, open->read_only,
+				   &worker->provider, &err);
 	if (rc < 0) {
 		tell_text(worker, WORKER_OPEN_FAILED, err.text);
 		return;

@@ -41,10 +41,23 @@ static int info_check(const struct block_info *info, const char *target,
 	return 0;
 }
 
-int block_provider_open(const struct block_provider_ops *const *registry,
-			const char *target, bool read_only,
-			struct block_provider **ret_provider,
-			struct error_text *err)
+/* The guest goes on with what it has read of the old one. */
+static int version_check(const struct block_info *info, const char *target,
+			 const char *version, struct error_text *err)
+{
+	if (!version[0] || !strcmp(info->version, version))
+		return 0;
+	return error_set(err, -ESTALE,
+			 "target '%s': version %s was served, and it has "
+			 "become %s",
+			 target, version,
+			 info->version[0] ? info->version : "another");
+}
+
+int block_provider_reopen(const struct block_provider_ops *const *registry,
+			  const char *target, const char *version,
+			  bool read_only, struct block_provider **ret_provider,
+			  struct error_text *err)
 {
 	const struct block_provider_ops *ops;
 	struct block_provider *provider;
@@ -66,6 +79,7 @@ int block_provider_open(const struct block_provider_ops *const *registry,
 	rc = provider_spec_flag(&spec, "share", &shared, err);
 	if (rc < 0)
 		return rc;
+	spec.version = version[0] ? version : NULL;
 	rc = ops->open(&spec, read_only, &provider, err);
 	if (rc < 0)
 		return rc;
@@ -74,6 +88,8 @@ int block_provider_open(const struct block_provider_ops *const *registry,
 	rc = provider_spec_all_taken(&spec, err);
 	if (!rc)
 		rc = info_check(&provider->info, target, read_only, err);
+	if (!rc)
+		rc = version_check(&provider->info, target, version, err);
 	if (rc < 0) {
 		block_provider_close(provider);
 		return rc;
@@ -82,6 +98,15 @@ int block_provider_open(const struct block_provider_ops *const *registry,
 	provider->info.read_only |= read_only;
 	*ret_provider = provider;
 	return 0;
+}
+
+int block_provider_open(const struct block_provider_ops *const *registry,
+			const char *target, bool read_only,
+			struct block_provider **ret_provider,
+			struct error_text *err)
+{
+	return block_provider_reopen(registry, target, "", read_only,
+				     ret_provider, err);
 }
 
 void block_provider_close(struct block_provider *provider)
@@ -121,6 +146,12 @@ void block_queue_close(struct block_queue *queue)
 		queue->provider->ops->queue_close(queue);
 	else
 		free(queue);
+}
+
+void block_provider_failed(struct block_provider *provider, const char *cause)
+{
+	if (provider->failed)
+		provider->failed(provider->failed_arg, cause);
 }
 
 static uint64_t iov_bytes(const struct block_io *io)

@@ -27,6 +27,9 @@
 /* The unit of the guest's requests (blkif.h), whatever the medium's is. */
 #define BLOCK_SECTOR_BYTES 512u
 
+/* A hash of 256 bits in hexadecimal, and a NUL. */
+#define BLOCK_VERSION_BYTES 65
+
 enum block_op {
 	BLOCK_OP_READ,
 	BLOCK_OP_WRITE,
@@ -80,13 +83,66 @@ struct block_info {
 	/* The operator allows the same bytes to be served twice. */
 	bool shared;
 	struct block_identity identity;
+	/*
+	 * What exactly is served, where the content has a name of its own (a
+	 * commit's id); else "".
+	 */
+	char version[BLOCK_VERSION_BYTES];
+	/*
+	 * The version could be taken away by others while it is served: the
+	 * supervisor has it held (diskd/hold-main.c).
+	 */
+	bool hold_version;
 };
+
+enum block_link {
+	BLOCK_LINK_NONE, /* it depends on nobody */
+	BLOCK_LINK_CONNECTED,
+	BLOCK_LINK_CONNECTING,
+	BLOCK_LINK_FAILED,
+};
+
+/*
+ * How a provider that depends on others is doing, for operators; in memory
+ * that the supervisor reads.  Only through the functions below.
+ */
+struct block_status {
+	uint64_t state; /* enum block_link */
+	uint64_t reconnects;
+	uint64_t waiting; /* requests, for a connection */
+	uint64_t resent; /* writes that had been acknowledged before */
+};
+
+/* Any thread. */
+static inline void block_status_set(uint64_t *field, uint64_t value)
+{
+	__atomic_store_n(field, value, __ATOMIC_RELAXED);
+}
+
+static inline void block_status_add(uint64_t *field, uint64_t value)
+{
+	__atomic_fetch_add(field, value, __ATOMIC_RELAXED);
+}
 
 /* An open provider; implementations embed it as their first member. */
 struct block_provider {
 	const struct block_provider_ops *ops;
 	struct block_info info;
+	/*
+	 * Memory that must outlive the process (a memfd, the provider's), or
+	 * -1: the supervisor keeps a descriptor of it.
+	 */
+	int record_fd;
+
+	/* Set by who has opened it, before any queue is opened; or NULL. */
+	struct block_status *status;
+	/* The medium is lost for good; any queue's thread. */
+	void (*failed)(void *arg, const char *cause);
+	void *failed_arg;
 };
+
+/* For implementations: no I/O will succeed any more. */
+void block_provider_failed(struct block_provider *provider, const char *cause);
 
 /* One queue's part of a provider; implementations embed it likewise. */
 struct block_queue {
@@ -103,7 +159,8 @@ struct block_provider_ops {
 
 	/*
 	 * Required; main thread; may block.  Opens what the spec names,
-	 * fills in ->info and hands the provider over.  Takes every option it
+	 * fills in ->info and hands the provider over.  Opens spec->version
+	 * where content has versions.  Takes every option it
 	 * knows from the spec; the wrapper refuses the others.  On failure
 	 * returns -errno with a message that names the thing and the cause.
 	 */
@@ -140,6 +197,15 @@ int block_provider_open(const struct block_provider_ops *const *registry,
 			const char *target, bool read_only,
 			struct block_provider **ret_provider,
 			struct error_text *err);
+/*
+ * As block_provider_open(), of the very version (block_info.version) that was
+ * served before, which a guest still uses.  "": any.  -ESTALE when the provider
+ * has another.
+ */
+int block_provider_reopen(const struct block_provider_ops *const *registry,
+			  const char *target, const char *version,
+			  bool read_only, struct block_provider **ret_provider,
+			  struct error_text *err);
 /* NULL is a no-op. */
 void block_provider_close(struct block_provider *provider);
 

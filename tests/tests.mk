@@ -22,23 +22,34 @@ SOURCES_unit-queue := $(sort $(wildcard tests/unit/queue/*.c)) \
 	blkback/page-pool.c blkback/queue.c blkback/request.c blkback/ring.c
 LIBS_unit-queue := $(CHECK_LIBS) -luring
 
+# The disk out of a git tree.
+SOURCES_unit-git-fat := $(sort $(wildcard tests/unit/git-fat/*.c)) \
+	tests/unit/unit-main.c $(COMMON) $(GIT_FAT) git-fat/git-provider.c \
+	$(filter git-fat/verify%.c,$(SOURCES_git-fat)) \
+	git-fat/pin.c providers/provider-spec.c providers/provider.c
+LIBS_unit-git-fat := $(CHECK_LIBS) -luring -lgit2 -lmd -lz
+
 # ---- the simulation: real daemon, real xenstored, real xl, no Xen --------
 
 TRANSPORT_SIM := tests/sim/evtchn-sim.c tests/sim/gnttab-sim.c \
 	tests/sim/sim-client.c
-SOURCES_xen-diskd-worker-sim := $(WORKER) blkback/connection-params.c \
-	$(TRANSPORT_SIM)
+SOURCES_xen-diskd-worker-sim := $(WORKER_LOCAL) $(TRANSPORT_SIM)
 LIBS_xen-diskd-worker-sim := -luring
+SOURCES_xen-diskd-worker-sim-git := $(WORKER_GIT) $(TRANSPORT_SIM)
+LIBS_xen-diskd-worker-sim-git := -luring -lgit2 -lz
 
 SIM_HOST := tests/sim/blkfront.c tests/sim/host-control.c \
 	tests/sim/host-process.c tests/sim/host-toolstack.c tests/sim/host.c \
 	tests/sim/sim.c
-SIM_TESTS := control frontend-faults handshake hostile io races transport xenstored xl
+SIM_TESTS := control frontend-faults git handshake hostile io races transport \
+	xenstored xl
 define sim_test
 SOURCES_test-$(1) := tests/sim/test-$(1).c $$(SIM_HOST)
 LIBS_test-$(1) := $$(CHECK_LIBS) -lxenstore -ljansson
 endef
 $(foreach t,$(SIM_TESTS),$(eval $(call sim_test,$(t))))
+# Is a worker itself, too, that was taken over.
+SOURCES_test-git += blkback/worker-message.c
 SOURCES_test-transport += tests/sim/conformance.c $(TRANSPORT_SIM)
 
 # Preloaded into programs that are not ours: never with a sanitizer, nor with
@@ -52,12 +63,33 @@ $(SIM_PRELOAD): tests/sim/xenstored-preload.c tests/sim/sim-wire.h
 
 SOURCES_ctl-answer := tests/ctl/answer.c
 
-TEST_PROGRAMS := unit unit-queue xen-diskd-worker-sim ctl-answer \
+# ---- fuzzing -----------------------------------------------------------------
+
+# With what it needs and no more; clang has libFuzzer.
+FUZZ := build/fuzz/fuzz-raw-tree
+FUZZ_SOURCES := tests/fuzz/fuzz-raw-tree.c \
+	tests/unit/git-fat/name-invariants.c git-fat/fold.c \
+	git-fat/name-set.c git-fat/name-short.c git-fat/name-units.c \
+	git-fat/names.c git-fat/raw-tree.c
+FUZZ_SECONDS ?= 60
+$(FUZZ): $(FUZZ_SOURCES) $(wildcard git-fat/*.h common/*.h) \
+		tests/unit/git-fat/name-invariants.h
+	@mkdir -p $(@D)
+	$(call say,FUZZ $@)
+	$(Q)clang -std=gnu11 -D_GNU_SOURCE -O1 -g -I. $(WARNINGS) \
+		-fsanitize=fuzzer,address,undefined \
+		-fno-sanitize-recover=undefined -o $@ $(FUZZ_SOURCES)
+
+# ---- programs ----------------------------------------------------------------
+
+TEST_PROGRAMS := unit unit-git-fat unit-queue xen-diskd-worker-sim \
+	xen-diskd-worker-sim-git ctl-answer \
 	$(SIM_TESTS:%=test-%)
 
 test-programs: all $(TEST_PROGRAMS:%=$(TEST_BIN)/%) $(SIM_PRELOAD)
 
-worker-sim: all $(TEST_BIN)/xen-diskd-worker-sim
+# Those whose threads TSan is to see.
+tsan-programs: all $(TEST_BIN)/xen-diskd-worker-sim $(TEST_BIN)/unit-git-fat
 
 # ---- what the machine needs -----------------------------------------------
 
@@ -70,17 +102,29 @@ deps-xen:
 
 # One variant's fast suites, as NAME=COMMAND for check.sh.
 fast_suites = 'unit-$(1)=build/$(1)/tests/unit' \
+	'unit-git-fat-$(1)=build/$(1)/tests/unit-git-fat' \
 	'unit-queue-$(1)=build/$(1)/tests/unit-queue' \
 	$(foreach t,$(SIM_TESTS),'sim-$(t)-$(1)=build/$(1)/tests/test-$(t)')
+# What threads share: the cache's own tests are among the slow ones.
+tsan_git_fat = 'unit-$(1)-tsan=CK_RUN_SUITE=$(1) build/tsan/tests/unit-git-fat'
+TSAN_SUITES := $(call tsan_git_fat,git-provider)
 # The threads are the worker's; the frontend races with it on purpose.
-TSAN_SUITES := 'sim-io-tsan=TEST_DAEMON=$$PWD/build/tsan/bin/xen-diskd \
+TSAN_SUITES += 'sim-io-tsan=TEST_DAEMON=$$PWD/build/tsan/bin/xen-diskd \
 	TEST_WORKER=$$PWD/build/tsan/tests/xen-diskd-worker-sim \
 	build/release/tests/test-io'
+# Whole disks out of repositories of every kind; each prints TAP.
+GIT_FAT_SUITES := $(foreach s,corpus repositories revisions hostile, \
+	$(if $(wildcard tests/git-fat/$(s).sh),'git-fat-$(s)=BIN=build/release/bin \
+	TOP=. timeout 120 tests/git-fat/$(s).sh'))
 FAST_SUITES := $(call fast_suites,release) $(call fast_suites,asan) \
-	$(TSAN_SUITES) \
+	$(TSAN_SUITES) $(GIT_FAT_SUITES) \
+	'fuzz-corpus=FUZZ=$(FUZZ) tests/fuzz/run.sh' \
 	'ctl=BIN=build/release/bin TEST_BIN=build/release/tests TOP=. tests/ctl/ctl.sh' \
 	'options=BIN=build/release/bin TOP=. tests/ctl/options.sh' \
 	'layers=tests/layers.sh' 'format=tests/format.sh'
+# Too long to wait for after each change.
+SLOW_SUITES := 'fuzz=FUZZ=$(FUZZ) tests/fuzz/run.sh $(FUZZ_SECONDS)' \
+	$(call tsan_git_fat,object-cache)
 XEN_SUITES := 'xen=tests/xen/run.sh --dest build/release/dest --out build/release/xen $(SCENARIO)'
 
 check-programs: deps
@@ -89,7 +133,8 @@ check-programs: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=asan DEVELOPER=1 \
 		test-programs
 	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=tsan DEVELOPER=1 \
-		worker-sim
+		tsan-programs
+	@$(MAKE) --no-print-directory $(FUZZ)
 
 check-fast: check-programs
 	@tests/check.sh build/check -j 3 $(FAST_SUITES)
@@ -101,7 +146,8 @@ check: deps-xen
 	@tests/xen/image.sh build/lab/image > build/lab-image.log 2>&1 & \
 	image=$$!; \
 	$(MAKE) --no-print-directory check-programs && \
-	tests/check.sh build/check -j 3 $(FAST_SUITES) > build/check-fast.log; \
+	tests/check.sh build/check -j 3 $(SLOW_SUITES) $(FAST_SUITES) \
+		> build/check-fast.log; \
 	cat build/check-fast.log; \
 	wait $$image || cat build/lab-image.log; \
 	$(MAKE) --no-print-directory dest && \
@@ -140,5 +186,5 @@ mutants: check-programs
 format:
 	@tests/format.sh --fix
 
-.PHONY: format test-programs worker-sim deps deps-xen check-programs check check-fast check-xen \
+.PHONY: format test-programs tsan-programs deps deps-xen check-programs check check-fast check-xen \
 	soak-xen xen-shell demo mutants dest

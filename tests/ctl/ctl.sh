@@ -335,6 +335,27 @@ g1      xvdb  Connected  w     1.5G  /srv/a.img          123 connected
 }
 check 'list shows a table' table
 
+# What is served where it has a name of its own, before what is wrong with it.
+versions() {
+	local commit=0123456789abcdef0123456789abcdef01234567
+	local versioned=${vbd/\"error\":null/\"error\":\"bad\",\"version\":\"$commit\"}
+	with_answer '{"ok":true,"vbds":['"$versioned,$vbd"']}'$'\n' list
+	expect status "$status" 0
+	expect table "$out" "\
+DOMAIN  VDEV  STATE      MODE  SIZE  TARGET      WORKER
+g1      xvdb  Connected  w     1.5G  /srv/a.img  123 connected
+    version: $commit
+    error: bad
+g1      xvdb  Connected  w     1.5G  /srv/a.img  123 connected"
+	local odd='{"version":null},{"version":7},{"version":"'"$evil"'"}'
+	with_answer '{"ok":true,"vbds":['"$odd"']}'$'\n' list
+	expect status "$status" 0
+	expect lines "$(wc -l < "$work/out")" 5
+	expect last "$(tail -n 1 "$work/out")" "    version: $shown"
+	with_answer '{"ok":true,"vbds":['"$versioned"']}'$'\n' list --json
+	expect_match json "$out" "^    \"version\": \"$commit\",\$"
+}
+
 # One size a line: bytes, then what is shown.
 sizes() {
 	local bytes shown
@@ -388,6 +409,7 @@ escapes() {
 	fi
 }
 check 'control characters from the daemon are escaped' escapes
+check 'list shows the version of what is served' versions
 
 escapes_bytes() {
 	printf '{"ok":false,"error":"\\u00e9"}\n' > "$work/answer"

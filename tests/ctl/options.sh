@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # Every option is in the help, in the manual page and in the completion, and
-# none of them has one that the others lack: for xen-diskd, for xen-diskctl and
-# for each of its commands.  Also that manual pages, completions and the unit
-# are well formed.  Prints TAP.
+# none of them has one that the others lack: for xen-diskd, for git-fat, for
+# xen-diskctl and for each of its commands.  Also that manual pages, completions
+# and the unit are well formed.  Prints TAP.
 #
-# Environment: BIN, the directory of xen-diskctl and xen-diskd; TOP, the top of
-# the source tree.
+# Environment: BIN, the directory of git-fat, xen-diskctl and xen-diskd; TOP,
+# the top of the source tree.
 
 set -eu
 
@@ -25,12 +25,13 @@ long_options() {
 	{ grep -oE -- '--[a-z][a-z-]*' || true; } | sort -u
 }
 
-# What the lines of a help that begin with an option name.
+# What the lines of a help that begin with an option name, before they say what
+# it does.
 help_options() {
 	local program=$1 text
 	shift
 	text=$("$BIN/$program" "$@" --help)
-	sed -n 's/^  *\(--[a-z-]*\).*/\1/p' <<< "$text" | sort -u
+	sed -n -e 's/   *[^ -].*//' -e '/^  *--/p' <<< "$text" | long_options
 }
 
 # Options in mdoc source are written "Fl -name".
@@ -75,16 +76,25 @@ same_set() {
 	expect "$1" "$3" "$2"
 }
 
+# check_program PROGRAM SECTION
 check_program() {
 	local help source
 	help=$(help_options "$1")
 	# For xen-diskctl, the part of the page before its commands.
-	source=$(sed '/^\.Sh COMMANDS/,$d' "$mans/$1.8")
+	source=$(sed '/^\.Sh COMMANDS/,$d' "$mans/$1.$2")
 	same_set synopsis "$help" "$(mdoc_options <<< "${source%%
 .Sh DESCRIPTION*}")"
 	same_set 'manual page' "$help" \
 		"$(grep '^\.It Fl' <<< "$source" | mdoc_options)"
-	same_set completion "$help" "$(completion_options "$1")"
+	same_set completion "$help" "$(all_completion_options "$1")"
+}
+
+# Those of git-fat stand after a command, and "image" takes them all.
+all_completion_options() {
+	{
+		completion_options "$1"
+		[ "$1" != git-fat ] || completion_options git-fat image
+	} | sort -u
 }
 
 check_command() {
@@ -110,10 +120,64 @@ check_help_text() {
 		"$("$BIN/xen-diskctl" "$1" --help | long_options)"
 }
 
+check_git_fat_commands() {
+	local help
+	help=$("$BIN/git-fat" --help |
+		sed -n '/^Commands/,/^$/s/^  \([a-z-]*\) .*/\1/p')
+	same_set 'manual page' "$help" \
+		"$(sed -n 's/^\.It Cm \([^ ]*\).*/\1/p' "$mans/git-fat.1")"
+	same_set completion "$help" "$(complete_words git-fat '')"
+}
+
+# git_fat_status ARGUMENT...: with what it ends, and no output of its own.
+git_fat_status() {
+	local status=0
+	"$BIN/git-fat" "$@" > "$work/git-fat" 2>&1 || status=$?
+	echo "$status"
+}
+
+# What the program takes is what the completion offers: an option it does not
+# know is a wrong command line, one it knows gets as far as the repository.
+check_git_fat_options() {
+	local command options option value
+	options=$(completion_options git-fat image)
+	for command in image ls verify; do
+		for option in $options; do
+			value=1
+			case $option in
+			--partition) value=none ;;
+			--symlinks) value=text ;;
+			--verify) value=off ;;
+			esac
+			git_fat_status "$command" "$option=$value" \
+				"$work/none" HEAD
+		done > "$work/status"
+		expect "$command" \
+			"$(paste -d' ' <(echo "$options") "$work/status" |
+				sed -n 's/ 1$//p')" \
+			"$(completion_options git-fat "$command")"
+	done
+}
+
+git_fat_exit_codes() {
+	expect codes "$(sed -n '/^\.Sh EXIT STATUS/,/^\.El/s/^\.It //p' \
+		"$mans/git-fat.1" | xargs)" '0 1 2 3'
+	expect version "$(git_fat_status --version)" 0
+	expect 'no repository' "$(git_fat_status ls "$work/none" HEAD)" 1
+	expect 'bad option' "$(git_fat_status ls --bad "$work/none" HEAD)" 2
+}
+
 check 'xen-diskd: help, manual page and completion have the same options' \
-	check_program xen-diskd
+	check_program xen-diskd 8
 check 'xen-diskctl: help, manual page and completion have the same options' \
-	check_program xen-diskctl
+	check_program xen-diskctl 8
+check 'git-fat: help, manual page and completion have the same options' \
+	check_program git-fat 1
+check 'git-fat: help, manual page and completion have the same commands' \
+	check_git_fat_commands
+check 'git-fat: each command takes the options that are completed for it' \
+	check_git_fat_options
+check 'git-fat: the exit codes are those of the manual page' git_fat_exit_codes
 check 'xen-diskctl: help, manual page and completion have the same commands' \
 	check_commands
 for command in $(commands); do
@@ -136,6 +200,13 @@ completes_values() {
 		"$work/im")" "$work/image"
 	expect 'after --socket' "$(complete_words xen-diskctl --socket = /s \
 		hotplug r)" remove
+	expect '--partition=' "$(complete_words git-fat ls --partition = '' |
+		xargs)" 'mbr none'
+	mkdir "$work/repository"
+	expect repository "$(complete_words git-fat ls --path = x \
+		"$work/rep")" "$work/repository"
+	expect ref "$(complete_words git-fat ls --cache 1M "$work/repository" \
+		H)" HEAD
 }
 check 'completion offers values, files and actions' completes_values
 

@@ -21,6 +21,7 @@ static unsigned int nr_opened, nr_closed, nr_submitted;
 static struct block_info next_info;
 static int open_error;
 static bool takes_option, saw_read_only;
+static const char *saw_version;
 
 static int counting_open(struct provider_spec *spec, bool read_only,
 			 struct block_provider **ret_provider,
@@ -31,6 +32,7 @@ static int counting_open(struct provider_spec *spec, bool read_only,
 	if (takes_option)
 		provider_spec_option(spec, "known");
 	saw_read_only = read_only;
+	saw_version = spec->version;
 	provider.info = next_info;
 	*ret_provider = &provider;
 	nr_opened++;
@@ -148,6 +150,37 @@ START_TEST(read_only_by_wish)
 	ck_assert(saw_read_only);
 	ck_assert(opened->info.read_only);
 	ck_assert(!opened->info.shared);
+}
+END_TEST
+
+static int reopen(const char *version)
+{
+	return block_provider_reopen(registry, "counting:/x", version, true,
+				     &opened, &err);
+}
+
+/* What a guest uses must not become another disk, whatever the provider does. */
+START_TEST(reopens_the_version)
+{
+	ck_assert_int_eq(open_target("counting:/x", true), 0);
+	ck_assert_ptr_null(saw_version);
+	block_provider_close(opened);
+	strcpy(next_info.version, "abcd");
+	ck_assert_int_eq(reopen("abcd"), 0);
+	ck_assert_str_eq(saw_version, "abcd");
+	block_provider_close(opened);
+	ck_assert_int_eq(reopen(""), 0);
+	ck_assert_ptr_null(saw_version);
+	block_provider_close(opened);
+	opened = NULL;
+	ck_assert_int_eq(reopen("abc"), -ESTALE);
+	ck_assert_ptr_nonnull(strstr(err.text, "'counting:/x'"));
+	ck_assert_ptr_nonnull(strstr(err.text, "abc was served"));
+	ck_assert_ptr_nonnull(strstr(err.text, "become abcd"));
+	next_info.version[0] = '\0';
+	ck_assert_int_eq(reopen("abcd"), -ESTALE);
+	ck_assert_ptr_null(opened);
+	ck_assert_uint_eq(nr_opened, nr_closed);
 }
 END_TEST
 
@@ -334,6 +367,7 @@ Suite *suite_provider(void)
 	tcase_add_test(tc, refuses);
 	tcase_add_test(tc, opens);
 	tcase_add_test(tc, read_only_by_wish);
+	tcase_add_test(tc, reopens_the_version);
 	suite_add_tcase(suite, tc);
 	tc = tcase_create("submit");
 	tcase_add_checked_fixture(tc, setup_queue, teardown_queue);

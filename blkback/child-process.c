@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Child processes: posix_spawn and a pidfd. */
+#include "blkback/child-process.h"
+
+#include "common/list.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void exit_done(struct io_op *op, int result)
+{
+	struct child_process *child =
+		container_of(op, struct child_process, exit_op);
+	siginfo_t info;
+
+	(void)result;
+	/* The pidfd is readable: the child is a zombie, and only ours. */
+	if (waitid(P_PIDFD, (id_t)child->pid_fd, &info, WEXITED) < 0)
+		info = (siginfo_t){ .si_code = CLD_EXITED };
+	close(child->pid_fd);
+	child->pid_fd = -1;
+	child->exited(child, info.si_code == CLD_EXITED
+				     ? W_EXITCODE(info.si_status, 0)
+				     : W_EXITCODE(0, info.si_status));
+}
+
+/* The child starts with no signal blocked or ignored but SIGPIPE's default. */
+static int spawn(const char *program, char *const argv[], int fd, int as_fd,
+		 pid_t *ret_pid)
+{
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attr;
+	sigset_t none, all;
+	int rc;
+
+	sigemptyset(&none);
+	sigfillset(&all);
+	posix_spawn_file_actions_init(&actions);
+	posix_spawnattr_init(&attr);
+	if (fd >= 0)
+		posix_spawn_file_actions_adddup2(&actions, fd, as_fd);
+	posix_spawnattr_setsigmask(&attr, &none);
+	posix_spawnattr_setsigdefault(&attr, &all);
+	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK |
+						POSIX_SPAWN_SETSIGDEF);
+	rc = -posix_spawn(ret_pid, program, &actions, &attr, argv, environ);
+	posix_spawnattr_destroy(&attr);
+	posix_spawn_file_actions_destroy(&actions);
+	return rc;
+}
+
+int child_process_spawn(struct child_process *child, struct io_loop *loop,
+			const char *program, char *const argv[], int fd,
+			int as_fd)
+{
+	int rc = spawn(program, argv, fd, as_fd, &child->pid);
+
+	if (rc < 0)
+		return rc;
+	child->pid_fd = pidfd_open(child->pid, 0);
+	if (child->pid_fd < 0) {
+		rc = -errno;
+		kill(child->pid, SIGKILL);
+		waitpid(child->pid, NULL, 0);
+		return rc;
+	}
+	child->exit_op.done = exit_done;
+	io_loop_poll(loop, &child->exit_op, child->pid_fd, POLLIN);
+	return 0;
+}
+
+void child_process_kill(struct child_process *child)
+{
+	if (child->pid_fd >= 0)
+		pidfd_send_signal(child->pid_fd, SIGKILL, NULL, 0);
+}

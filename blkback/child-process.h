@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A child process of the supervisor: starting it, and its end.  Everything
+ * runs on the supervisor's thread and loop.
+ */
+#ifndef XEN_DISKD_CHILD_PROCESS_H
+#define XEN_DISKD_CHILD_PROCESS_H
+
+#include "common/io-loop.h"
+
+#include <sys/types.h>
+
+/* Embedded in whatever the child is for. */
+struct child_process {
+	pid_t pid;
+	int pid_fd;
+	struct io_op exit_op;
+	/*
+	 * The process has ended; wait_status is as from waitpid(2).  The
+	 * callee may free what the child is embedded in.
+	 */
+	void (*exited)(struct child_process *child, int wait_status);
+};
+
+/*
+ * Starts `program`, with no signal blocked or ignored and, if fd is not -1,
+ * that descriptor as number as_fd.  The caller has set `exited`, which is
+ * called once if this succeeds.  Errors: those of posix_spawn(3) and
+ * pidfd_open(2).
+ */
+int child_process_spawn(struct child_process *child, struct io_loop *loop,
+			const char *program, char *const argv[], int fd,
+			int as_fd);
+
+/* SIGKILL, if it has not ended yet. */
+void child_process_kill(struct child_process *child);
+
+#endif

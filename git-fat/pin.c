@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Pins, as references of the repository. */
+#include "git-fat/pin.h"
+
+#include "git-fat/repository.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define PIN_NAME_BYTES 128
+
+static int open_repository(const char *path, git_repository **ret_repository,
+			   struct error_text *err)
+{
+	int rc = git_repository_open_ext(ret_repository, path,
+					 GIT_REPOSITORY_OPEN_NO_SEARCH, NULL);
+
+	if (rc < 0)
+		return error_set(err, rc == GIT_ENOTFOUND ? -ENOENT : -EIO,
+				 "repository '%s': %s", path,
+				 git_error_last()->message);
+	return 0;
+}
+
+static int reference_name(const char *name, char reference[PIN_NAME_BYTES],
+			  struct error_text *err)
+{
+	int length =
+		snprintf(reference, PIN_NAME_BYTES, "refs/xen-diskd/%s", name);
+
+	if (length >= PIN_NAME_BYTES)
+		return error_set(err, -EINVAL, "pin '%s': too long", name);
+	return 0;
+}
+
+int pin_find_owner(const char *path, uid_t *ret_uid, gid_t *ret_gid,
+		   struct error_text *err)
+{
+	git_repository *repository;
+	struct stat st;
+	int rc = open_repository(path, &repository, err);
+
+	if (rc < 0)
+		return rc;
+	rc = stat(git_repository_commondir(repository), &st) < 0 ? -errno : 0;
+	git_repository_free(repository);
+	if (rc < 0)
+		return error_set(err, rc, "repository '%s': %s", path,
+				 strerror(-rc));
+	*ret_uid = st.st_uid;
+	*ret_gid = st.st_gid;
+	return 0;
+}
+
+int pin_set(const char *path, const char *name, const char *object,
+	    struct error_text *err)
+{
+	char reference_text[PIN_NAME_BYTES];
+	git_reference *reference = NULL;
+	git_repository *repository;
+	git_oid id;
+	int rc = reference_name(name, reference_text, err);
+
+	if (rc == 0 && git_oid_fromstr(&id, object) < 0)
+		rc = error_set(err, -EINVAL, "pin '%s': no object id", object);
+	if (rc == 0)
+		rc = open_repository(path, &repository, err);
+	if (rc < 0)
+		return rc;
+	if (git_reference_create(&reference, repository, reference_text, &id, 1,
+				 NULL) < 0)
+		rc = error_set(err, -EIO, "repository '%s': %s: %s", path,
+			       reference_text, git_error_last()->message);
+	git_reference_free(reference);
+	git_repository_free(repository);
+	return rc;
+}
+
+int pin_remove(const char *path, const char *name, struct error_text *err)
+{
+	char reference[PIN_NAME_BYTES];
+	git_repository *repository;
+	int rc = reference_name(name, reference, err);
+
+	if (rc == 0)
+		rc = open_repository(path, &repository, err);
+	if (rc < 0)
+		return rc;
+	rc = git_reference_remove(repository, reference);
+	if (rc < 0 && rc != GIT_ENOTFOUND)
+		rc = error_set(err, -EIO, "repository '%s': %s: %s", path,
+			       reference, git_error_last()->message);
+	else
+		rc = 0;
+	git_repository_free(repository);
+	return rc;
+}
