@@ -68,7 +68,8 @@ WORKER := $(COMMON) blkback/blkif-abi.c blkback/connection.c \
 # Workers differ in their providers; the names are diskd/worker-programs.c's.
 WORKER_LOCAL := $(WORKER) $(PROVIDERS) diskd/registry.c
 WORKER_GIT := $(WORKER) providers/provider-spec.c providers/provider.c \
-	$(GIT_FAT) git-fat/git-provider.c diskd/registry-git.c
+	$(GIT_FAT) git-fat/git-provider.c git-fat/owner.c git-fat/pin.c \
+	diskd/registry-git.c
 TRANSPORT_XEN := evtchn/evtchn-xen.c gnttab/gnttab-xen.c
 SUPERVISOR := $(COMMON) providers/provider-spec.c blkback/backend.c \
 	blkback/blkif-abi.c blkback/child-process.c \

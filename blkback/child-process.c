@@ -24,9 +24,29 @@ static void exit_done(struct io_op *op, int result)
 		info = (siginfo_t){ .si_code = CLD_EXITED };
 	close(child->pid_fd);
 	child->pid_fd = -1;
-	child->exited(child, info.si_code == CLD_EXITED
+	child->wait_status = info.si_code == CLD_EXITED
 				     ? W_EXITCODE(info.si_status, 0)
-				     : W_EXITCODE(0, info.si_status));
+				     : W_EXITCODE(0, info.si_status);
+	/* What it is embedded in must stay until the timer is ours again. */
+	if (child->deadline_armed)
+		io_loop_cancel(child->loop, &child->deadline_op);
+	else
+		child->exited(child, child->wait_status);
+}
+
+static void deadline_done(struct io_op *op, int result)
+{
+	struct child_process *child =
+		container_of(op, struct child_process, deadline_op);
+
+	(void)result;
+	child->deadline_armed = false;
+	if (child->pid_fd < 0) {
+		child->exited(child, child->wait_status);
+		return;
+	}
+	child->timed_out = true;
+	child_process_kill(child);
 }
 
 /* The child starts with no signal blocked or ignored but SIGPIPE's default. */
@@ -69,9 +89,18 @@ int child_process_spawn(struct child_process *child, struct io_loop *loop,
 		waitpid(child->pid, NULL, 0);
 		return rc;
 	}
+	child->loop = loop;
+	child->deadline_armed = child->timed_out = false;
 	child->exit_op.done = exit_done;
 	io_loop_poll(loop, &child->exit_op, child->pid_fd, POLLIN);
 	return 0;
+}
+
+void child_process_limit(struct child_process *child, uint64_t deadline_ms)
+{
+	child->deadline_op.done = deadline_done;
+	child->deadline_armed = true;
+	io_loop_timeout(child->loop, &child->deadline_op, deadline_ms);
 }
 
 void child_process_kill(struct child_process *child)

@@ -8,13 +8,20 @@
 
 #include "common/io-loop.h"
 
+#include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 /* Embedded in whatever the child is for. */
 struct child_process {
 	pid_t pid;
-	int pid_fd;
+	int pid_fd; /* -1: it has ended */
+	struct io_loop *loop;
 	struct io_op exit_op;
+	struct io_op deadline_op;
+	bool deadline_armed;
+	bool timed_out; /* killed at its deadline */
+	int wait_status;
 	/*
 	 * The process has ended; wait_status is as from waitpid(2).  The
 	 * callee may free what the child is embedded in.
@@ -31,6 +38,9 @@ struct child_process {
 int child_process_spawn(struct child_process *child, struct io_loop *loop,
 			const char *program, char *const argv[], int fd,
 			int as_fd);
+
+/* Kills it unless it has ended by then.  At most once for each process. */
+void child_process_limit(struct child_process *child, uint64_t deadline_ms);
 
 /* SIGKILL, if it has not ended yet. */
 void child_process_kill(struct child_process *child);

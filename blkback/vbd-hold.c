@@ -2,8 +2,8 @@
 /*
  * Holding what a vbd serves: where others could take it away, a helper process
  * (diskd/hold-main.c) prevents that from before the vbd is connected until its
- * worker has ended.  A helper that fails is logged; the vbd is served all the
- * same.
+ * worker has ended.  A helper that fails, or takes too long, is logged; the vbd
+ * is served all the same.
  */
 #include "blkback/vbd-private.h"
 
@@ -16,13 +16,25 @@
 /* What the helper says of itself with this status is in the log already. */
 #define STATUS_FAILED 1
 
+/*
+ * A FIFO in the repository or a dead NFS may keep the helper for ever; it must
+ * not keep the vbd.  Less than a detach waits for.
+ */
+#define DEADLINE_MS 5000u
+
 /* For an end that it did not say anything about. */
 static void say_failed(const struct vbd *vbd, bool taking, int wait_status)
 {
 	const char *consequence = taking ? "what is served may be taken away"
 					 : "what was served stays held";
 
-	if (WIFSIGNALED(wait_status))
+	if (vbd->hold_child.timed_out)
+		vbd_log(LOG_LEVEL_WARNING, vbd,
+			"hold helper had not ended after %u s and was killed: "
+			"%s%s",
+			DEADLINE_MS / 1000,
+			taking ? "served without a hold: " : "", consequence);
+	else if (WIFSIGNALED(wait_status))
 		vbd_log(LOG_LEVEL_WARNING, vbd,
 			"hold helper was killed by signal %d (%s): %s",
 			WTERMSIG(wait_status), strsignal(WTERMSIG(wait_status)),
@@ -39,7 +51,8 @@ static void on_hold_exited(struct child_process *child, int wait_status)
 	bool taking = vbd->hold == VBD_HOLD_TAKING;
 
 	say_failed(vbd, taking, wait_status);
-	vbd->hold = taking && !wait_status ? VBD_HOLD_HELD : VBD_HOLD_NONE;
+	/* One that failed half-way may have left something to be released. */
+	vbd->hold = taking ? VBD_HOLD_HELD : VBD_HOLD_NONE;
 	backend_touch(vbd);
 	if (taking)
 		vbd_worker_held(vbd);
@@ -65,6 +78,8 @@ static int run_helper(struct vbd *vbd, const char *verb)
 		vbd_log(LOG_LEVEL_WARNING, vbd,
 			"start '%s' to %s what is served: %s", program, verb,
 			strerror(-rc));
+	else
+		child_process_limit(&vbd->hold_child, DEADLINE_MS);
 	return rc;
 }
 

@@ -11,11 +11,14 @@
 #include "git-fat/volume.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* Of the temporary file; more only for a file that is itself bigger. */
 #define SPILL_BUDGET_BYTES (4ull << 30)
+/* What takes so much memory, for a moment, is big. */
+#define BIG_BYTES (16u << 20)
 /* FAT that is computed while somebody waits on the same thread. */
 #define FAT_BYTES_AT_ONCE 8192u
 
@@ -26,6 +29,10 @@ struct git_disk {
 	struct volume volume;
 	struct fat_time time;
 	struct object_cache *cache;
+	/*
+	 * Git's objects are inflated whole: of the big ones, one at a time.
+	 */
+	pthread_mutex_t big_lock;
 };
 
 struct git_disk_reader {
@@ -108,6 +115,7 @@ int git_disk_open(const struct git_disk_options *options,
 	if (!disk)
 		return error_set(err, -ENOMEM, "repository '%s': no memory",
 				 options->repository);
+	pthread_mutex_init(&disk->big_lock, NULL);
 	rc = open_disk(disk, options, err);
 	if (rc < 0) {
 		git_disk_close(disk);
@@ -124,6 +132,7 @@ void git_disk_close(struct git_disk *disk)
 	object_cache_free(disk->cache);
 	layout_fini(&disk->layout);
 	repository_tree_fini(&disk->tree);
+	pthread_mutex_destroy(&disk->big_lock);
 	free(disk);
 }
 
@@ -182,12 +191,27 @@ static void release_object(void *owner)
 	git_odb_object_free(owner);
 }
 
+static int read_blob(struct git_disk_reader *reader, const git_oid *id,
+		     git_odb_object **ret_object, struct error_text *err)
+{
+	struct git_disk *disk = reader->disk;
+	int rc = read_object(reader, id, GIT_OBJECT_BLOB, BIG_BYTES, ret_object,
+			     err);
+
+	if (rc != -EFBIG)
+		return rc;
+	pthread_mutex_lock(&disk->big_lock);
+	rc = read_object(reader, id, GIT_OBJECT_BLOB, LAYOUT_FILE_BYTES_MAX,
+			 ret_object, err);
+	pthread_mutex_unlock(&disk->big_lock);
+	return rc;
+}
+
 static int load_blob(struct git_disk_reader *reader, const git_oid *id,
 		     struct object_bytes *ret_bytes, struct error_text *err)
 {
 	git_odb_object *object;
-	int rc = read_object(reader, id, GIT_OBJECT_BLOB, LAYOUT_FILE_BYTES_MAX,
-			     &object, err);
+	int rc = read_blob(reader, id, &object, err);
 
 	if (rc < 0)
 		return rc;
@@ -478,7 +502,11 @@ void git_disk_prefetch(struct git_disk_reader *reader, uint64_t offset,
 		if (extent.kind == LAYOUT_FREE)
 			return;
 		extent_key(&extent, &key);
-		object_cache_prefetch(disk->cache, &key, &reader->loader);
+		/* What costs so much has to be asked for. */
+		if ((uint64_t)extent.nr_clusters * LAYOUT_CLUSTER_BYTES <=
+		    BIG_BYTES)
+			object_cache_prefetch(disk->cache, &key,
+					      &reader->loader);
 		offset = data +
 			 (uint64_t)(extent.first_cluster + extent.nr_clusters -
 				    LAYOUT_FIRST_CLUSTER) *

@@ -9,6 +9,7 @@
 
 #include "common/log.h"
 #include "git-fat/git-disk.h"
+#include "git-fat/owner.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -36,6 +37,7 @@ struct git_reader {
 struct git_provider {
 	struct block_provider base;
 	struct git_disk *disk;
+	struct owner owner;
 	uint64_t ahead_bytes; /* 0 when the cache is too small for it */
 	struct git_reader readers[NR_READERS];
 
@@ -152,6 +154,7 @@ static void *reader_main(void *arg)
 	struct block_io *io;
 	uint64_t ahead;
 
+	owner_enter(&mine->git->owner);
 	while (next_work(mine->git, &io, &ahead)) {
 		if (io)
 			run_job(mine, io);
@@ -360,10 +363,17 @@ static int open_disk(struct git_provider *git,
 		     struct error_text *err)
 {
 	struct block_info *info = &git->base.info;
-	int rc = git_disk_open(options, &git->disk, err);
+	int rc = repository_library_init(options->verify, err);
 
+	if (rc == 0)
+		rc = owner_of(options->repository, &git->owner, err);
+	if (rc < 0)
+		return rc;
+	owner_enter(&git->owner);
+	rc = git_disk_open(options, &git->disk, err);
 	for (unsigned int i = 0; rc == 0 && i < NR_READERS; i++)
 		rc = start_reader(git, &git->readers[i], err);
+	owner_leave();
 	if (rc < 0)
 		return rc;
 	/* A quarter of the cache: what is read ahead must not push out more. */

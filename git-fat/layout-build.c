@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Building a layout: one walk over the trees, each object but once. */
 #include "common/cleanup.h"
+#include "git-fat/id-hash.h"
 #include "git-fat/layout-private.h"
 #include "git-fat/names.h"
 #include "git-fat/path-name.h"
@@ -15,7 +16,7 @@
 /* The tree that stands for a submodule's directory. */
 #define EMPTY_TREE 0u
 /* Entries that following links may look at, all in all. */
-#define LINK_BUDGET (1u << 26)
+#define LINK_BUDGET (1u << 24)
 
 struct subdirectory {
 	git_oid id;
@@ -36,6 +37,7 @@ struct builder {
 	/* Trees by id: index + 1, 0 for none.  A power of two in size. */
 	uint32_t *memo;
 	uint32_t memo_size, memo_used;
+	struct id_hash id_hash;
 	/* The subdirectories of the tree that is being read. */
 	struct subdirectory *subdirectories;
 	uint32_t nr_subdirectories, room_subdirectories;
@@ -148,16 +150,10 @@ static struct subdirectory *add_subdirectory(struct builder *b)
 
 /* ---- the memo: a tree object is worked out once -------------------------- */
 
-/*
- * Where a tree is, or would be.  Ids are hashes: their own bytes will do, for
- * whoever could make many alike has paid for it.
- */
+/* Where a tree is, or would be. */
 static uint32_t *memo_slot(struct builder *b, const unsigned char *id)
 {
-	uint64_t hash;
-
-	memcpy(&hash, id, sizeof(hash));
-	for (uint32_t i = (uint32_t)hash;; i++) {
+	for (uint32_t i = id_hash_of(&b->id_hash, id, 0);; i++) {
 		uint32_t *slot = &b->memo[i & (b->memo_size - 1)];
 
 		if (!*slot || memcmp(b->layout->trees[*slot - 1].id, id,
@@ -643,6 +639,10 @@ int layout_build(git_odb *odb, const git_oid *root, bool follow_links,
 	int rc;
 
 	*ret_layout = (struct layout){ .entries = NULL };
+	rc = id_hash_init(&b.id_hash);
+	if (rc < 0)
+		return error_set(err, rc, "layout: no random numbers: %s",
+				 strerror(-rc));
 	if (fat_names_new(&b.names) < 0 || add_empty_tree(&b) < 0 ||
 	    tree_chain_extend(&none, 0, root, &frame.chain) < 0)
 		rc = no_memory(&b);

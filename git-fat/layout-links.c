@@ -11,7 +11,7 @@
 /* As Linux: links on the way to one file. */
 #define LINKS_MAX 40
 /* Opening an object takes as long as going through so many entries. */
-#define OBJECT_COST 64u
+#define OBJECT_COST 256u
 /* "40000 a", NUL, id */
 #define ENTRY_BYTES_MIN 28u
 

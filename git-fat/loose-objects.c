@@ -5,6 +5,7 @@
 #include "common/list.h"
 #include "common/number.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <git2/sys/odb_backend.h>
 #include <limits.h>
@@ -23,6 +24,9 @@
 /* As git has it: alternates of alternates, and so on. */
 #define ALTERNATES_DEPTH_MAX 5
 #define ALTERNATES_BYTES_MAX (1u << 20)
+/* Each may name many, itself among them: directories, and lines in all. */
+#define PLACES_MAX 64u
+#define ALTERNATES_MAX 1000u
 
 #define INPUT_BYTES (64u << 10)
 /* "commit ", a size, a NUL: 28 bytes at most. */
@@ -328,6 +332,16 @@ static int new_backend(const char *objects_path, git_odb_backend **ret_backend)
 
 /* ---- the places -------------------------------------------------------------- */
 
+/* Where objects are looked for: a directory, and its alternates. */
+struct places {
+	git_odb *odb;
+	unsigned int nr, nr_alternates;
+	struct {
+		dev_t device;
+		ino_t inode;
+	} visited[PLACES_MAX];
+};
+
 static int add_backend(git_odb *odb, git_odb_backend *backend, int priority,
 		       bool alternate)
 {
@@ -366,10 +380,10 @@ static char *read_alternates(const char *objects_path)
 	return text;
 }
 
-static int add_place(git_odb *odb, const char *objects_path,
+static int add_place(struct places *places, const char *objects_path,
 		     unsigned int depth);
 
-static int add_alternate(git_odb *odb, const char *objects_path,
+static int add_alternate(struct places *places, const char *objects_path,
 			 const char *line, unsigned int depth)
 {
 	char path[PATH_MAX];
@@ -377,6 +391,8 @@ static int add_alternate(git_odb *odb, const char *objects_path,
 
 	if (!*line || *line == '#')
 		return 0;
+	if (places->nr_alternates++ == ALTERNATES_MAX)
+		return fail("there are more than 1000 alternates");
 	if (*line == '/')
 		length = snprintf(path, sizeof(path), "%s", line);
 	else
@@ -384,10 +400,10 @@ static int add_alternate(git_odb *odb, const char *objects_path,
 				  line);
 	if (length >= (int)sizeof(path))
 		return fail("the path of an alternate is too long");
-	return add_place(odb, path, depth + 1);
+	return add_place(places, path, depth + 1);
 }
 
-static int add_alternates(git_odb *odb, const char *objects_path,
+static int add_alternates(struct places *places, const char *objects_path,
 			  unsigned int depth)
 {
 	char *text, *rest, *line;
@@ -398,43 +414,91 @@ static int add_alternates(git_odb *odb, const char *objects_path,
 	text = read_alternates(objects_path);
 	rest = text;
 	while (rc == 0 && (line = strsep(&rest, "\n")))
-		rc = add_alternate(odb, objects_path, line, depth);
+		rc = add_alternate(places, objects_path, line, depth);
 	free(text);
 	return rc;
 }
 
-static int add_place(git_odb *odb, const char *objects_path, unsigned int depth)
+/* libgit2 would wait for whoever writes to a FIFO there, for ever. */
+static int check_packs(const char *objects_path)
+{
+	char path[PATH_MAX];
+	struct dirent *entry;
+	struct stat st;
+	DIR *dir;
+	int rc = 0;
+
+	if (snprintf(path, sizeof(path), "%s/pack", objects_path) >=
+	    (int)sizeof(path))
+		return fail("the path of the packs is too long");
+	dir = opendir(path);
+	if (!dir)
+		return 0;
+	while (rc == 0 && (entry = readdir(dir))) {
+		if (entry->d_type == DT_REG || entry->d_type == DT_DIR)
+			continue;
+		if (fstatat(dirfd(dir), entry->d_name, &st, 0) == 0 &&
+		    !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
+			rc = fail("there is a pack that is no file");
+	}
+	closedir(dir);
+	return rc;
+}
+
+/* 1 for a directory that is yet to be added, 0 for none or one that has been. */
+static int visit(struct places *places, const char *objects_path)
+{
+	struct stat st;
+
+	if (stat(objects_path, &st) < 0 || !S_ISDIR(st.st_mode))
+		return 0;
+	for (unsigned int i = 0; i < places->nr; i++) {
+		if (places->visited[i].device == st.st_dev &&
+		    places->visited[i].inode == st.st_ino)
+			return 0;
+	}
+	if (places->nr == PLACES_MAX)
+		return fail("there are alternates in more than 64 directories");
+	places->visited[places->nr].device = st.st_dev;
+	places->visited[places->nr++].inode = st.st_ino;
+	return 1;
+}
+
+static int add_place(struct places *places, const char *objects_path,
+		     unsigned int depth)
 {
 	git_odb_backend *backend;
-	struct stat st;
-	int rc;
+	int rc = visit(places, objects_path);
 
 	/* An alternate that is gone is passed over, as git does. */
-	if (depth && (stat(objects_path, &st) < 0 || !S_ISDIR(st.st_mode)))
-		return 0;
-	rc = git_odb_backend_pack(&backend, objects_path);
+	if (rc < 0 || (rc == 0 && depth))
+		return rc;
+	rc = check_packs(objects_path);
 	if (rc == 0)
-		rc = add_backend(odb, backend, PACK_PRIORITY, depth > 0);
+		rc = git_odb_backend_pack(&backend, objects_path);
+	if (rc == 0)
+		rc = add_backend(places->odb, backend, PACK_PRIORITY,
+				 depth > 0);
 	if (rc == 0)
 		rc = new_backend(objects_path, &backend);
 	if (rc < 0)
 		return rc;
-	rc = add_backend(odb, backend, LOOSE_PRIORITY, depth > 0);
-	return rc < 0 ? rc : add_alternates(odb, objects_path, depth);
+	rc = add_backend(places->odb, backend, LOOSE_PRIORITY, depth > 0);
+	return rc < 0 ? rc : add_alternates(places, objects_path, depth);
 }
 
 int loose_objects_open_odb(const char *objects_path, git_odb **ret_odb)
 {
-	git_odb *odb;
-	int rc = git_odb_new(&odb);
+	struct places places = { .nr = 0 };
+	int rc = git_odb_new(&places.odb);
 
 	if (rc < 0)
 		return rc;
-	rc = add_place(odb, objects_path, 0);
+	rc = add_place(&places, objects_path, 0);
 	if (rc < 0) {
-		git_odb_free(odb);
+		git_odb_free(places.odb);
 		return rc;
 	}
-	*ret_odb = odb;
+	*ret_odb = places.odb;
 	return 0;
 }

@@ -5,24 +5,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #define BUCKETS_MIN 64 /* a power of two */
-
-static uint64_t key_hash(const struct object_table *table,
-			 const struct object_key *key)
-{
-	uint64_t hash;
-
-	memcpy(&hash, key->id, sizeof(hash));
-	/* Ids can be chosen by whoever wrote the objects. */
-	hash ^= table->seed;
-	hash += key->cluster * UINT64_C(0x9e3779b97f4a7c15);
-	/* Low bits pick the bucket: let each depend on all of the seed. */
-	hash = (hash ^ (hash >> 32)) * UINT64_C(0xd6e8feb86659fd93);
-	hash = (hash ^ (hash >> 32)) * UINT64_C(0xd6e8feb86659fd93);
-	return hash ^ (hash >> 32);
-}
 
 static bool key_equal(const struct object_key *a, const struct object_key *b)
 {
@@ -34,19 +18,22 @@ static bool key_equal(const struct object_key *a, const struct object_key *b)
 static struct object_node **bucket_of(const struct object_table *table,
 				      const struct object_key *key)
 {
-	return &table->buckets[key_hash(table, key) & (table->nr_buckets - 1)];
+	uint32_t hash = id_hash_of(&table->hash, key->id, key->cluster);
+
+	return &table->buckets[hash & (table->nr_buckets - 1)];
 }
 
 int object_table_init(struct object_table *table)
 {
+	int rc = id_hash_init(&table->hash);
+
+	if (rc < 0)
+		return rc;
 	table->buckets = calloc(BUCKETS_MIN, sizeof(*table->buckets));
 	if (!table->buckets)
 		return -ENOMEM;
 	table->nr_buckets = BUCKETS_MIN;
 	table->nr_nodes = 0;
-	/* Without entropy yet the seed is no secret; it works all the same. */
-	if (getrandom(&table->seed, sizeof(table->seed), GRND_NONBLOCK) < 0)
-		table->seed = (uintptr_t)table->buckets;
 	return 0;
 }
 

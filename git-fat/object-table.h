@@ -6,6 +6,7 @@
 #ifndef XEN_DISKD_OBJECT_TABLE_H
 #define XEN_DISKD_OBJECT_TABLE_H
 
+#include "git-fat/id-hash.h"
 #include "git-fat/object-cache.h"
 
 #include <stdbool.h>
@@ -22,10 +23,10 @@ struct object_table {
 	struct object_node **buckets;
 	size_t nr_buckets; /* a power of two */
 	size_t nr_nodes;
-	uint64_t seed;
+	struct id_hash hash;
 };
 
-/* Errors: -ENOMEM. */
+/* Errors: -ENOMEM, or those of getrandom(2). */
 int object_table_init(struct object_table *table);
 /* Leaves the nodes alone. */
 void object_table_fini(struct object_table *table);

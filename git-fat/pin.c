@@ -11,6 +11,14 @@
 
 #define PIN_NAME_BYTES 128
 
+/* It may say nothing. */
+static const char *git_cause(void)
+{
+	const git_error *last = git_error_last();
+
+	return last && last->message ? last->message : "unknown error";
+}
+
 static int open_repository(const char *path, git_repository **ret_repository,
 			   struct error_text *err)
 {
@@ -19,8 +27,7 @@ static int open_repository(const char *path, git_repository **ret_repository,
 
 	if (rc < 0)
 		return error_set(err, rc == GIT_ENOTFOUND ? -ENOENT : -EIO,
-				 "repository '%s': %s", path,
-				 git_error_last()->message);
+				 "repository '%s': %s", path, git_cause());
 	return 0;
 }
 
@@ -72,7 +79,7 @@ int pin_set(const char *path, const char *name, const char *object,
 	if (git_reference_create(&reference, repository, reference_text, &id, 1,
 				 NULL) < 0)
 		rc = error_set(err, -EIO, "repository '%s': %s: %s", path,
-			       reference_text, git_error_last()->message);
+			       reference_text, git_cause());
 	git_reference_free(reference);
 	git_repository_free(repository);
 	return rc;
@@ -82,16 +89,20 @@ int pin_remove(const char *path, const char *name, struct error_text *err)
 {
 	char reference[PIN_NAME_BYTES];
 	git_repository *repository;
+	git_oid ignored;
 	int rc = reference_name(name, reference, err);
 
 	if (rc == 0)
 		rc = open_repository(path, &repository, err);
 	if (rc < 0)
 		return rc;
-	rc = git_reference_remove(repository, reference);
+	/* To find out that there is none must not take the right to write. */
+	rc = git_reference_name_to_id(&ignored, repository, reference);
+	if (rc == 0)
+		rc = git_reference_remove(repository, reference);
 	if (rc < 0 && rc != GIT_ENOTFOUND)
 		rc = error_set(err, -EIO, "repository '%s': %s: %s", path,
-			       reference, git_error_last()->message);
+			       reference, git_cause());
 	else
 		rc = 0;
 	git_repository_free(repository);

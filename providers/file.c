@@ -55,7 +55,7 @@ static int check_inode(const char *path, const struct stat *st, bool read_only,
 		return error_set(err, -EROFS,
 				 "open '%s' for writing: the image is "
 				 "read-only (mode %04o); attach it read-only "
-				 "(mode=r)",
+				 "(access=ro)",
 				 path, st->st_mode & 07777);
 	return 0;
 }

@@ -36,7 +36,7 @@ static int info_check(const struct block_info *info, const char *target,
 	if (info->read_only && !read_only)
 		return error_set(err, -EROFS,
 				 "target '%s': is read-only; attach it "
-				 "read-only (mode=r)",
+				 "read-only (access=ro)",
 				 target);
 	return 0;
 }

@@ -26,7 +26,8 @@ LIBS_unit-queue := $(CHECK_LIBS) -luring
 SOURCES_unit-git-fat := $(sort $(wildcard tests/unit/git-fat/*.c)) \
 	tests/unit/unit-main.c $(COMMON) $(GIT_FAT) git-fat/git-provider.c \
 	$(filter git-fat/verify%.c,$(SOURCES_git-fat)) \
-	git-fat/pin.c providers/provider-spec.c providers/provider.c
+	git-fat/owner.c git-fat/pin.c providers/provider-spec.c \
+	providers/provider.c
 LIBS_unit-git-fat := $(CHECK_LIBS) -luring -lgit2 -lmd -lz
 
 # ---- the simulation: real daemon, real xenstored, real xl, no Xen --------
@@ -63,6 +64,10 @@ $(SIM_PRELOAD): tests/sim/xenstored-preload.c tests/sim/sim-wire.h
 
 SOURCES_ctl-answer := tests/ctl/answer.c
 
+SOURCES_git-first-sector := tests/bench/git-first-sector.c \
+	common/error-text.c common/number.c $(GIT_FAT)
+LIBS_git-first-sector := -lgit2 -lz
+
 # ---- fuzzing -----------------------------------------------------------------
 
 # With what it needs and no more; clang has libFuzzer.
@@ -82,9 +87,9 @@ $(FUZZ): $(FUZZ_SOURCES) $(wildcard git-fat/*.h common/*.h) \
 
 # ---- programs ----------------------------------------------------------------
 
-TEST_PROGRAMS := unit unit-git-fat unit-queue xen-diskd-worker-sim \
-	xen-diskd-worker-sim-git ctl-answer \
-	$(SIM_TESTS:%=test-%)
+TEST_PROGRAMS := unit unit-git-fat unit-queue \
+	xen-diskd-worker-sim xen-diskd-worker-sim-git \
+	ctl-answer git-first-sector $(SIM_TESTS:%=test-%)
 
 test-programs: all $(TEST_PROGRAMS:%=$(TEST_BIN)/%) $(SIM_PRELOAD)
 
@@ -166,6 +171,14 @@ check-xen: deps-xen dest
 soak-xen: deps-xen dest
 	@SOAK=1 tests/xen/run.sh --dest build/release/dest \
 		--out build/release/xen-soak $(SCENARIO)
+# Big trees, and figures of this machine.
+deps-git-fat: deps
+	@tests/install-packages.sh tests/git-fat/packages
+soak: deps-git-fat all
+	@BIN=build/release/bin TOP=. tests/git-fat/soak.sh
+bench-git: deps-git-fat all build/release/tests/git-first-sector
+	@BIN=build/release/bin TEST_BIN=build/release/tests TOP=. \
+		tests/git-fat/bench.sh $(REPOSITORY)
 xen-shell: deps-xen dest
 	@tests/xen/shell.sh --dest build/release/dest
 demo: deps-xen dest
@@ -178,6 +191,8 @@ mutants: check-programs
 #: make check-fast        without real Xen
 #: make check-xen         the scenarios on real Xen (SCENARIO=name for one)
 #: make soak-xen          the scenarios with their whole counts
+#: make soak              the checks of git disks with the kernel's sources
+#: make bench-git         how fast a git disk is (REPOSITORY=path)
 #: make xen-shell         a shell in dom0, the daemon running and a guest up
 #: make mutants           faults put into the source, each must be caught
 #: make format            lay all C files out as .clang-format has it
@@ -187,4 +202,4 @@ format:
 	@tests/format.sh --fix
 
 .PHONY: format test-programs tsan-programs deps deps-xen check-programs check check-fast check-xen \
-	soak-xen xen-shell demo mutants dest
+	soak soak-xen bench-git deps-git-fat xen-shell demo mutants dest

@@ -136,6 +136,37 @@ deepest() {
 }
 check '256 are served' deepest
 
+# Two ways on from each directory to the next: 2^30 paths, each link followed.
+links() {
+	local last link tree
+	last=$(raw 100644 z "$small" | raw_tree)
+	tree=$(for i in $(seq 10 40); do
+		link=$(printf '../d%d' $((i + 1)) | git hash-object -w --stdin)
+		raw 40000 "d$i" "$({
+			raw 120000 a "$link"
+			raw 120000 b "$link"
+			raw 100644 "z$i" "$small"
+		} | raw_tree)"
+	done | cat - <(raw 40000 d41 "$last") | raw_tree)
+	bounded image --partition=none --symlinks=follow "$repo" "$tree"
+	expect "status ($err)" "$status" 1
+	expect_match 'standard error' "$err" 'too many symbolic links'
+}
+check 'links that lead to ever more are refused' links
+
+# A link into a wide directory costs as much as going through it.
+wide_links() {
+	local link tree wide
+	wide=$(wide_tree 30000 8)
+	link=$(printf 'w/00030000' | git hash-object -w --stdin)
+	tree=$(perl -e 'my ($link, $wide) = map { pack "H*", $_ } @ARGV;
+		printf "120000 l%05d\0%s", $_, $link for 1 .. 5000;
+		print "40000 w\0$wide"' "$link" "$wide" | raw_tree)
+	bounded image --partition=none --symlinks=follow "$repo" "$tree"
+	expect "status ($err)" "$status" 1
+	expect_match 'standard error' "$err" "'l.*too many symbolic links"
+}
+
 # Entries of a tree, their number, with names of so many letters.
 wide_tree() {
 	perl -e 'my ($n, $length, $id) = @ARGV;
@@ -144,6 +175,7 @@ wide_tree() {
 			printf "100644 %0${length}d\0%s", $_, $id;
 		}' "$1" "$2" "$empty" | raw_tree
 }
+check 'links into a wide directory are refused' wide_links
 check '65,537 entries are refused' bad \
 	"$(in_directory "$(wide_tree 65537 8)")" "'d/e': .*65536"
 check '10,000 long names are refused' bad \
@@ -158,6 +190,36 @@ zeros() {
 	bad "$id" ".*$id.*"
 }
 check 'a tree object of 1 GiB of zeros is refused' zeros
+
+# An index may name one object by any number of ids: these differ in two bytes.
+alike() {
+	perl -MDigest::SHA=sha1 -MCompress::Zlib -e '
+		my ($dir, $number) = @ARGV;
+		my @ids = map { "alike" x 3 . "abc" . pack "n", $_ } 1 .. $number;
+		my $pack = pack("a4 N N C", "PACK", 2, $number, 2 << 4) .
+			compress("");
+		my $trailer = sha1 $pack;
+		my $index = "\377tOc" . pack("N*", 2,
+			map { $_ < ord "a" ? 0 : $number } 0 .. 255);
+		$index .= join("", @ids) . pack("N*", (0) x $number) .
+			pack("N*", (12) x $number) . $trailer;
+		mkdir $dir;
+		my $name = "$dir/pack-" . unpack "H*", $trailer;
+		open my $file, ">", "$name.pack" or die;
+		print $file $pack, $trailer;
+		open $file, ">", "$name.idx" or die;
+		print $file $index, sha1 $index;
+		binmode STDOUT;
+		printf "40000 A%05d\0%s", $_, $ids[$_ - 1] for 1 .. $number' \
+		"$repo/objects/pack" "$1" | raw_tree
+}
+alike_trees() {
+	bounded ls "$repo" "$(alike 60000)"
+	rm "$repo"/objects/pack/pack-*
+	expect "status ($err)" "$status" 0
+	expect lines "$(wc -l < "$work/out")" 60000
+}
+check '60,000 trees whose ids are alike are served' alike_trees
 
 ### not what it says it is
 

@@ -221,6 +221,24 @@ config() {
 }
 check 'a configuration that includes a device, a directory, itself' config
 
+# Each names itself over and over: what is looked for anew each time has no end.
+alternates_loop() {
+	local i
+	copy
+	for ((i = 0; i < 200; i++)); do
+		echo "$copy/objects"
+		echo .
+		echo ../objects/../objects
+	done > "$copy/objects/info/alternates"
+	holds "$copy" main
+	seq -f "$work/none%g" 1001 > "$copy/objects/info/alternates"
+	refused "repository '$copy': .*more than 1000 alternates" "$copy" main
+	seq -f "$work/alternates/%g" 70 > "$copy/objects/info/alternates"
+	xargs mkdir -p < "$copy/objects/info/alternates"
+	refused "repository '$copy': .*more than 64 directories" "$copy" main
+}
+check 'alternates that name themselves, or too many' alternates_loop
+
 ### damaged
 
 damaged_pack() {
@@ -289,6 +307,22 @@ cut_loose() {
 	done
 }
 check 'a loose object that is cut short' cut_loose
+
+# Nobody writes to it; what waits is ended after 20 s and no refusal.
+fifo_pack() {
+	local file
+	for file in "pack-$(printf '%040d' 1).idx" multi-pack-index; do
+		copy
+		mkfifo "$copy/objects/pack/$file"
+		refused "repository '$copy': there is a pack that is no file" \
+			"$copy" main
+		rm "$copy/objects/pack/$file"
+		ln -s /dev/zero "$copy/objects/pack/$file"
+		refused "repository '$copy': there is a pack that is no file" \
+			"$copy" main
+	done
+}
+check 'a pack index that is a FIFO or a device' fifo_pack
 
 # Sound to zlib, of the right size, and not what it is called.
 other_content() {

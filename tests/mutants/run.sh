@@ -85,8 +85,13 @@ restore() {
 build() {
 	local targets=build/release/tests/${field[program]}
 	case ${field[program]} in
-	test-*) targets+=" all build/release/tests/xen-diskd-worker-sim"
-		targets+=" build/release/tests/xenstored-preload.so" ;;
+	test-*)
+		targets+=" all"
+		targets+=" build/release/tests/xen-diskd-worker-sim"
+		targets+=" build/release/tests/xen-diskd-worker-sim-git"
+		targets+=" build/release/tests/xen-diskd-worker-sim-nbd"
+		targets+=" build/release/tests/xenstored-preload.so"
+		;;
 	esac
 	# shellcheck disable=SC2086 # a list
 	make -C "$tree" -j "$(nproc)" VARIANT=release $targets \

@@ -469,6 +469,29 @@ START_TEST(pin_is_the_owners)
 }
 END_TEST
 
+/* Somebody's .git file must not lead to what he could not read himself. */
+START_TEST(no_borrowed_rights)
+{
+	static const char *const detach[] = { "block-detach", "--force", "g1",
+					      "xvdb", NULL };
+
+	shell("chmod 700 %s/.git && mkdir %s/theirs && "
+	      "echo 'gitdir: %s/.git' > %s/theirs/.git && "
+	      "chown -R %u:%u %s/theirs && chmod 755 %s %s/theirs",
+	      repository, h.dir, repository, h.dir, OTHER_ID, OTHER_ID, h.dir,
+	      h.dir, h.dir);
+	snprintf(target, sizeof(target), "git:%s/theirs?ref=main", h.dir);
+	need(xl_attach(target, 'r') != 0, "attached: %s", out);
+	need(strstr(out, "repository '"), "xl says: %s", out);
+	need(xl(detach) == 0, "block-detach: %s", out);
+	need(host_wait_unlisted(&h, 1, XVDB), "still listed");
+	/* It was the rights that kept him out. */
+	shell("chown -R %u:%u %s/.git", OTHER_ID, OTHER_ID, repository);
+	need(xl_attach(target, 'r') == 0, "xl says: %s", out);
+	need(xl(detach) == 0, "block-detach: %s", out);
+}
+END_TEST
+
 /* The owner may not write there; nor does root instead. */
 START_TEST(read_only_repository)
 {
@@ -662,6 +685,115 @@ START_TEST(attach_while_releasing)
 }
 END_TEST
 
+/* Never ends by itself: taking for one disk, releasing for the other. */
+#define STUCK_HELPER                               \
+	"case $1.$2 in take.1/51728|"              \
+	"release.1/51744) kill -STOP $$ ;; esac\n" \
+	"exec $HOLD \"$@\""
+/* Of the helper, and some for all else. */
+#define STUCK_MS_MIN 4500u
+#define STUCK_MS_MAX 7500u
+
+static void expect_stuck(uint64_t begin)
+{
+	uint64_t ms = host_now_ms() - begin;
+
+	need(ms >= STUCK_MS_MIN && ms <= STUCK_MS_MAX, "took %llu ms",
+	     (unsigned long long)ms);
+}
+
+/* Neither an attach nor a detach waits for it for ever. */
+START_TEST(helper_is_stuck)
+{
+	uint64_t begin;
+
+	start_with_helper(STUCK_HELPER);
+	begin = host_now_ms();
+	attach_connect();
+	expect_stuck(begin);
+	need(host_log_has(&h, "killed: served without a hold"),
+	     "not in the log");
+	compare_some("main");
+	detach_finish();
+	need(host_wait_unlisted(&h, 1, XVDB), "still listed");
+	attach("xvdc");
+	need(pin_is(REF_XVDC, commit), "%s", out);
+	begin = host_now_ms();
+	detach("xvdc");
+	expect_stuck(begin);
+	need(host_wait_unlisted(&h, 1, XVDC), "still listed");
+	need(host_log_has(&h, "killed: what was served stays held"),
+	     "not in the log");
+}
+END_TEST
+
+/* Nor does the daemon when it is to end. */
+START_TEST(stop_while_stuck)
+{
+	uint64_t begin;
+	int status;
+
+	start_with_helper(STOPPING_HELPER("take"));
+	host_vbd_add(&h, g, XVDB, target, 'r');
+	wait_stopped();
+	begin = host_now_ms();
+	kill(h.daemon, SIGTERM);
+	need(process_wait(h.daemon, STUCK_MS_MAX, &status), "it does not end");
+	expect_stuck(begin);
+	need(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %#x",
+	     status);
+	h.daemon = 0;
+}
+END_TEST
+
+/* Nor does it wait for a worker that is kept in its open. */
+START_TEST(open_hangs)
+{
+	shell("cd %s/.git && rm config && mkfifo config", repository);
+	host_vbd_add(&h, g, XVDB, target, 'r');
+	need(host_wait_worker(&h, 1, XVDB, "opening"), "not opening");
+	poll(NULL, 0, 200);
+	need(host_wait_worker(&h, 1, XVDB, "opening"), "not opening");
+	host_vbd_force(&h, g, XVDB);
+	need(host_wait_unlisted(&h, 1, XVDB), "still listed");
+}
+END_TEST
+
+#define NR_CYCLES 20
+
+/* Open descriptors and children of the daemon. */
+static void count_daemon(unsigned int *ret_nr_fds,
+			 unsigned int *ret_nr_children)
+{
+	int pid = (int)h.daemon;
+
+	*ret_nr_fds = (unsigned int)atoi(shell("ls /proc/%d/fd | wc -l", pid));
+	*ret_nr_children = (unsigned int)atoi(
+		shell("cat /proc/%d/task/*/children | wc -w", pid));
+}
+
+START_TEST(attach_again_and_again)
+{
+	unsigned int nr_fds[2], nr_children[2];
+	uint8_t data[FE_PAGE];
+
+	for (unsigned int i = 0; i < NR_CYCLES; i++) {
+		attach_connect();
+		need(blkfront_read(&fe, 2048, data, 8) == FE_OKAY, "read");
+		detach_finish();
+		wait_pin(REF_XVDB, NULL);
+		need(host_wait_unlisted(&h, 1, XVDB), "still listed");
+		if (i == 0)
+			count_daemon(&nr_fds[0], &nr_children[0]);
+	}
+	count_daemon(&nr_fds[1], &nr_children[1]);
+	need(nr_fds[1] == nr_fds[0], "%u descriptors, were %u", nr_fds[1],
+	     nr_fds[0]);
+	need(nr_children[1] == nr_children[0], "%u children, were %u",
+	     nr_children[1], nr_children[0]);
+}
+END_TEST
+
 /* ---- ends ------------------------------------------------------------------------ */
 
 /*
@@ -841,7 +973,10 @@ int main(int argc, char **argv)
 	tcase_add_test(tc, attach_by_xl);
 	tcase_add_loop_test(tc, xl_refusals, 0, 6);
 	tcase_add_test(tc, pin_is_the_owners);
+	tcase_add_test(tc, no_borrowed_rights);
 	tcase_add_test(tc, read_only_repository);
+	tcase_add_test(tc, open_hangs);
+	tcase_add_test(tc, attach_again_and_again);
 	tcase_add_loop_test(tc, daemon_restart, 0, 2);
 	tcase_add_test(tc, worker_killed);
 	tcase_add_test(tc, hostile_requests);
@@ -855,6 +990,8 @@ int main(int argc, char **argv)
 	tcase_add_test(own, slow_helper);
 	tcase_add_test(own, detach_while_holding);
 	tcase_add_test(own, attach_while_releasing);
+	tcase_add_test(own, helper_is_stuck);
+	tcase_add_test(own, stop_while_stuck);
 	tcase_add_test(own, opened_twenty_times);
 	suite_add_tcase(suite, own);
 	return host_run(suite);

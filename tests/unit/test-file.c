@@ -432,7 +432,7 @@ START_TEST(honours_mode_0444)
 	make_file(unit_dir(), 4096);
 	ck_assert_int_eq(chmod(path, 0444), 0);
 	ck_assert_int_eq(open_path(false), -EROFS);
-	ck_assert_ptr_nonnull(strstr(err.text, "mode=r"));
+	ck_assert_ptr_nonnull(strstr(err.text, "access=ro"));
 	open_good(true);
 	ck_assert_int_eq(do_read(0, 4096), 0);
 	check_fill(0, 4096);

@@ -2,14 +2,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # The demonstration behind `make demo`: real Xen, a PV guest, a disk that
-# xen-diskd serves to it.
+# xen-diskd serves to it, and another that it makes of a git repository.
 #
 #	demo.sh --dest DIR
 #
 # DIR is a tree that `make install DESTDIR=DIR` made.  Every step is printed as
 # a person would type it, with what it answered.  What decides is a nonce made
 # here, now: the guest writes it to its disk, and it must be in the image after
-# the disk was detached.
+# the disk was detached; it is committed, and the guest must read it.
 
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -24,6 +24,9 @@ DEST=$2
 DOMAIN=g1
 IMAGE=/root/demo.img
 DISK="vdev=xvdb,backendtype=phy,script=block-xen-diskd,target=$IMAGE"
+NOTES=/root/notes
+GIT_DISK='vdev=xvdb,backendtype=phy,script=block-xen-diskd,access=ro'
+GIT_DISK+=",target=git:$NOTES?ref=main"
 
 step() {
 	printf '\n[%3ds] == %s\n' "$SECONDS" "$*"
@@ -143,12 +146,49 @@ judge() {
 		failed "the image holds '$ANSWER', the guest wrote '$NONCE'"
 }
 
+# commit TEXT MESSAGE
+commit() {
+	dom0 "echo '$1' >$NOTES/hello.txt"
+	dom0 "cd $NOTES && git add hello.txt && git commit -q -m '$2'"
+	dom0 "git -C $NOTES log --oneline"
+}
+
+# The guest must find this text in the disk's file.
+read_notes() {
+	dom0 "xl block-attach $DOMAIN '$GIT_DISK'"
+	quiet ". /lab/lib.sh; guest_disk $DOMAIN xvdb &&
+		guest_run $DOMAIN 'until [ -b /dev/xvdb1 ]; do
+			usleep 50000; done'" 30 'the guest sees no partition'
+	dom0 'xen-diskctl list'
+	guest 'mount -t vfat -o ro,utf8 /dev/xvdb1 /mnt'
+	guest 'ls -l /mnt'
+	guest 'cat /mnt/hello.txt'
+	[ "$ANSWER" = "$1" ] ||
+		failed "the guest read '$ANSWER', committed was '$1'"
+	guest 'umount /mnt'
+	dom0 "xl block-detach $DOMAIN xvdb"
+}
+
+serve_git() {
+	step 'a git repository with a file'
+	dom0 'git config --global user.name "A person"'
+	dom0 'git config --global user.email person@example.org'
+	dom0 "git init -q --initial-branch=main $NOTES"
+	commit "hello, $NONCE" 'A file'
+	step 'the guest reads it on a vfat disk'
+	read_notes "hello, $NONCE"
+	step 'another commit; the disk, attached again, has it'
+	commit "hello again, $NONCE" 'Another content'
+	read_notes "hello again, $NONCE"
+}
+
 # Not the guest's, not dom0's: nobody could know it before this run.
 NONCE=$(head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \n')
 bring_up
 serve_disk
 use_disk
 judge
+serve_git
 lab_stop
-printf '\n[%3ds] DEMO PASSED: the guest wrote %s and the image has it\n' \
-	"$SECONDS" "$NONCE"
+printf '\n[%3ds] DEMO PASSED: %s was written by the guest and is in the image,
+	was committed and was read by the guest\n' "$SECONDS" "$NONCE"

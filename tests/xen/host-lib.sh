@@ -6,7 +6,9 @@
 # Sourced by run.sh, demo.sh, shell.sh and the scenarios that the host drives.
 #
 #	lab_prepare WORK [DEST]   makes the payload in WORK; DEST is what
-#	                          `make install DESTDIR=DEST` left
+#	                          `make install DESTDIR=DEST` left; with
+#	                          LAB_TORTURE set, /lab/torture.git and
+#	                          /lab/torture.sums are in it
 #	lab_prepare_temporary [DEST]  in a directory removed on exit
 #	lab_boot [QEMU-OPTION...] returns when dom0 takes commands
 #	dom0_run CMD [SECONDS]    output on stdout, returns CMD's status;
@@ -64,6 +66,18 @@ lab_merge_usr() {
 	done
 }
 
+# Made here, with the sums of all its files: emulated, it would take minutes.
+lab_torture() (
+	# shellcheck disable=SC2034 # lib-git.sh works there
+	LAB=$LAB_WORK IMAGES=$LAB_WORK
+	# shellcheck source=lib-git.sh
+	. "$LAB_SRC/lib-git.sh"
+	"$LAB_SRC/../git-fat/torture.sh" "$1/torture.git" >/dev/null &&
+		git -C "$1/torture.git" cat-file --batch-all-objects \
+			--batch-check | awk '$2 == "blob" { print $1 }' |
+		object_sums "$1/torture.git" >"$1/torture.sums"
+)
+
 lab_prepare() {
 	LAB_WORK=$1
 	local dest=${2:-} stage=$1/payload
@@ -73,7 +87,8 @@ lab_prepare() {
 		cp -a "$dest/." "$stage/" || return 1
 		lab_merge_usr "$stage"
 	fi
-	cp -a "$LAB_SRC"/{dom0,scenarios,lib.sh} "$stage/lab/"
+	cp -a "$LAB_SRC"/{dom0,scenarios,lib*.sh} "$stage/lab/"
+	[ -z "${LAB_TORTURE:-}" ] || lab_torture "$stage/lab" || return 1
 	lab_guest_cpio "$LAB_WORK/guest" "$stage/lab/guest/extra.cpio" &&
 		cp "$LAB_WORK/guest/bin/blkverify" "$stage/lab/bin/" &&
 		lab_compile "$stage/lab/bin/guestexec" \

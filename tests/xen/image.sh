@@ -28,11 +28,20 @@ DOM0_PACKAGES=(
 	xen-utils-4.17 xen-utils-common xenstore-utils grub-xen-host
 	libnbd0 libgit2-1.5 liburing2 libjansson4 libseccomp2 libcap-ng0
 	libxenstore4 libxengnttab1 libxenevtchn1 libxentoollog1
+	libpcre2-8-0 zlib1g libglib2.0-0 libfuse3-3
 )
 
 # Unpacked beside the root: only a few of their files are kept.
 KERNEL_META=linux-image-amd64
 HYPERVISOR=xen-hypervisor-4.17-amd64
+# All that the scenarios do with git is in its one program; the rest of the
+# package would bring perl, curl and Kerberos along.
+GIT=git
+# Of the NBD servers too: the packages want a BitTorrent client, SSH and curl.
+NBD_SERVERS=(nbdkit qemu-utils)
+NBD_PROGRAMS=(nbdkit qemu-img qemu-nbd)
+NBDKIT_PLUGINS=(file memory)
+NBDKIT_FILTERS=(blocksize-policy cache delay log)
 
 # In load order: the disk that holds the root, then the root's file system.
 INITRD_MODULES=(
@@ -46,10 +55,10 @@ DOM0_MODULES=(
 )
 GUEST_MODULES=(
 	xen-blkfront crc32c_generic ext4 vfat nls_cp437 nls_ascii
-	nls_iso8859-1 nls_utf8
+	nls_iso8859-1 nls_utf8 dm_mod
 )
 # Programs that busybox has no equal of here, with their libraries.
-GUEST_PROGRAMS=(sbin/mke2fs sbin/e2fsck usr/bin/flock)
+GUEST_PROGRAMS=(sbin/mke2fs sbin/e2fsck sbin/dmsetup usr/bin/flock)
 
 say() {
 	printf 'image: [%3ds] %s\n' "$SECONDS" "$*"
@@ -71,7 +80,7 @@ inputs_hash() {
 	{
 		cat "$0"
 		apt-cache policy "${DOM0_PACKAGES[@]}" "$KERNEL" \
-			"$HYPERVISOR" busybox-static |
+			"$HYPERVISOR" "$GIT" "${NBD_SERVERS[@]}" busybox-static |
 			awk '/^[^ ]/ || /Candidate:/'
 	} | sha256sum | cut -d' ' -f1
 }
@@ -102,18 +111,23 @@ debian_sources() {
 }
 
 fetch_kernel_and_xen() {
-	mkdir -p "$work/debs" "$work/kernel" "$work/xen"
+	mkdir -p "$work"/{debs,kernel,xen,git,nbd}
+	local name
 	local get=(apt-get -q -o APT::Sandbox::User=root download
-		"$KERNEL" "$HYPERVISOR")
+		"$KERNEL" "$HYPERVISOR" "$GIT" "${NBD_SERVERS[@]}")
 	(cd "$work/debs" && "${get[@]}") >"$work/download.log" 2>&1 || {
 		apt-get -q update >>"$work/download.log" 2>&1
 		(cd "$work/debs" && "${get[@]}") >>"$work/download.log" 2>&1
 	} || {
 		cat "$work/download.log" >&2
-		die "cannot download $KERNEL and $HYPERVISOR"
+		die "cannot download $KERNEL, $HYPERVISOR, $GIT, ${NBD_SERVERS[*]}"
 	}
 	dpkg-deb -x "$work"/debs/"$KERNEL"_*.deb "$work/kernel"
 	dpkg-deb -x "$work"/debs/"$HYPERVISOR"_*.deb "$work/xen"
+	dpkg-deb -x "$work"/debs/"$GIT"_*.deb "$work/git"
+	for name in "${NBD_SERVERS[@]}"; do
+		dpkg-deb -x "$work"/debs/"$name"_*.deb "$work/nbd"
+	done
 }
 
 # Strips the boot wrapper off a bzImage.  Xen and libxl would otherwise
@@ -191,6 +205,22 @@ trim_root() {
 	find "$root" -name __pycache__ -prune -exec rm -rf {} +
 }
 
+install_nbd_servers() {
+	local name lib=usr/lib/x86_64-linux-gnu/nbdkit
+	mkdir -p "$root/$lib"/{plugins,filters}
+	for name in "${NBD_PROGRAMS[@]}"; do
+		cp "$work/nbd/usr/bin/$name" "$root/usr/bin/"
+	done
+	for name in "${NBDKIT_PLUGINS[@]}"; do
+		cp "$work/nbd/$lib/plugins/nbdkit-$name-plugin.so" \
+			"$root/$lib/plugins/"
+	done
+	for name in "${NBDKIT_FILTERS[@]}"; do
+		cp "$work/nbd/$lib/filters/nbdkit-$name-filter.so" \
+			"$root/$lib/filters/"
+	done
+}
+
 # What maintainer scripts would have left behind, as far as dom0 needs it.
 configure_root() {
 	cp "$root"/usr/share/base-passwd/passwd.master "$root"/etc/passwd
@@ -200,6 +230,9 @@ configure_root() {
 	ln -sf /proc/mounts "$root"/etc/mtab
 	echo dom0 >"$root"/etc/hostname
 	echo '127.0.0.1 localhost dom0' >"$root"/etc/hosts
+	cp "$work/git/usr/bin/git" "$root/usr/bin/git"
+	mkdir -p "$root"/usr/share/git-core/templates
+	install_nbd_servers
 	mkdir -p "$root"/var/log/xen/console "$root"/var/lib/xen \
 		"$root"/{proc,sys,dev,run,tmp,root,lab} "$root"/etc/modprobe.d \
 		"$root"/etc/xen
@@ -287,6 +320,10 @@ build_guest() {
 	cp "$root/etc/mke2fs.conf" "$dir/etc/"
 	pack_cpio "$dir" "$root/boot/guest/base.cpio"
 	cp "$out/vmlinux" "$root/boot/guest/vmlinux"
+	# For GRUB: that of PVH starts nothing but a bzImage, and that of PV
+	# takes more than a minute, emulated, to unpack one.
+	cp "$work/kernel/boot/vmlinuz-$KVER" "$root/boot/guest/vmlinuz"
+	gzip -1 -c "$out/vmlinux" >"$root/boot/guest/vmlinux.gz"
 }
 
 build_disk() {
@@ -319,7 +356,7 @@ main() {
 	root=$work/root out=$work/out
 	mkdir -p "$root" "$out"
 
-	say "kernel $KVER and Xen: download and unpack"
+	say "kernel $KVER, Xen, git and NBD servers: download and unpack"
 	fetch_kernel_and_xen
 	extract_vmlinux "$work/kernel/boot/vmlinuz-$KVER" "$out/vmlinux"
 	gzip -dc "$work"/xen/boot/xen-4.17-amd64.gz >"$out/xen"

@@ -8,12 +8,14 @@
 #	daemon_need [OPTION...]   starts xen-diskd unless it runs already
 #	daemon_start, daemon_stop, daemon_log (what it logged in this scenario)
 #	guest_need NAME pv|pvh    a guest that later scenarios may use too
-#	guest_create NAME pv|pvh [DISK...]   one that ends with the scenario
+#	guest_create NAME pv|pvh [DISK...]   one that ends with the scenario;
+#	                          GUEST_WAIT: seconds to come up (60)
 #	guest_run NAME CMD [SECONDS]         CMD's output and status
 #	guest_io_errors NAME      how many its kernel logged in this scenario
 #	guest_start NAME TAG CMD, guest_await NAME TAG [SECONDS]
 #	                          the same in the background of the guest
 #	attach NAME VDEV IMAGE [WORD...], detach NAME VDEV: by path C
+#	attach_refused TARGET PATTERN [WORD...]
 #	xen_counters, wait_for, wait_xs, and the assertions below
 #
 # The daemon and the needed guests live as long as the boot, so a scenario costs
@@ -146,21 +148,33 @@ guest_ramdisk() {
 	echo "$LAB/guest.cpio"
 }
 
-# guest_config NAME pv|pvh [DISK...]: GUEST_ARGS adds to its kernel's line.
+# What a guest's kernel is told; GUEST_ARGS adds to it.
+guest_arguments() {
+	echo "console=hvc0 quiet mitigations=off nokaslr panic=1 loglevel=4" \
+		"${GUEST_ARGS:-}"
+}
+
+# guest_config NAME pv|pvh [DISK...]: a GUEST_LOADER is started in place of the
+# kernel, and finds what it needs by itself.
 guest_config() {
 	local name=$1 type=$2 disk list=
 	shift 2
 	for disk in "$@"; do
 		list+="${list:+, }'$disk'"
 	done
+	printf '%s = "%s"\n' name "$name" type "$type"
+	if [ -n "${GUEST_LOADER:-}" ]; then
+		echo "kernel = \"$GUEST_LOADER\""
+	else
+		cat <<-END
+			kernel = "/boot/guest/vmlinux"
+			ramdisk = "$(guest_ramdisk)"
+			extra = "$(guest_arguments)"
+		END
+	fi
 	cat <<-END
-		name = "$name"
-		type = "$type"
-		kernel = "/boot/guest/vmlinux"
-		ramdisk = "$(guest_ramdisk)"
 		memory = ${GUEST_MEM:-128}
 		vcpus = ${GUEST_VCPUS:-1}
-		extra = "console=hvc0 quiet mitigations=off nokaslr panic=1 loglevel=4 ${GUEST_ARGS:-}"
 		on_crash = "destroy"
 		on_reboot = "restart"
 		disk = [ $list ]
@@ -181,11 +195,11 @@ guest_ready() {
 	pid=$!
 	while read -r line <&"$fd"; do
 		[[ $line != *@@GUEST-READY* ]] || break
-		line=
 	done
 	kill "$pid" 2>/dev/null || true
 	exec {fd}<&-
-	[ -n "$line" ] || fail "guest $name did not come up in $seconds s"
+	# What was read last may be half a line, when the time was up.
+	[[ $line == *@@GUEST-READY* ]] || fail "guest $name did not come up in $seconds s"
 }
 
 guest_create() {
@@ -193,7 +207,7 @@ guest_create() {
 	from=$(console_size "$1")
 	guest_config "$@" >"$LAB/$1.cfg"
 	xl create -q "$LAB/$1.cfg"
-	guest_ready "$1" "$from"
+	guest_ready "$1" "$from" "${GUEST_WAIT:-60}"
 }
 
 guest_need() {
@@ -291,6 +305,33 @@ attach() {
 	shift
 	xl block-attach "$name" "$(disk_spec "$@")"
 	guest_disk "$name" "$vdev"
+}
+
+# The elapsed milliseconds of xl block-attach, in MS; its output in OUTPUT.
+timed_attach() {
+	local start status=0
+	start=$(date +%s%N)
+	OUTPUT=$(timeout 30 xl block-attach "$1" "$2" 2>&1) || status=$?
+	MS=$((($(date +%s%N) - start) / 1000000))
+	return "$status"
+}
+
+# attach_refused TARGET PATTERN [WORD...]: to g1, as xvdb.  xl itself tells the
+# cause, within ATTACH_MS (2 s), and block-detach leaves nothing.
+attach_refused() {
+	local target=$1 pattern=$2 workers
+	workers=$(worker_pids | wc -l)
+	shift 2
+	! timed_attach g1 "$(disk_spec xvdb "$target" "$@")" ||
+		fail "'$target' was attached"
+	note "$MS ms, '$target': $(grep -m 1 'script:' <<<"$OUTPUT")"
+	assert_match "$(grep 'script:' <<<"$OUTPUT")" "$pattern" \
+		"what xl says about '$target'"
+	xl block-detach g1 xvdb || true
+	wait_xs "$(backend_dir g1 xvdb)" '' 10
+	wait_xs "/libxl/$(xl domid g1)/device/vbd/51728" '' 10
+	wait_for "[ \$(worker_pids | wc -l) = $workers ]" 10
+	[ "$MS" -le "${ATTACH_MS:-2000}" ] || fail "'$target' took $MS ms"
 }
 
 detach() {
@@ -395,9 +436,11 @@ host_reset() {
 	for pid in $(daemon_pids) $(worker_pids); do
 		kill -KILL "$pid"
 	done
+	pkill -KILL -x 'nbdkit|qemu-nbd'
+	pkill -KILL -x gawk
 	xenstore-rm "$BACKEND" 2>/dev/null
-	rm -f "$LAB"/keep/* "$IMAGES"/*
 	umount "$LAB/mnt" /mnt 2>/dev/null
+	rm -rf "$LAB"/keep/* "${IMAGES:?}"/*
 	dmsetup remove_all 2>/dev/null
 	losetup -D
 	[ ! -d /sys/module/xen_blkback ] || blkback_unload

@@ -6,6 +6,7 @@
 #include "git-fat/object-cache.h"
 
 #include "common/list.h"
+#include "git-fat/object-table.h"
 #include "tests/unit/git-fat/private-tmpfs.h"
 #include "tests/unit/git-fat/unit-git-fat.h"
 
@@ -318,6 +319,33 @@ START_TEST(many_objects)
 	ck_assert_int_eq(maker.nr_calls, 20000);
 	object_cache_free(cache);
 	ck_assert_int_eq(nr_live, 0);
+}
+END_TEST
+
+#define NR_ALIKE 4096u
+#define CHAIN_MAX 16u
+
+/* Whoever wrote a repository chose its ids: their first bytes are all alike. */
+START_TEST(alike_ids_are_spread)
+{
+	static struct object_node nodes[NR_ALIKE];
+	struct object_table table;
+
+	ck_assert_int_eq(object_table_init(&table), 0);
+	for (unsigned int i = 0; i < NR_ALIKE; i++) {
+		nodes[i].key.id[18] = (unsigned char)(i >> 8);
+		nodes[i].key.id[19] = (unsigned char)i;
+		object_table_insert(&table, &nodes[i]);
+	}
+	for (size_t i = 0; i < table.nr_buckets; i++) {
+		unsigned int length = 0;
+
+		for (const struct object_node *node = table.buckets[i]; node;
+		     node = node->next)
+			length++;
+		ck_assert_uint_le(length, CHAIN_MAX);
+	}
+	object_table_fini(&table);
 }
 END_TEST
 
@@ -861,6 +889,7 @@ Suite *suite_object_cache(void)
 	tcase_add_loop_test(tc, bytes_past_the_end_are_zero, 0, 2);
 	tcase_add_test(tc, every_part_of_the_key_counts);
 	tcase_add_test(tc, many_objects);
+	tcase_add_test(tc, alike_ids_are_spread);
 	tcase_add_loop_test(tc, tiny_budgets, 0, (int)NR_OF(tiny));
 	tcase_add_loop_test(tc, one_load_for_all, 0, 2);
 	tcase_add_test(tc, failure_is_for_all_and_forgotten);

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 # timeout: 120
 #
-# mode=r: the guest sees a read-only disk, and a write that it sends all the
+# access=ro: the guest sees a read-only disk, and a write that it sends all the
 # same does not reach the image.
 
 daemon_need
