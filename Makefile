@@ -70,6 +70,13 @@ WORKER_LOCAL := $(WORKER) $(PROVIDERS) diskd/registry.c
 WORKER_GIT := $(WORKER) providers/provider-spec.c providers/provider.c \
 	$(GIT_FAT) git-fat/git-provider.c git-fat/owner.c git-fat/pin.c \
 	diskd/registry-git.c
+NBD_CLIENT := nbd-client/dirty-record.c nbd-client/nbd-connect.c \
+	nbd-client/nbd-export.c nbd-client/nbd-fence.c nbd-client/nbd-link.c \
+	nbd-client/nbd-provider.c nbd-client/nbd-queue.c \
+	nbd-client/nbd-recovery.c nbd-client/nbd-request.c \
+	nbd-client/nbd-target.c
+WORKER_NBD := $(WORKER) providers/provider-spec.c providers/provider.c \
+	$(NBD_CLIENT) diskd/registry-nbd.c
 TRANSPORT_XEN := evtchn/evtchn-xen.c gnttab/gnttab-xen.c
 SUPERVISOR := $(COMMON) providers/provider-spec.c blkback/backend.c \
 	blkback/blkif-abi.c blkback/child-process.c \
@@ -84,14 +91,16 @@ CTL := common/error-text.c diskctl/client.c diskctl/command-list.c \
 	diskctl/command-modprobe.c diskctl/command-vbd.c diskctl/command.c \
 	diskctl/main.c diskctl/options.c diskctl/printable.c
 
-PROGRAMS := xen-diskd xen-diskd-worker xen-diskd-worker-git xen-diskd-hold \
-	xen-diskctl git-fat
+PROGRAMS := xen-diskd xen-diskd-worker xen-diskd-worker-git \
+	xen-diskd-worker-nbd xen-diskd-hold xen-diskctl git-fat
 SOURCES_xen-diskd := $(SUPERVISOR)
 LIBS_xen-diskd := -lxenstore -luring -ljansson
 SOURCES_xen-diskd-worker := $(WORKER_LOCAL) $(TRANSPORT_XEN)
 LIBS_xen-diskd-worker := -lxengnttab -lxenevtchn -luring
 SOURCES_xen-diskd-worker-git := $(WORKER_GIT) $(TRANSPORT_XEN)
 LIBS_xen-diskd-worker-git := $(LIBS_xen-diskd-worker) -lgit2 -lz
+SOURCES_xen-diskd-worker-nbd := $(WORKER_NBD) $(TRANSPORT_XEN)
+LIBS_xen-diskd-worker-nbd := $(LIBS_xen-diskd-worker) -lnbd
 SOURCES_xen-diskd-hold := common/error-text.c common/log.c common/number.c \
 	providers/provider-spec.c git-fat/loose-objects.c git-fat/pin.c git-fat/repository.c \
 	diskd/hold-main.c

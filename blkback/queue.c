@@ -557,8 +557,10 @@ static void wake_done(struct io_op *op, int result)
 	if (read(q->wake_fd, &value, sizeof(value)) < 0)
 		value = 0; /* EAGAIN: somebody was faster than the poll */
 	q->stopping = __atomic_load_n(&q->stop_requested, __ATOMIC_ACQUIRE);
-	if (q->stopping)
+	if (q->stopping) {
+		block_queue_abandon(q->block);
 		return;
+	}
 	wake_arm(q);
 }
 

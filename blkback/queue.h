@@ -29,6 +29,7 @@ struct queue;
 struct queue_stats {
 	uint64_t reads, writes, flushes, errors;
 	uint64_t read_bytes, written_bytes;
+	struct block_status provider; /* of what is behind the disk */
 };
 
 /* What a queue tells its owner; called on the queue's thread. */

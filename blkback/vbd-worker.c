@@ -166,7 +166,23 @@ static void on_connect_failed(struct vbd *vbd, const char *cause)
 	vbd_quit(vbd);
 }
 
-static void on_message(void *arg, struct worker_message *message)
+static void drop_record(struct vbd *vbd)
+{
+	if (vbd->record_fd >= 0)
+		close(vbd->record_fd);
+	vbd->record_fd = -1;
+}
+
+/* Ours to keep as long as there is nobody else to remember it. */
+static void keep_record(struct vbd *vbd, int *fd)
+{
+	if (*fd < 0 || vbd->record_fd >= 0)
+		return;
+	vbd->record_fd = *fd;
+	*fd = -1;
+}
+
+static void on_message(void *arg, struct worker_message *message, int *fd)
 {
 	struct vbd *vbd = arg;
 
@@ -179,6 +195,7 @@ static void on_message(void *arg, struct worker_message *message)
 		return; /* what it says no longer matters */
 	switch (message->type) {
 	case WORKER_OPENED:
+		keep_record(vbd, fd);
 		on_opened(vbd, &message->opened);
 		break;
 	case WORKER_OPEN_FAILED:
@@ -239,6 +256,9 @@ static void on_exited(void *arg, int wait_status)
 	vbd->disk_failed = false;
 	if (asked && !vbd->backend->quitting)
 		vbd_hold_release(vbd);
+	/* It left in good order: nothing has to be remembered. */
+	if (asked && !wait_status)
+		drop_record(vbd);
 	if (asked && (!wait_status || vbd->worker_killed)) {
 		/* An error that made us ask stands. */
 		vbd_worker_set_state(vbd, vbd->has_error ? VBD_WORKER_DEAD
@@ -259,6 +279,7 @@ void vbd_worker_free_shared(struct vbd *vbd)
 {
 	drop_stats(vbd);
 	drop_inflight(vbd);
+	drop_record(vbd);
 }
 
 /* Shared memory that cannot shrink under whoever has it mapped. */
@@ -325,6 +346,7 @@ static int start_worker(struct vbd *vbd, const char *program)
 		return rc;
 	vbd->worker_pid = worker_process_pid(vbd->worker);
 	vbd->worker_answered = vbd->worker_killed = false;
+	drop_record(vbd);
 	vbd_worker_set_state(vbd, VBD_WORKER_OPENING);
 	message.open.read_only = vbd->read_only;
 	message.open.flush_timeout_ms = options->flush_timeout_ms;

@@ -354,7 +354,7 @@ struct vbd *vbd_new(struct backend *backend, const struct vbd_kind *kind,
 	vbd->domid = domid;
 	vbd->devid = devid;
 	vbd->read_only = read_only;
-	vbd->stats_fd = vbd->inflight_fd = -1;
+	vbd->stats_fd = vbd->inflight_fd = vbd->record_fd = -1;
 	vbd->target = strdup(target);
 	if (asprintf(&vbd->path, "/local/domain/%u/backend/%s/%u/%u",
 		     backend->domid, kind->name, domid, devid) < 0)

@@ -95,6 +95,7 @@ struct vbd {
 	struct block_info info;
 	struct queue_stats *stats; /* shared with the worker */
 	int stats_fd;
+	int record_fd; /* the provider's memory, kept for its successor */
 	struct connection_params params;
 
 	enum vbd_hold hold;

@@ -45,7 +45,8 @@ static bool deliver(struct worker_process *worker)
 		if (rc == -EAGAIN)
 			return true;
 		if (rc == 1)
-			worker->events.message(worker->events.arg, &message);
+			worker->events.message(worker->events.arg, &message,
+					       &fd);
 		else if (rc != -EPROTO)
 			return false;
 	}

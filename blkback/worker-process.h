@@ -14,8 +14,11 @@
 struct worker_process;
 
 struct worker_process_events {
-	/* message is valid during the call. */
-	void (*message)(void *arg, struct worker_message *message);
+	/*
+	 * message is valid during the call.  *fd is the descriptor that came
+	 * with it, or -1; the callee may keep it, setting *fd to -1.
+	 */
+	void (*message)(void *arg, struct worker_message *message, int *fd);
 	/*
 	 * The process has ended (wait_status as from waitpid(2)) and all its
 	 * messages were delivered.  The callee frees it, here or later.

@@ -36,7 +36,7 @@ static const char *const column_titles[COLUMN_COUNT] = {
 struct row {
 	char *cells[COLUMN_COUNT];
 	/* On lines of their own; NULL when there is nothing to say. */
-	char *version, *error;
+	char *version, *server, *error;
 };
 
 struct table {
@@ -119,7 +119,37 @@ static void row_fini(struct row *row)
 	for (int i = 0; i < COLUMN_COUNT; i++)
 		free(row->cells[i]);
 	free(row->version);
+	free(row->server);
 	free(row->error);
+}
+
+/* NULL where there is no server, or when memory is short. */
+static char *server_line(const json_t *server)
+{
+	static const char *const counters[][2] = {
+		{ "reconnects", "reconnects" },
+		{ "waiting", "requests wait" },
+		{ "resent", "acknowledged writes sent again" },
+	};
+	char text[256];
+	size_t used;
+
+	if (!json_is_object(server))
+		return NULL;
+	used = (size_t)snprintf(text, sizeof(text), "%.32s",
+				member_text(server, "state"));
+	for (size_t i = 0; i < 3; i++) {
+		json_int_t n = json_integer_value(
+			json_object_get(server, counters[i][0]));
+
+		if (n > 0)
+			used += (size_t)snprintf(text + used,
+						 sizeof(text) - used,
+						 ", %" JSON_INTEGER_FORMAT
+						 " %s",
+						 n, counters[i][1]);
+	}
+	return printable_new(text);
 }
 
 /* false when memory is short; the row is then half built. */
@@ -139,6 +169,7 @@ static bool row_init(struct row *row, const json_t *vbd)
 	cells[COLUMN_WORKER] = worker_cell(json_object_get(vbd, "worker"));
 	if (version)
 		row->version = printable_new(version);
+	row->server = server_line(json_object_get(vbd, "server"));
 	if (error)
 		row->error = printable_new(error);
 	for (int i = 0; i < COLUMN_COUNT; i++)
@@ -204,6 +235,8 @@ static void table_print(struct table *table)
 		table_print_cells(table, table->rows[i].cells);
 		if (table->rows[i].version)
 			printf("    version: %s\n", table->rows[i].version);
+		if (table->rows[i].server)
+			printf("    server: %s\n", table->rows[i].server);
 		if (table->rows[i].error)
 			printf("    error: %s\n", table->rows[i].error);
 	}

@@ -102,6 +102,30 @@ static json_t *list_requests(const struct vbd *vbd)
 			 (json_int_t)counter(&stats->written_bytes));
 }
 
+/* How the server behind a disk is; null where there is none. */
+static json_t *list_server(const struct vbd *vbd)
+{
+	static const char *const names[] = {
+		[BLOCK_LINK_CONNECTED] = "connected",
+		[BLOCK_LINK_CONNECTING] = "connecting",
+		[BLOCK_LINK_FAILED] = "failed",
+	};
+	const struct block_status *status;
+	uint64_t state;
+
+	if (!vbd->stats)
+		return json_null();
+	status = &vbd->stats->provider;
+	/* Another process writes it: it may be anything. */
+	state = counter(&status->state);
+	if (state == BLOCK_LINK_NONE || state > BLOCK_LINK_FAILED)
+		return json_null();
+	return json_pack("{s:s, s:I, s:I, s:I}", "state", names[state],
+			 "reconnects", (json_int_t)counter(&status->reconnects),
+			 "waiting", (json_int_t)counter(&status->waiting),
+			 "resent", (json_int_t)counter(&status->resent));
+}
+
 static void list_provider(const struct vbd *vbd, char *name)
 {
 	struct error_text err;
@@ -123,7 +147,7 @@ static json_t *list_vbd(struct vbd *vbd)
 		protocol = json_string(connection_abi(&vbd->params)->protocol);
 	return json_pack(
 		"{s:i, s:o, s:I, s:s, s:s, s:s, s:o, s:s, s:s, s:s, "
-		"s:{s:i, s:s}, s:o, s:o, s:o, s:o, s:o}",
+		"s:{s:i, s:s}, s:o, s:o, s:o, s:o, s:o, s:o}",
 		"domid", vbd->domid, "domain", json_text(domain), "devid",
 		(json_int_t)vbd->devid, "vdev", vdev, "kind", vbd->kind->name,
 		"path", vbd->path, "target", json_text(vbd->target), "provider",
@@ -137,7 +161,7 @@ static json_t *list_vbd(struct vbd *vbd)
 		vbd->info_valid && vbd->info.version[0]
 			? json_string(vbd->info.version)
 			: json_null(),
-		"protocol", protocol, "error",
+		"server", list_server(vbd), "protocol", protocol, "error",
 		vbd->has_error ? json_text(vbd->error.text) : json_null(),
 		"requests", list_requests(vbd));
 }

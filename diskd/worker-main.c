@@ -102,8 +102,14 @@ static void do_open(struct worker *worker, const struct worker_open *open,
 		tell_text(worker, WORKER_OPEN_FAILED, err.text);
 		return;
 	}
+	worker->provider->status = &worker->stats->provider;
+	worker->provider->failed = on_disk_failed;
+	worker->provider->failed_arg = worker;
 	reply.opened = worker->provider->info;
-	tell(worker, &reply);
+	worker_message_send(worker->socket_fd, &reply,
+			    worker->provider->record_fd > 0
+				    ? worker->provider->record_fd
+				    : -1);
 }
 
 /* True when it keeps fd: the connection uses it until it ends. */

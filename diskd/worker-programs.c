@@ -8,7 +8,8 @@
 static const struct {
 	const char *provider, *suffix;
 } workers[] = {
-	{ "git", "-git" },
+	{ "git", "-git" },      { "nbd", "-nbd" },       { "nbds", "-nbd" },
+	{ "nbd+unix", "-nbd" }, { "nbds+unix", "-nbd" },
 };
 
 const char *worker_program_suffix(const char *provider)

@@ -154,6 +154,12 @@ void block_provider_failed(struct block_provider *provider, const char *cause)
 		provider->failed(provider->failed_arg, cause);
 }
 
+void block_queue_abandon(struct block_queue *queue)
+{
+	if (queue->provider->ops->abandon)
+		queue->provider->ops->abandon(queue);
+}
+
 static uint64_t iov_bytes(const struct block_io *io)
 {
 	uint64_t sum = 0;

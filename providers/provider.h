@@ -129,8 +129,8 @@ struct block_provider {
 	const struct block_provider_ops *ops;
 	struct block_info info;
 	/*
-	 * Memory that must outlive the process (a memfd, the provider's), or
-	 * -1: the supervisor keeps a descriptor of it.
+	 * Memory that must outlive the process (a memfd, the provider's): the
+	 * supervisor keeps a descriptor of it.  0 or -1: none.
 	 */
 	int record_fd;
 
@@ -184,6 +184,13 @@ struct block_provider_ops {
 	 * block_io_complete() on the same thread.
 	 */
 	void (*submit)(struct block_queue *queue, struct block_io *io);
+
+	/*
+	 * Optional; queue thread; must not block.  The guest has let go of the
+	 * disk: what waits for something that may never come, and whatever is
+	 * submitted from now on and would have to, ends soon and with an error.
+	 */
+	void (*abandon)(struct block_queue *queue);
 };
 
 /*
@@ -220,6 +227,9 @@ void block_queue_close(struct block_queue *queue);
  * with -EINVAL (bounds, alignment, vector), -EROFS or -EOPNOTSUPP.
  */
 void block_submit(struct block_queue *queue, struct block_io *io);
+
+/* Queue thread.  See block_provider_ops.abandon. */
+void block_queue_abandon(struct block_queue *queue);
 
 /*
  * For implementations: io has come to its end, with 0 or -errno.  Only puts

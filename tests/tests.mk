@@ -30,6 +30,13 @@ SOURCES_unit-git-fat := $(sort $(wildcard tests/unit/git-fat/*.c)) \
 	providers/provider.c
 LIBS_unit-git-fat := $(CHECK_LIBS) -luring -lgit2 -lmd -lz
 
+# Against real NBD servers, and one that lies.
+SOURCES_unit-nbd := $(filter-out %/hostile-server.c, \
+	$(sort $(wildcard tests/unit/nbd/*.c))) tests/unit/unit-main.c \
+	$(COMMON) $(NBD_CLIENT) providers/provider-spec.c providers/provider.c
+LIBS_unit-nbd := $(CHECK_LIBS) -luring -lnbd
+SOURCES_nbd-hostile-server := tests/unit/nbd/hostile-server.c
+
 # ---- the simulation: real daemon, real xenstored, real xl, no Xen --------
 
 TRANSPORT_SIM := tests/sim/evtchn-sim.c tests/sim/gnttab-sim.c \
@@ -38,12 +45,14 @@ SOURCES_xen-diskd-worker-sim := $(WORKER_LOCAL) $(TRANSPORT_SIM)
 LIBS_xen-diskd-worker-sim := -luring
 SOURCES_xen-diskd-worker-sim-git := $(WORKER_GIT) $(TRANSPORT_SIM)
 LIBS_xen-diskd-worker-sim-git := -luring -lgit2 -lz
+SOURCES_xen-diskd-worker-sim-nbd := $(WORKER_NBD) $(TRANSPORT_SIM)
+LIBS_xen-diskd-worker-sim-nbd := -luring -lnbd
 
 SIM_HOST := tests/sim/blkfront.c tests/sim/host-control.c \
 	tests/sim/host-process.c tests/sim/host-toolstack.c tests/sim/host.c \
 	tests/sim/sim.c
-SIM_TESTS := control frontend-faults git handshake hostile io races transport \
-	xenstored xl
+SIM_TESTS := control frontend-faults git handshake hostile io nbd races \
+	transport xenstored xl
 define sim_test
 SOURCES_test-$(1) := tests/sim/test-$(1).c $$(SIM_HOST)
 LIBS_test-$(1) := $$(CHECK_LIBS) -lxenstore -ljansson
@@ -68,6 +77,10 @@ SOURCES_git-first-sector := tests/bench/git-first-sector.c \
 	common/error-text.c common/number.c $(GIT_FAT)
 LIBS_git-first-sector := -lgit2 -lz
 
+SOURCES_nbd-bench := tests/bench/nbd-bench.c $(COMMON) $(NBD_CLIENT) \
+	providers/provider-spec.c providers/provider.c
+LIBS_nbd-bench := -luring -lnbd
+
 # ---- fuzzing -----------------------------------------------------------------
 
 # With what it needs and no more; clang has libFuzzer.
@@ -87,9 +100,9 @@ $(FUZZ): $(FUZZ_SOURCES) $(wildcard git-fat/*.h common/*.h) \
 
 # ---- programs ----------------------------------------------------------------
 
-TEST_PROGRAMS := unit unit-git-fat unit-queue \
-	xen-diskd-worker-sim xen-diskd-worker-sim-git \
-	ctl-answer git-first-sector $(SIM_TESTS:%=test-%)
+TEST_PROGRAMS := unit unit-git-fat unit-nbd unit-queue nbd-hostile-server \
+	xen-diskd-worker-sim xen-diskd-worker-sim-git xen-diskd-worker-sim-nbd \
+	ctl-answer git-first-sector nbd-bench $(SIM_TESTS:%=test-%)
 
 test-programs: all $(TEST_PROGRAMS:%=$(TEST_BIN)/%) $(SIM_PRELOAD)
 
@@ -108,6 +121,7 @@ deps-xen:
 # One variant's fast suites, as NAME=COMMAND for check.sh.
 fast_suites = 'unit-$(1)=build/$(1)/tests/unit' \
 	'unit-git-fat-$(1)=build/$(1)/tests/unit-git-fat' \
+	'unit-nbd-$(1)=build/$(1)/tests/unit-nbd' \
 	'unit-queue-$(1)=build/$(1)/tests/unit-queue' \
 	$(foreach t,$(SIM_TESTS),'sim-$(t)-$(1)=build/$(1)/tests/test-$(t)')
 # What threads share: the cache's own tests are among the slow ones.
@@ -179,6 +193,9 @@ soak: deps-git-fat all
 bench-git: deps-git-fat all build/release/tests/git-first-sector
 	@BIN=build/release/bin TEST_BIN=build/release/tests TOP=. \
 		tests/git-fat/bench.sh $(REPOSITORY)
+bench: deps build/release/tests/nbd-bench
+	@tests/install-packages.sh tests/bench/packages
+	@tests/bench/nbd.sh build/release/tests/nbd-bench
 xen-shell: deps-xen dest
 	@tests/xen/shell.sh --dest build/release/dest
 demo: deps-xen dest
@@ -193,6 +210,7 @@ mutants: check-programs
 #: make soak-xen          the scenarios with their whole counts
 #: make soak              the checks of git disks with the kernel's sources
 #: make bench-git         how fast a git disk is (REPOSITORY=path)
+#: make bench             how fast NBD disks are, beside fio
 #: make xen-shell         a shell in dom0, the daemon running and a guest up
 #: make mutants           faults put into the source, each must be caught
 #: make format            lay all C files out as .clang-format has it
@@ -202,4 +220,4 @@ format:
 	@tests/format.sh --fix
 
 .PHONY: format test-programs tsan-programs deps deps-xen check-programs check check-fast check-xen \
-	soak soak-xen bench-git deps-git-fat xen-shell demo mutants dest
+	soak soak-xen bench bench-git deps-git-fat xen-shell demo mutants dest

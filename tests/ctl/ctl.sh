@@ -356,6 +356,51 @@ g1      xvdb  Connected  w     1.5G  /srv/a.img  123 connected"
 	expect_match json "$out" "^    \"version\": \"$commit\",\$"
 }
 
+# How the server behind a disk is: the state, and the numbers that are not 0.
+servers() {
+	local server='"server":{"state":"connecting","reconnects":3,"waiting":12,'
+	server+='"resent":0}'
+	local served=${vbd/\"error\":null/\"error\":\"bad\",\"version\":\"1\",$server}
+	with_answer '{"ok":true,"vbds":['"$served,$vbd"']}'$'\n' list
+	expect status "$status" 0
+	expect table "$out" "\
+DOMAIN  VDEV  STATE      MODE  SIZE  TARGET      WORKER
+g1      xvdb  Connected  w     1.5G  /srv/a.img  123 connected
+    version: 1
+    server: connecting, 3 reconnects, 12 requests wait
+    error: bad
+g1      xvdb  Connected  w     1.5G  /srv/a.img  123 connected"
+	with_answer '{"ok":true,"vbds":['"$served"']}'$'\n' list --json
+	expect_match json "$out" '^    "server": \{$'
+	expect_match json "$out" '^      "waiting": 12,?$'
+}
+
+# One server a line, then its line; without one, it has none.
+hostile_servers() {
+	local server line max=9223372036854775807 long
+	long=$(printf '%0100d' 0)
+	while IFS=$'\t' read -r server line; do
+		with_answer '{"ok":true,"vbds":[{"server":'"$server"'}]}'$'\n' list
+		expect "status of $server" "$status" 0
+		expect "$server" "$(tail -n +3 "$work/out")" "$line"
+		expect 'standard error' "$err" ''
+	done <<-END
+		null
+		7
+		"connected"
+		[]
+		{}	    server: -
+		{"state":7}	    server: -
+		{"state":"connected"}	    server: connected
+		{"state":"x","waiting":-1,"resent":1}	    server: x, 1 acknowledged writes sent again
+		{"state":"x","waiting":"2","resent":{}}	    server: x
+		{"state":"x","waiting":1.5,"resent":[3]}	    server: x
+		{"state":"$evil"}	    server: $shown
+		{"state":"$long"}	    server: ${long:0:32}
+		{"state":"${long:0:40}","reconnects":$max,"waiting":$max,"resent":$max}	    server: ${long:0:32}, $max reconnects, $max requests wait, $max acknowledged writes sent again
+	END
+}
+
 # One size a line: bytes, then what is shown.
 sizes() {
 	local bytes shown
@@ -410,6 +455,8 @@ escapes() {
 }
 check 'control characters from the daemon are escaped' escapes
 check 'list shows the version of what is served' versions
+check 'list shows how the server behind a disk is' servers
+check 'a server that is no such object is no harm' hostile_servers
 
 escapes_bytes() {
 	printf '{"ok":false,"error":"\\u00e9"}\n' > "$work/answer"

@@ -100,8 +100,8 @@ bool process_wait(pid_t pid, unsigned int timeout_ms, int *ret_status)
 	return nr == 1 && waitpid(pid, ret_status, 0) == pid;
 }
 
-/* A child of ours other than keep, or 0. */
-static pid_t stray_find(pid_t keep)
+/* A child of ours that nobody has started on purpose, or 0. */
+static pid_t stray_find(const struct host *h)
 {
 	char path[64];
 	FILE *f;
@@ -113,20 +113,20 @@ static pid_t stray_find(pid_t keep)
 	if (!f)
 		return 0;
 	while (!found && fscanf(f, "%ld", &pid) == 1)
-		if ((pid_t)pid != keep)
+		if ((pid_t)pid != h->xenstored && (pid_t)pid != h->server)
 			found = (pid_t)pid;
 	fclose(f);
 	return found;
 }
 
-unsigned int process_reap_strays(pid_t keep, unsigned int timeout_ms)
+unsigned int process_reap_strays(const struct host *h, unsigned int timeout_ms)
 {
 	uint64_t end = host_now_ms() + timeout_ms;
 	unsigned int killed = 0;
 	pid_t pid;
 	int status;
 
-	while ((pid = stray_find(keep)) != 0) {
+	while ((pid = stray_find(h)) != 0) {
 		uint64_t now = host_now_ms();
 		unsigned int left = now < end ? (unsigned int)(end - now) : 0;
 

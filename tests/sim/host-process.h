@@ -33,9 +33,10 @@ pid_t process_start(struct host *h, const char *log_name, const char *preload,
 bool process_wait(pid_t pid, unsigned int timeout_ms, int *ret_status);
 
 /*
- * Waits until this process has no children left but keep: those orphaned by
- * a dead daemon come to us.  Kills and counts what stays.
+ * Waits until this process has no children left but xenstored and the test's
+ * server: those orphaned by a dead daemon come to us.  Kills and counts what
+ * stays.
  */
-unsigned int process_reap_strays(pid_t keep, unsigned int timeout_ms);
+unsigned int process_reap_strays(const struct host *h, unsigned int timeout_ms);
 
 #endif

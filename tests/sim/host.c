@@ -226,7 +226,7 @@ void host_daemon_stop(struct host *h)
 	h->daemon = 0;
 	need(WIFEXITED(status) && WEXITSTATUS(status) == 0,
 	     "the daemon's status is %#x", status);
-	need(process_reap_strays(h->xenstored, HOST_WAIT_MS) == 0,
+	need(process_reap_strays(h, HOST_WAIT_MS) == 0,
 	     "workers outlive the daemon");
 }
 
@@ -237,7 +237,7 @@ void host_daemon_kill(struct host *h)
 	kill(h->daemon, SIGKILL);
 	need(process_wait(h->daemon, HOST_WAIT_MS, &status), "unkillable");
 	h->daemon = 0;
-	need(process_reap_strays(h->xenstored, HOST_WAIT_MS) == 0,
+	need(process_reap_strays(h, HOST_WAIT_MS) == 0,
 	     "workers outlive the daemon");
 }
 

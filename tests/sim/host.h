@@ -49,6 +49,8 @@ struct host {
 	struct xs_handle *xs;
 	pid_t xenstored;
 	pid_t daemon;
+	/* Of the test's own: no leak when the daemon goes.  Or 0. */
+	pid_t server;
 	bool oxenstored;
 	struct guest guests[HOST_MAX_GUESTS];
 	unsigned int nr_guests;

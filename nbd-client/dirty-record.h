@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The writes that a server has acknowledged but not yet flushed, with their
+ * data: what has to be sent again when the server comes back without them.
+ *
+ * A ring in shared memory, so that it outlives its process; in the order in
+ * which the writes were acknowledged.  One thread.
+ */
+#ifndef XEN_DISKD_DIRTY_RECORD_H
+#define XEN_DISKD_DIRTY_RECORD_H
+
+#include <stdint.h>
+
+struct dirty_record;
+
+/* One write that is remembered; data is in the record. */
+struct dirty_write {
+	uint64_t offset_bytes;
+	uint32_t length_bytes;
+	const void *data;
+	/* The place behind it, for dirty_record_get(). */
+	uint64_t next;
+};
+
+/*
+ * Makes a record for about nr_bytes of writes, in a memfd that cannot be
+ * shrunk.  -ENOMEM or the -errno of memfd_create(2), ftruncate(2), mmap(2).
+ */
+int dirty_record_new(uint64_t nr_bytes, struct dirty_record **ret_record);
+/*
+ * Takes over a record that another process has left, with the writes in it:
+ * duplicates the descriptor.  -EINVAL for one that is not a record, or whose
+ * contents contradict themselves; else as above.
+ */
+int dirty_record_adopt(int fd, struct dirty_record **ret_record);
+/* NULL is a no-op. */
+void dirty_record_free(struct dirty_record *record);
+
+/* The memfd, which stays the record's. */
+int dirty_record_fd(const struct dirty_record *record);
+
+/* Appends a write; its data is copied.  -ENOSPC when there is no room. */
+int dirty_record_add(struct dirty_record *record, uint64_t offset_bytes,
+		     const void *data, uint32_t length_bytes);
+
+/* Places: where the oldest write is, and where the next will be. */
+uint64_t dirty_record_start(const struct dirty_record *record);
+uint64_t dirty_record_end(const struct dirty_record *record);
+
+/* The write at a place between start and end, which it must not be. */
+void dirty_record_get(const struct dirty_record *record, uint64_t place,
+		      struct dirty_write *ret_write);
+
+/* Forgets all writes before a place: they are durable. */
+void dirty_record_drop(struct dirty_record *record, uint64_t place);
+
+#endif

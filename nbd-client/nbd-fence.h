@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Keeping new writes away from old ones: when a connection that still owed
+ * replies was given up, the server may carry its writes out at any time until
+ * it has closed its end.  Another write to the same place has to wait for
+ * that, or it could be undone.  The very same write need not: whichever of
+ * its two copies comes last, the bytes are the same.
+ *
+ * What remains: a server that closes its end while its writes are still on
+ * their way to its own disk.  Nothing in the protocol would tell.
+ */
+#ifndef XEN_DISKD_NBD_FENCE_H
+#define XEN_DISKD_NBD_FENCE_H
+
+#include "common/io-loop.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define NBD_FENCE_RANGES 256u
+#define NBD_FENCE_SOCKETS 16u
+/* A server that keeps its end open for longer is waited for no more. */
+#define NBD_FENCE_MS 60000u
+
+struct nbd_fence {
+	struct io_loop *loop;
+	struct nbd_fence_socket {
+		struct nbd_fence *fence;
+		struct io_op op;
+		int fd; /* of an old connection, or -1 */
+		bool armed;
+	} sockets[NBD_FENCE_SOCKETS];
+	unsigned int nr_open;
+	uint64_t until_ms;
+	/* Sockets for which there was no room: only time lifts the fence. */
+	bool unwatched;
+	/* More ranges or sockets than there is room for: all of the disk. */
+	bool everything;
+	unsigned int nr_ranges;
+	struct nbd_fence_range {
+		uint64_t start, end;
+		uint64_t number; /* of the request that wrote there */
+	} ranges[NBD_FENCE_RANGES];
+	void (*lifted)(struct nbd_fence *fence);
+};
+
+void nbd_fence_init(struct nbd_fence *fence, struct io_loop *loop,
+		    void (*lifted)(struct nbd_fence *fence));
+
+/*
+ * Puts the fence up around an old connection's socket, which stays the
+ * caller's and is told that no more will be sent.  False when the server has
+ * closed its end already; else add the ranges after.  May be called again
+ * while it is up: all sockets have to be closed then.
+ */
+bool nbd_fence_raise(struct nbd_fence *fence, int fd);
+void nbd_fence_add(struct nbd_fence *fence, uint64_t number,
+		   uint64_t offset_bytes, uint64_t length_bytes);
+
+bool nbd_fence_is_up(const struct nbd_fence *fence);
+
+/* Whether a write, of the request with that number, has to wait. */
+bool nbd_fence_holds(const struct nbd_fence *fence, uint64_t number,
+		     uint64_t offset_bytes, uint64_t length_bytes);
+
+/* Lifts it when its time is over; true when it did. */
+bool nbd_fence_check(struct nbd_fence *fence, uint64_t now_ms);
+
+/* For the end of the loop, which is not run again. */
+void nbd_fence_fini(struct nbd_fence *fence);
+
+#endif

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A connection on the loop. */
+#include "nbd-client/nbd-link.h"
+
+#include "common/clock.h"
+#include "common/list.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static void arm(struct nbd_link_poll *poll, short events)
+{
+	if (poll->armed)
+		return;
+	poll->armed = true;
+	io_loop_poll(poll->link->loop, &poll->op, poll->link->fd, events);
+}
+
+/* Waits for what the handle waits for. */
+static void arm_for_handle(struct nbd_link *link)
+{
+	unsigned int direction = nbd_aio_get_direction(link->nbd);
+
+	if (direction & LIBNBD_AIO_DIRECTION_READ)
+		arm(&link->in, POLLIN);
+	if (direction & LIBNBD_AIO_DIRECTION_WRITE)
+		arm(&link->out, POLLOUT);
+}
+
+static void cancel(struct nbd_link_poll *poll)
+{
+	if (poll->armed)
+		io_loop_cancel(poll->link->loop, &poll->op);
+}
+
+/*
+ * The loop may hold the socket for a while yet, and so may a fence: the server
+ * is told by a shutdown that there is no more to come.
+ */
+static void let_go(struct nbd_link *link)
+{
+	nbd_close(link->nbd);
+	link->nbd = NULL;
+	if (link->fd >= 0) {
+		shutdown(link->fd, SHUT_WR);
+		close(link->fd);
+	}
+	link->fd = -1;
+}
+
+static void settle(struct nbd_link *link)
+{
+	if (!link->in.armed && !link->out.armed)
+		link->state = NBD_LINK_DOWN;
+}
+
+void nbd_link_close(struct nbd_link *link)
+{
+	if (link->state == NBD_LINK_DOWN || link->state == NBD_LINK_CLOSING)
+		return;
+	link->state = NBD_LINK_CLOSING;
+	cancel(&link->in);
+	cancel(&link->out);
+	let_go(link);
+	settle(link);
+}
+
+static void fail(struct nbd_link *link, const char *cause)
+{
+	error_set(&link->error, -EIO, "%s", cause);
+	nbd_link_close(link);
+}
+
+/* The states of the handle that mean that it is over. */
+static bool handle_is_over(struct nbd_handle *nbd)
+{
+	return nbd_aio_is_dead(nbd) > 0 || nbd_aio_is_closed(nbd) > 0;
+}
+
+static void fail_as_handle(struct nbd_link *link)
+{
+	/* An orderly end is no error to libnbd: its last one is older. */
+	fail(link, nbd_aio_is_closed(link->nbd) > 0
+			   ? "the server has closed the connection"
+			   : nbd_error_cause());
+}
+
+bool nbd_link_drive(struct nbd_link *link)
+{
+	if (!link->nbd)
+		return false;
+	if (handle_is_over(link->nbd)) {
+		fail_as_handle(link);
+		return false;
+	}
+	if (link->state == NBD_LINK_NEGOTIATING &&
+	    nbd_aio_is_ready(link->nbd) > 0) {
+		nbd_negotiate_end(link->nbd);
+		link->state = NBD_LINK_UP;
+	}
+	arm_for_handle(link);
+	return true;
+}
+
+/* ---- connecting ----------------------------------------------------- */
+
+/* On a connected socket; the handle gets a descriptor of its own. */
+static int start_negotiating(struct nbd_link *link)
+{
+	int fd = fcntl(link->fd, F_DUPFD_CLOEXEC, 0);
+
+	if (fd < 0)
+		return error_set(&link->error, -errno, "dup: %s",
+				 strerror(errno));
+	return nbd_negotiate_start(link->target, fd, link->deadline_ms,
+				   &link->nbd, &link->error);
+}
+
+static void negotiate(struct nbd_link *link)
+{
+	if (start_negotiating(link) < 0) {
+		nbd_link_close(link);
+		return;
+	}
+	link->state = NBD_LINK_NEGOTIATING;
+	nbd_link_drive(link);
+}
+
+/* Tries addresses until one takes the first step; rc is of the last. */
+static void connect_next(struct nbd_link *link, int rc)
+{
+	while (link->address < link->addresses->nr_addresses) {
+		rc = nbd_socket_start(link->addresses, link->address++,
+				      &link->fd);
+		if (rc == 0) {
+			link->state = NBD_LINK_CONNECTING;
+			link->address_since_ms = clock_now_ms();
+			link->given_up = false;
+			arm(&link->out, POLLOUT);
+			return;
+		}
+	}
+	link->fd = -1;
+	link->state = NBD_LINK_DOWN;
+	error_set(&link->error, rc, "connect: %s", strerror(-rc));
+}
+
+static void connected(struct nbd_link *link)
+{
+	int rc = link->given_up ? -ETIMEDOUT : nbd_socket_error(link->fd);
+
+	if (rc == 0) {
+		negotiate(link);
+		return;
+	}
+	close(link->fd);
+	connect_next(link, rc);
+}
+
+void nbd_link_connect(struct nbd_link *link, uint64_t deadline_ms)
+{
+	link->address = 0;
+	link->deadline_ms = deadline_ms;
+	connect_next(link, -ENOENT);
+}
+
+void nbd_link_check(struct nbd_link *link, uint64_t now_ms)
+{
+	if (link->state != NBD_LINK_CONNECTING || link->given_up ||
+	    link->address == link->addresses->nr_addresses ||
+	    now_ms - link->address_since_ms < NBD_ADDRESS_MS)
+		return;
+	/* The socket is ready then. */
+	link->given_up = true;
+	shutdown(link->fd, SHUT_RDWR);
+}
+
+void nbd_link_adopt(struct nbd_link *link, struct nbd_handle *nbd)
+{
+	int fd = nbd_aio_get_fd(nbd);
+
+	link->nbd = nbd;
+	link->state = NBD_LINK_UP;
+	/* It may have died meanwhile, and have none any more. */
+	link->fd = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (link->fd < 0)
+		fail(link, "the connection has been lost");
+	else
+		nbd_link_drive(link);
+}
+
+/* ---- the loop's calls ----------------------------------------------- */
+
+static void notify(struct nbd_link *link, bool readable)
+{
+	unsigned int direction = nbd_aio_get_direction(link->nbd);
+
+	/* An error shows as the handle's state. */
+	if (readable && direction & LIBNBD_AIO_DIRECTION_READ)
+		nbd_aio_notify_read(link->nbd);
+	else if (!readable && direction & LIBNBD_AIO_DIRECTION_WRITE)
+		nbd_aio_notify_write(link->nbd);
+	nbd_link_drive(link);
+}
+
+static void poll_done(struct nbd_link_poll *poll, bool readable)
+{
+	struct nbd_link *link = poll->link;
+
+	poll->armed = false;
+	if (link->state == NBD_LINK_CLOSING) {
+		settle(link);
+	} else if (link->state == NBD_LINK_CONNECTING) {
+		connected(link);
+	} else if (link->nbd) {
+		notify(link, readable);
+	}
+	link->changed(link);
+}
+
+static void in_done(struct io_op *op, int result)
+{
+	(void)result;
+	poll_done(container_of(op, struct nbd_link_poll, op), true);
+}
+
+static void out_done(struct io_op *op, int result)
+{
+	(void)result;
+	poll_done(container_of(op, struct nbd_link_poll, op), false);
+}
+
+void nbd_link_init(struct nbd_link *link, struct io_loop *loop,
+		   const struct nbd_target *target,
+		   const struct nbd_addresses *addresses,
+		   void (*changed)(struct nbd_link *link))
+{
+	*link = (struct nbd_link){
+		.loop = loop,
+		.target = target,
+		.addresses = addresses,
+		.state = NBD_LINK_DOWN,
+		.fd = -1,
+		.in = { .link = link, .op.done = in_done },
+		.out = { .link = link, .op.done = out_done },
+		.changed = changed,
+	};
+}
+
+struct nbd_handle *nbd_link_fini(struct nbd_link *link)
+{
+	struct nbd_handle *nbd = NULL;
+
+	if (link->state == NBD_LINK_UP && nbd_aio_in_flight(link->nbd) == 0) {
+		nbd = link->nbd;
+		link->nbd = NULL;
+		close(link->fd);
+		link->fd = -1;
+	}
+	let_go(link);
+	link->state = NBD_LINK_DOWN;
+	return nbd;
+}

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The NBD providers: opening and closing.  What is between is nbd-queue.c. */
+#include "nbd-client/nbd-provider.h"
+
+#include "common/clock.h"
+#include "nbd-client/nbd-queue.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A server has so long to be found, to answer and to negotiate. */
+#define OPEN_TIMEOUT_MS 10000u
+/* And so long to see a connection off. */
+#define PART_MS 500u
+
+struct nbd_provider {
+	struct block_provider base;
+	struct nbd_target target;
+	struct nbd_disk disk;
+};
+
+static struct nbd_provider *nbd_of(struct block_provider *provider)
+{
+	return container_of(provider, struct nbd_provider, base);
+}
+
+static void nbd_provider_close(struct block_provider *provider)
+{
+	struct nbd_provider *nbd = nbd_of(provider);
+
+	nbd_part(nbd->disk.spare, clock_now_ms() + PART_MS);
+	dirty_record_free(nbd->disk.dirty);
+	free(nbd);
+}
+
+static uint32_t power_of_two_below(uint32_t n)
+{
+	uint32_t power = BLOCK_SECTOR_BYTES;
+
+	while (power <= n / 2)
+		power *= 2;
+	return power;
+}
+
+static void fill_info(struct nbd_provider *nbd, bool read_only)
+{
+	const struct nbd_export *export = &nbd->disk.export;
+
+	nbd->base.info = (struct block_info){
+		.size_bytes = export->size_bytes,
+		.logical_block_bytes = BLOCK_SECTOR_BYTES,
+		/* Down from a server that would like megabytes. */
+		.physical_block_bytes = power_of_two_below(
+			export->preferred_bytes < NBD_BLOCK_BYTES_MAX
+				? export->preferred_bytes
+				: NBD_BLOCK_BYTES_MAX),
+		.read_only = export->read_only || read_only,
+		.can_flush = export->can_flush ||
+			     (nbd->target.fua && export->can_fua),
+		/* What a flush has lost is in the record, if it can be lost. */
+		.flush_retryable = nbd->disk.dirty || nbd->target.fua,
+	};
+}
+
+static int check_options(const struct nbd_provider *nbd, struct error_text *err)
+{
+	const struct nbd_export *export = &nbd->disk.export;
+
+	if (nbd->target.fua && !export->can_fua && !export->read_only)
+		return error_set(err, -EINVAL,
+				 "nbd server '%.200s': fua=on, but it cannot "
+				 "write through (no FUA)",
+				 nbd->disk.server);
+	return 0;
+}
+
+/* Nothing is remembered that is durable at once, or never known to be. */
+static int make_record(struct nbd_provider *nbd, struct error_text *err)
+{
+	int rc;
+
+	if (nbd->target.fua || !nbd->disk.export.can_flush ||
+	    nbd->base.info.read_only)
+		return 0;
+	rc = dirty_record_new(nbd->target.dirty_bytes, &nbd->disk.dirty);
+	if (rc < 0)
+		return error_set(err, rc,
+				 "nbd server '%.200s': record of %llu bytes: "
+				 "%s",
+				 nbd->disk.server,
+				 (unsigned long long)nbd->target.dirty_bytes,
+				 strerror(-rc));
+	nbd->base.record_fd = dirty_record_fd(nbd->disk.dirty);
+	return 0;
+}
+
+static int open_server(struct nbd_provider *nbd, bool read_only,
+		       struct error_text *err)
+{
+	struct nbd_disk *disk = &nbd->disk;
+	struct error_text cause;
+	int rc;
+
+	disk->target = &nbd->target;
+	nbd_target_server(disk->target, disk->server, sizeof(disk->server));
+	/* Once, for the queues as well: where they run nobody can be asked. */
+	rc = nbd_resolve(disk->target, &disk->addresses, &cause);
+	if (rc < 0)
+		return error_set(err, rc, "nbd server '%.200s': %s",
+				 disk->server, cause.text);
+	rc = nbd_connect_within(disk->target, &disk->addresses, OPEN_TIMEOUT_MS,
+				&disk->spare, err);
+	if (rc < 0)
+		return rc;
+	rc = nbd_export_read(disk->spare, &disk->export, &cause);
+	if (rc < 0)
+		return error_set(err, rc, "nbd server '%.200s': %s",
+				 disk->server, cause.text);
+	rc = check_options(nbd, err);
+	if (rc < 0)
+		return rc;
+	nbd->base.info.read_only = disk->export.read_only || read_only;
+	rc = make_record(nbd, err);
+	fill_info(nbd, read_only);
+	return rc;
+}
+
+static int nbd_provider_open(struct provider_spec *spec, bool read_only,
+			     struct block_provider **ret_provider,
+			     struct error_text *err)
+{
+	struct nbd_provider *nbd = calloc(1, sizeof(*nbd));
+	int rc;
+
+	if (!nbd)
+		return error_set(err, -ENOMEM, "provider %s: no memory",
+				 spec->name);
+	nbd->base.record_fd = -1;
+	rc = nbd_target_parse(spec, &nbd->target, err);
+	/* A misspelt option is found before a server is bothered. */
+	if (rc == 0)
+		rc = provider_spec_all_taken(spec, err);
+	if (rc == 0)
+		rc = open_server(nbd, read_only, err);
+	if (rc < 0) {
+		nbd_provider_close(&nbd->base);
+		return rc;
+	}
+	*ret_provider = &nbd->base;
+	return 0;
+}
+
+static int nbd_provider_queue_open(struct block_provider *provider,
+				   struct io_loop *loop,
+				   struct block_queue **ret_queue)
+{
+	return nbd_queue_open(provider, &nbd_of(provider)->disk, loop,
+			      ret_queue);
+}
+
+#define NBD_PROVIDER_OPS(scheme)                                             \
+	{                                                                    \
+		.name = scheme, .has_path = true, .open = nbd_provider_open, \
+		.close = nbd_provider_close,                                 \
+		.queue_open = nbd_provider_queue_open,                       \
+		.queue_close = nbd_queue_close, .submit = nbd_queue_submit,  \
+		.abandon = nbd_queue_abandon,                                \
+	}
+
+const struct block_provider_ops nbd_provider_ops = NBD_PROVIDER_OPS("nbd");
+const struct block_provider_ops nbds_provider_ops = NBD_PROVIDER_OPS("nbds");
+const struct block_provider_ops nbd_unix_provider_ops =
+	NBD_PROVIDER_OPS("nbd+unix");
+const struct block_provider_ops nbds_unix_provider_ops =
+	NBD_PROVIDER_OPS("nbds+unix");

@@ -1,0 +1,91 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# The NBD provider against fio's nbd engine, both as clients of one nbdkit
+# memory server: random reads, runs in turn, medians.
+#
+#   tests/bench/nbd.sh NBD-BENCH [SECONDS [RUNS]]
+#
+# Prints one line a load:
+#   bench nbd-4k-qd1 ours_iops=N fio_iops=N ratio=R cpu_ratio=R
+# where ratio is ours by fio's (larger is better) and cpu_ratio that of the
+# client's CPU time for an I/O, the whole process's (smaller is better).
+set -eu
+
+bench=$1
+seconds=${2:-3}
+runs=${3:-5}
+
+dir=$(mktemp -d)
+server=
+finish() {
+	[ -z "$server" ] || kill "$server" 2>/dev/null || true
+	rm -rf "$dir"
+}
+trap finish EXIT
+trap 'exit 1' INT TERM
+
+nbdkit -f -U "$dir/socket" memory 256M &
+server=$!
+tries=0
+while [ ! -S "$dir/socket" ]; do
+	tries=$((tries + 1))
+	[ "$tries" -lt 100 ] || { echo "nbdkit does not start" >&2; exit 1; }
+	sleep 0.1
+done
+uri="nbd+unix:///?socket=$dir/socket"
+
+# Blocks that were never written cost the server less than others.
+qemu-io -f raw -c 'write -P 90 0 128M' -c 'write -P 90 128M 128M' "$uri" \
+	>/dev/null
+
+# Each prints "IOPS CPU-microseconds-per-IO".
+run_ours() { # BYTES DEPTH
+	"$bench" cpu "$bench" read "$uri" "$1" "$2" "$seconds" \
+		>"$dir/out" 2>"$dir/cpu"
+	awk '{ split($1, n, "="); split($2, s, "=") }
+	     FILENAME ~ /out$/ { ios = n[2]; time = s[2] }
+	     FILENAME ~ /cpu$/ { cpu = n[2] }
+	     END { print ios / time, cpu * 1000000 / ios }' \
+		"$dir/out" "$dir/cpu"
+}
+
+run_fio() { # BYTES DEPTH
+	"$bench" cpu fio --name=nbd --ioengine=nbd --uri="$uri" \
+		--rw=randread --bs="$1" --iodepth="$2" --time_based \
+		--runtime="$seconds" --size=256M --norandommap \
+		--output-format=terse --terse-version=3 \
+		>"$dir/out" 2>"$dir/cpu"
+	# Version 3: field 6 is KiB read, 8 IOPS.
+	awk -F';' -v bytes="$1" '
+	     FILENAME ~ /out$/ && NF > 20 { iops = $8; ios = $6 * 1024 / bytes }
+	     FILENAME ~ /cpu$/ && /^cpu=/ { sub("cpu=", ""); cpu = $0 }
+	     END { print iops, cpu * 1000000 / ios }' "$dir/out" "$dir/cpu"
+}
+
+median() { # FILE FIELD
+	awk -v f="$2" '{ print $f }' "$1" | sort -n |
+		awk '{ a[NR] = $1 } END { print a[int((NR + 1) / 2)] }'
+}
+
+load() { # NAME BYTES DEPTH
+	: >"$dir/ours"
+	: >"$dir/fio"
+	run=0
+	while [ "$run" -lt "$runs" ]; do
+		run_ours "$2" "$3" >>"$dir/ours"
+		run_fio "$2" "$3" >>"$dir/fio"
+		run=$((run + 1))
+	done
+	echo "$(median "$dir/ours" 1) $(median "$dir/fio" 1)" \
+		"$(median "$dir/ours" 2) $(median "$dir/fio" 2)" |
+		awk -v name="$1" '{
+			printf "bench %s ours_iops=%.0f fio_iops=%.0f ", \
+				name, $1, $2
+			printf "ratio=%.2f cpu_ratio=%.2f\n", $1 / $2, $3 / $4
+		}'
+}
+
+load nbd-4k-qd1 4096 1
+load nbd-4k-qd32 4096 32
+load nbd-128k-qd8 131072 8

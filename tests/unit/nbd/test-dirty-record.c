@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* nbd-client/dirty-record.h against a list in memory. */
+#include "nbd-client/dirty-record.h"
+#include "tests/unit/nbd/unit-nbd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define RECORD_BYTES 65536u
+#define TWIN_WRITES 4096u
+
+static struct dirty_record *record;
+
+/* What should be in it: the writes from `first` to `end`. */
+static struct twin_write {
+	uint64_t offset, place_after;
+	uint32_t length;
+	unsigned char fill;
+} twin[TWIN_WRITES];
+static unsigned int first, end;
+
+static void setup(void)
+{
+	ck_assert_int_eq(dirty_record_new(RECORD_BYTES, &record), 0);
+	first = end = 0;
+}
+
+static void teardown(void)
+{
+	dirty_record_free(record);
+}
+
+static int add(uint64_t offset, uint32_t length, unsigned char fill)
+{
+	unsigned char *data = malloc(length);
+	int rc;
+
+	memset(data, fill, length);
+	rc = dirty_record_add(record, offset, data, length);
+	free(data);
+	if (rc == 0)
+		twin[end++ % TWIN_WRITES] =
+			(struct twin_write){ .offset = offset,
+					     .length = length,
+					     .fill = fill,
+					     .place_after =
+						     dirty_record_end(record) };
+	return rc;
+}
+
+static void drop_to(unsigned int nr)
+{
+	first = nr;
+	if (nr)
+		dirty_record_drop(record,
+				  twin[(nr - 1) % TWIN_WRITES].place_after);
+}
+
+static bool all_are(const unsigned char *data, uint32_t length,
+		    unsigned char fill)
+{
+	for (uint32_t i = 0; i < length; i++) {
+		if (data[i] != fill)
+			return false;
+	}
+	return true;
+}
+
+/* Few assertions: each costs check a write to its pipe. */
+static void check_all(const struct dirty_record *of)
+{
+	uint64_t place = dirty_record_start(of);
+	struct dirty_write write;
+	bool good = true;
+
+	for (unsigned int i = first; good && i != end; i++) {
+		const struct twin_write *wanted = &twin[i % TWIN_WRITES];
+
+		ck_assert_uint_lt(place, dirty_record_end(of));
+		dirty_record_get(of, place, &write);
+		good = write.offset_bytes == wanted->offset &&
+		       write.length_bytes == wanted->length &&
+		       all_are(write.data, write.length_bytes, wanted->fill);
+		place = write.next;
+	}
+	ck_assert(good);
+	ck_assert_uint_eq(place, dirty_record_end(of));
+}
+
+START_TEST(random_writes)
+{
+	unsigned int refused = 0;
+
+	srandom(4711);
+	for (unsigned int turn = 0; turn < 10000; turn++) {
+		uint32_t length = 512u * (1 + (uint32_t)random() % 24);
+
+		if (end - first > 0 && random() % 3 == 0)
+			drop_to(first + 1 +
+				(unsigned int)random() % (end - first));
+		if (add((uint64_t)random() * 512, length, (unsigned char)turn) <
+		    0)
+			refused++;
+		if (turn % 64 == 0)
+			check_all(record);
+	}
+	check_all(record);
+	ck_assert_uint_gt(refused, 0);
+	/* Round and round. */
+	ck_assert_uint_gt(dirty_record_end(record), 100 * RECORD_BYTES);
+}
+END_TEST
+
+/* It takes what fits, refuses the next, and takes that after a drop. */
+START_TEST(full)
+{
+	unsigned int nr = 0;
+
+	while (add(nr * 4096, 4096, (unsigned char)nr) == 0)
+		nr++;
+	ck_assert_uint_eq(nr, RECORD_BYTES / (4096 + 64));
+	ck_assert_int_eq(add(0, 4096, 1), -ENOSPC);
+	check_all(record);
+	/* What is left at the end and the room of one at the front. */
+	drop_to(1);
+	ck_assert_int_eq(add(0, 4096 + 64, 1), -ENOSPC);
+	ck_assert_int_eq(add(0, 4096, 1), 0);
+	check_all(record);
+	ck_assert_int_eq(add(0, 512, 1), -ENOSPC);
+	check_all(record);
+}
+END_TEST
+
+/* An empty one takes the largest write wherever it stands. */
+START_TEST(empty_takes_the_largest)
+{
+	char buffer[1] = { 0 };
+
+	for (unsigned int turn = 0; turn < 50; turn++) {
+		ck_assert_int_eq(add(turn, 512 + turn * 64, 1), 0);
+		drop_to(end);
+		ck_assert_uint_eq(dirty_record_start(record),
+				  dirty_record_end(record));
+		ck_assert_int_eq(add(turn, RECORD_BYTES - 64, 7), 0);
+		check_all(record);
+		ck_assert_int_eq(add(turn, 512, 1), -ENOSPC);
+		drop_to(end);
+		ck_assert_int_eq(add(turn, RECORD_BYTES, 1), -ENOSPC);
+		for (uint32_t less = 0; less < 130; less++)
+			ck_assert_int_eq(dirty_record_add(record, 0, buffer,
+							  UINT32_MAX - less),
+					 -ENOSPC);
+	}
+}
+END_TEST
+
+/* A drop of what has been dropped changes nothing. */
+START_TEST(old_drops_are_harmless)
+{
+	ck_assert_int_eq(add(0, 512, 1), 0);
+	ck_assert_int_eq(add(512, 512, 2), 0);
+	drop_to(2);
+	dirty_record_drop(record, 0);
+	dirty_record_drop(record, twin[0].place_after);
+	ck_assert_uint_eq(dirty_record_start(record), dirty_record_end(record));
+}
+END_TEST
+
+/* Another process goes on where this one has stopped. */
+START_TEST(adopted)
+{
+	struct dirty_record *heir;
+
+	srandom(1);
+	for (unsigned int turn = 0; turn < 300; turn++) {
+		if (end - first > 5)
+			drop_to(first + 3);
+		add((uint64_t)turn * 512, 512u * (1 + turn % 20),
+		    (unsigned char)turn);
+		ck_assert_int_eq(
+			dirty_record_adopt(dirty_record_fd(record), &heir), 0);
+		check_all(heir);
+		if (turn % 7 == 0) {
+			dirty_record_free(record);
+			record = heir;
+		} else {
+			dirty_record_free(heir);
+		}
+	}
+}
+END_TEST
+
+/* Words of the header, and of the first write's. */
+static const struct {
+	unsigned int at;
+	uint64_t value;
+} damage[] = {
+	{ 0, 0 },
+	{ 8, 4096 },
+	{ 8, UINT64_MAX },
+	{ 16, 64 * 1000 },
+	{ 16, 1 },
+	{ 24, 1 },
+	{ 24, UINT64_MAX - 63 },
+	{ 24, 64 * 5000 },
+	{ 4096 + 8, 0xfffffff0 },
+	{ 4096 + 8, 1 << 20 },
+	{ 4096 + 8, 513 + 64 },
+};
+
+START_TEST(damaged_is_refused)
+{
+	struct dirty_record *heir = NULL;
+	unsigned char *map;
+
+	for (unsigned int i = 0; i < 3; i++)
+		ck_assert_int_eq(add(i * 512, 512, 1), 0);
+	map = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED,
+		   dirty_record_fd(record), 0);
+	ck_assert(map != MAP_FAILED);
+	memcpy(map + damage[_i].at, &damage[_i].value, 8);
+	munmap(map, 8192);
+	ck_assert_int_eq(dirty_record_adopt(dirty_record_fd(record), &heir),
+			 -EINVAL);
+	ck_assert_ptr_null(heir);
+}
+END_TEST
+
+START_TEST(others_are_refused)
+{
+	struct dirty_record *heir = NULL;
+	int fd = memfd_create("other", MFD_CLOEXEC);
+
+	ck_assert_int_eq(dirty_record_adopt(fd, &heir), -EINVAL);
+	/* Without seals it could be cut short under the mapping. */
+	ck_assert_int_eq(ftruncate(fd, 65536), 0);
+	ck_assert_int_eq(dirty_record_adopt(fd, &heir), -EINVAL);
+	close(fd);
+	ck_assert_int_lt(dirty_record_adopt(-1, &heir), 0);
+	ck_assert_int_lt(ftruncate(dirty_record_fd(record), 4096), 0);
+}
+END_TEST
+
+Suite *suite_dirty_record(void)
+{
+	Suite *suite = suite_create("dirty-record");
+	TCase *tc = tcase_create("record");
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_set_timeout(tc, 30);
+	tcase_add_test(tc, random_writes);
+	tcase_add_test(tc, full);
+	tcase_add_test(tc, empty_takes_the_largest);
+	tcase_add_test(tc, old_drops_are_harmless);
+	tcase_add_test(tc, adopted);
+	tcase_add_loop_test(tc, damaged_is_refused, 0, (int)NR_OF(damage));
+	tcase_add_test(tc, others_are_refused);
+	suite_add_tcase(suite, tc);
+	return suite;
+}

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* nbd-client/nbd-fence.h on socket pairs. */
+#include "common/clock.h"
+#include "nbd-client/nbd-fence.h"
+#include "tests/unit/nbd/unit-nbd.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static struct io_loop *loop;
+static struct nbd_fence fence;
+static unsigned int nr_lifted;
+static int ends[2]; /* ours, the server's */
+
+static void on_lifted(struct nbd_fence *lifted)
+{
+	ck_assert_ptr_eq(lifted, &fence);
+	nr_lifted++;
+}
+
+static void setup(void)
+{
+	ck_assert_int_eq(io_loop_new(8, &loop), 0);
+	nbd_fence_init(&fence, loop, on_lifted);
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+}
+
+static void teardown(void)
+{
+	nbd_fence_fini(&fence);
+	io_loop_free(loop);
+}
+
+static bool holds(uint64_t number, uint64_t start, uint64_t end)
+{
+	return nbd_fence_holds(&fence, number, start, end - start);
+}
+
+static void run_until_lifted(unsigned int nr)
+{
+	while (nr_lifted < nr)
+		ck_assert_int_ge(io_loop_run(loop, true), 0);
+	ck_assert_uint_eq(nr_lifted, nr);
+}
+
+START_TEST(holds_ranges_but_for_their_own)
+{
+	ck_assert(!holds(9, 0, UINT64_MAX));
+	ck_assert(nbd_fence_raise(&fence, ends[0]));
+	ck_assert(nbd_fence_is_up(&fence));
+	nbd_fence_add(&fence, 5, 1000, 500);
+	ck_assert(holds(6, 1000, 1500));
+	ck_assert(holds(4, 1499, 1600));
+	ck_assert(holds(6, 0, 1001));
+	ck_assert(holds(6, 0, 9999));
+	ck_assert(holds(6, 1200, 1201));
+	ck_assert(!holds(6, 0, 1000));
+	ck_assert(!holds(6, 1500, 1501));
+	ck_assert(!holds(5, 1000, 1500));
+	/* Its own range does not open another's. */
+	nbd_fence_add(&fence, 7, 1100, 100);
+	ck_assert(holds(5, 1000, 1500));
+	ck_assert(!holds(5, 1000, 1100));
+}
+END_TEST
+
+START_TEST(lifts_when_the_server_closes)
+{
+	char byte;
+
+	ck_assert(nbd_fence_raise(&fence, ends[0]));
+	nbd_fence_add(&fence, 5, 0, 512);
+	close(ends[0]);
+	/* The server has been told. */
+	ck_assert_int_eq(recv(ends[1], &byte, 1, 0), 0);
+	/* What it still has to say is not its end. */
+	ck_assert_int_eq(write(ends[1], "late reply", 10), 10);
+	ck_assert_int_ge(io_loop_run(loop, true), 0);
+	ck_assert(holds(6, 0, 512));
+	close(ends[1]);
+	run_until_lifted(1);
+	ck_assert(!holds(6, 0, 512));
+	ck_assert(!nbd_fence_is_up(&fence));
+}
+END_TEST
+
+START_TEST(not_raised_around_a_closed_end)
+{
+	ck_assert_int_eq(write(ends[1], "late reply", 10), 10);
+	close(ends[1]);
+	ck_assert(!nbd_fence_raise(&fence, ends[0]));
+	ck_assert(!nbd_fence_is_up(&fence));
+	close(ends[0]);
+}
+END_TEST
+
+START_TEST(waits_for_all_sockets)
+{
+	int more[2];
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, more), 0);
+	ck_assert(nbd_fence_raise(&fence, ends[0]));
+	nbd_fence_add(&fence, 1, 0, 512);
+	ck_assert(nbd_fence_raise(&fence, more[0]));
+	nbd_fence_add(&fence, 2, 512, 512);
+	close(ends[1]);
+	ck_assert_int_ge(io_loop_run(loop, true), 1);
+	ck_assert_uint_eq(nr_lifted, 0);
+	ck_assert(holds(3, 0, 512));
+	ck_assert(holds(3, 512, 1024));
+	close(more[1]);
+	run_until_lifted(1);
+	ck_assert(!holds(3, 0, 1024));
+}
+END_TEST
+
+START_TEST(lifts_when_its_time_is_over)
+{
+	uint64_t now = clock_now_ms();
+
+	ck_assert(!nbd_fence_check(&fence, now + 2 * NBD_FENCE_MS));
+	ck_assert(nbd_fence_raise(&fence, ends[0]));
+	nbd_fence_add(&fence, 1, 0, 512);
+	ck_assert(!nbd_fence_check(&fence, now + NBD_FENCE_MS - 1));
+	ck_assert(holds(3, 0, 512));
+	ck_assert(nbd_fence_check(&fence, now + 2 * NBD_FENCE_MS));
+	ck_assert(!holds(3, 0, 512));
+	/* The poll's end is no second lifting. */
+	ck_assert_int_ge(io_loop_run(loop, true), 0);
+	ck_assert_uint_eq(nr_lifted, 0);
+}
+END_TEST
+
+/* With no room left, everything waits: also what would be let through. */
+START_TEST(full_means_everything)
+{
+	ck_assert(nbd_fence_raise(&fence, ends[0]));
+	for (unsigned int i = 0; i < NBD_FENCE_RANGES; i++)
+		nbd_fence_add(&fence, 1, i * 1024, 512);
+	ck_assert(!holds(3, 512, 1024));
+	nbd_fence_add(&fence, 1, 1 << 30, 512);
+	ck_assert(holds(3, 512, 1024));
+	ck_assert(holds(1, 0, 512));
+	close(ends[1]);
+	run_until_lifted(1);
+	ck_assert(!holds(3, 512, 1024));
+}
+END_TEST
+
+/* Again and again: sockets that were closed make room for others. */
+START_TEST(used_again)
+{
+	for (unsigned int i = 1; i < 3 * NBD_FENCE_SOCKETS; i++) {
+		int pair[2];
+
+		ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+		ck_assert(nbd_fence_raise(&fence, pair[0]));
+		nbd_fence_add(&fence, 1, 0, 512);
+		close(pair[0]);
+		close(pair[1]);
+		run_until_lifted(i);
+		ck_assert(!fence.everything);
+	}
+}
+END_TEST
+
+START_TEST(too_many_sockets)
+{
+	int pair[2];
+
+	for (unsigned int i = 0; i <= NBD_FENCE_SOCKETS; i++) {
+		ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+		ck_assert(nbd_fence_raise(&fence, pair[0]));
+	}
+	ck_assert(holds(3, 0, 512));
+	ck_assert(nbd_fence_check(&fence, clock_now_ms() + 2 * NBD_FENCE_MS));
+	ck_assert(!holds(3, 0, 512));
+}
+END_TEST
+
+Suite *suite_nbd_fence(void)
+{
+	Suite *suite = suite_create("nbd-fence");
+	TCase *tc = tcase_create("fence");
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, holds_ranges_but_for_their_own);
+	tcase_add_test(tc, lifts_when_the_server_closes);
+	tcase_add_test(tc, not_raised_around_a_closed_end);
+	tcase_add_test(tc, waits_for_all_sockets);
+	tcase_add_test(tc, lifts_when_its_time_is_over);
+	tcase_add_test(tc, full_means_everything);
+	tcase_add_test(tc, used_again);
+	tcase_add_test(tc, too_many_sockets);
+	suite_add_tcase(suite, tc);
+	return suite;
+}

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# shellcheck shell=bash
+# timeout: 200
+# soak-timeout: 1200
+#
+# The server of a disk is killed, again and again, and started again after
+# a while: the guest notices a pause.  First one that keeps what it was given,
+# then one with a cache that dies with it: nbdkit's cache filter, which writes
+# nothing to its file before a FLUSH.  What the guest saw flushed is looked for
+# in the file, with the server dead.
+
+# shellcheck source=/dev/null
+. /lab/lib-nbd.sh
+daemon_need
+guest_need g1 pv
+
+SOCKET=$LAB/kills.sock
+TARGET="nbd+unix:///?socket=$SOCKET&reconnect=1"
+NR_STARTS=0 NR_KILLS=0 NR_BUSY=0 NR_AGAIN=0 NR_RESENT=0
+
+# Slow, as a disk is and an emulated dom0's page cache is not: so there is
+# something in flight.  Each run has a log of its own.
+serve() {
+	local filters=(--filter=log --filter=delay) cache=()
+	if [ "$1" = volatile ]; then
+		filters+=(--filter=cache)
+		cache=(cache=writeback)
+	fi
+	NR_STARTS=$((NR_STARTS + 1))
+	unix_server "$SOCKET" nbdkit -f --unix "$SOCKET" "${filters[@]}" \
+		file "$img" "${cache[@]}" rdelay=10ms wdelay=30ms \
+		logfile="$LAB/server.log.$NR_STARTS"
+}
+
+# Files with fsync, three at a time, and beside them random writes and verified
+# reads without.
+# shellcheck disable=SC2016 # the guest expands it
+LOAD='
+	writer() {
+		i=0
+		until [ -e /tmp/stop ]; do
+			i=$((i + 1))
+			f=w$1.$((i % 8))
+			dd if=/dev/urandom of=/tmp/new.$1 bs=1k \
+				count=$((i * 7 % 97 + 1)) 2>/dev/null
+			dd if=/tmp/new.$1 of=/mnt/$f bs=64k conv=fsync ||
+				touch /tmp/failed
+			sha256sum </tmp/new.$1 | sed "s/-/$f/" >/tmp/sum.$f
+		done 2>/tmp/errors.$1
+		echo "writer $1: $i files"
+	}
+	rm -f /tmp/stop /tmp/failed /tmp/sum.*
+	for w in 1 2 3; do
+		writer $w &
+	done
+	until [ -e /tmp/stop ]; do
+		blkverify load /mnt/random 2 --max=128K --seed=$RANDOM ||
+			touch /tmp/failed /tmp/stop
+	done >/tmp/loads 2>&1
+	wait
+	grep -v " 0 errors" /tmp/loads
+	[ ! -e /tmp/failed ]
+'
+
+kill_under_load() {
+	local i open
+	for i in $(seq "$2"); do
+		nap 200 1500
+		server_kill
+		open=$(unanswered "$LAB/server.log.$NR_STARTS" | wc -l)
+		NR_KILLS=$((NR_KILLS + 1))
+		NR_BUSY=$((NR_BUSY + (open > 0)))
+		NR_AGAIN=$((NR_AGAIN + open))
+		nap 0 1000
+		serve "$1"
+		wait_for "[ \"\$(server_status reconnects)\" -ge $i ]" 20
+	done
+}
+
+# What a server had not answered has come to one of its successors.
+all_sent_again() {
+	local n lost
+	for n in $(seq "$1" $((NR_STARTS - 1))); do
+		lost=$(comm -23 <(unanswered "$LAB/server.log.$n" | sort -u) \
+			<(for later in $(seq $((n + 1)) "$NR_STARTS"); do
+				calls "$LAB/server.log.$later"
+			done | sort -u))
+		assert_eq "$lost" '' "requests of server $n not sent again"
+	done
+}
+
+# In the guest: all the files have their sums, also read anew.
+finish_load() {
+	guest_run g1 'touch /tmp/stop'
+	guest_await g1 load 60 || fail "the load failed: $(guest_run g1 \
+		'cat /tmp/errors.* /tmp/loads | tail -n 5')"
+	guest_run g1 'cat /tmp/sum.w* >/tmp/sums
+		cd /mnt && sha256sum random >>/tmp/sums && cp /tmp/sums sums
+		cd / && umount /mnt && mount -t ext4 /dev/xvdb /mnt &&
+		cd /mnt && sha256sum -c -s /tmp/sums && cd / && umount /mnt &&
+		sync /dev/xvdb' 60 || fail 'the guest finds other files'
+	assert_eq "$(guest_io_errors g1)" 0 'I/O errors in the guest'
+}
+
+check_image() {
+	e2fsck -fn "$img"
+	mkdir -p "$LAB/mnt"
+	mount -o loop,ro "$img" "$LAB/mnt"
+	(cd "$LAB/mnt" && sha256sum -c --quiet sums) ||
+		fail 'a file has changed'
+	umount "$LAB/mnt"
+}
+
+# ext4_under_kills KIND COUNT
+ext4_under_kills() {
+	local first
+	note "a $1 server, killed $2 times"
+	img=$(image "$1.img" 32M)
+	mkfs.ext4 -q "$img"
+	serve "$1"
+	first=$NR_STARTS
+	attach g1 xvdb "$TARGET"
+	guest_run g1 'mount -t ext4 /dev/xvdb /mnt && dd if=/dev/zero \
+		of=/mnt/random bs=64k count=32 conv=fsync 2>/dev/null'
+	guest_start g1 load "$LOAD"
+	kill_under_load "$1" "$2"
+	note 'the last one lives'
+	finish_load
+	NR_RESENT=$((NR_RESENT + $(server_status resent)))
+	all_sent_again "$first"
+	# With it goes what no FLUSH has made it write.
+	[ "$1" = file ] || server_kill
+	detach g1 xvdb
+	server_stop
+	check_image
+	note 'checked'
+}
+
+# lost_writes COUNT: acknowledged writes that are gone with the server are
+# there when a FLUSH is.
+lost_writes() {
+	local was sum resent=0
+	note 'acknowledged writes, lost before they are flushed'
+	img=$(image lost.img 2M)
+	serve volatile
+	attach g1 xvdb "$TARGET"
+	for _ in $(seq "$1"); do
+		was=$(sha256sum <"$img")
+		sum=$(guest_run g1 'dd if=/dev/urandom of=/tmp/data bs=64k \
+				count=32 2>/dev/null
+			dd if=/tmp/data of=/dev/xvdb bs=64k oflag=direct \
+				2>/dev/null && sha256sum </tmp/data')
+		server_kill
+		assert_eq "$(sha256sum <"$img")" "$was" \
+			'the server is not volatile: the image'
+		guest_start g1 flush 'sync /dev/xvdb'
+		nap 0 1000
+		serve volatile
+		guest_await g1 flush 30 || fail 'the flush failed'
+		server_kill
+		assert_eq "$(sha256sum <"$img")" "$sum" 'the image after FLUSH'
+		serve volatile
+		# shellcheck disable=SC2016 # wait_for evaluates it
+		wait_for '[ "$(server_status state)" = connected ]' 20
+		[ "$(server_status resent)" -gt "$resent" ] ||
+			fail 'nothing was sent again'
+		resent=$(server_status resent)
+	done
+	assert_eq "$(guest_io_errors g1)" 0 'I/O errors in the guest'
+	detach g1 xvdb
+	server_kill
+	note "$1 times 2 MiB lost; $resent writes sent again"
+}
+
+ext4_under_kills file "$(scale 4 20)"
+ext4_under_kills volatile "$(scale 2 20)"
+note "kills: $NR_KILLS, with requests in flight: $NR_BUSY"
+note "requests in flight sent again: $NR_AGAIN," \
+	"acknowledged writes sent again: $NR_RESENT"
+[ $((NR_BUSY * 100)) -ge $((NR_KILLS * 80)) ] ||
+	fail 'too few kills had requests in flight'
+lost_writes "$(scale 3 20)"
