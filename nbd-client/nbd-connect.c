@@ -178,20 +178,40 @@ static int set_tls(const struct nbd_target *target, struct nbd_handle *nbd)
 	return 0;
 }
 
-/* A server that floods us with options would keep libnbd from returning. */
+/* What libnbd tells nobody but whoever debugs it; the handle's private data. */
 struct negotiation {
 	int fd;
 	uint64_t deadline_ms;
 	unsigned int nr_steps;
+	/* The last block sizes that the server has told. */
+	char block_sizes[80];
+	/* libnbd does as if the server had told none. */
+	bool ignored_block_sizes;
 };
 
-/* Called by libnbd at each of its steps. */
-static int check_deadline(void *arg, const char *context, const char *message)
+static void note_block_sizes(struct negotiation *negotiation,
+			     const char *message)
+{
+	static const char told[] = "server block size constraints: ";
+
+	if (strncmp(message, told, strlen(told)) == 0)
+		snprintf(negotiation->block_sizes,
+			 sizeof(negotiation->block_sizes), "%s",
+			 message + strlen(told));
+	else if (strstr(message, "ignoring improper server size constraints"))
+		negotiation->ignored_block_sizes = true;
+}
+
+/*
+ * Called by libnbd at each of its steps.  A server that floods us with options
+ * would keep it from returning.
+ */
+static int on_step(void *arg, const char *context, const char *message)
 {
 	struct negotiation *negotiation = arg;
 
 	(void)context;
-	(void)message;
+	note_block_sizes(negotiation, message);
 	if (++negotiation->nr_steps > STEPS_MAX ||
 	    clock_now_ms() >= negotiation->deadline_ms)
 		shutdown(negotiation->fd, SHUT_RDWR);
@@ -206,14 +226,13 @@ static void free_negotiation(void *arg)
 	free(negotiation);
 }
 
-static int set_deadline(struct nbd_handle *nbd, int fd, uint64_t deadline_ms)
+static int watch_steps(struct nbd_handle *nbd, int fd, uint64_t deadline_ms)
 {
-	struct negotiation *negotiation = malloc(sizeof(*negotiation));
+	struct negotiation *negotiation = calloc(1, sizeof(*negotiation));
 
 	if (!negotiation)
 		return -ENOMEM;
 	negotiation->deadline_ms = deadline_ms;
-	negotiation->nr_steps = 0;
 	/* One of our own: libnbd may close its own any time. */
 	negotiation->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (negotiation->fd < 0) {
@@ -221,18 +240,29 @@ static int set_deadline(struct nbd_handle *nbd, int fd, uint64_t deadline_ms)
 		return -errno;
 	}
 	if (nbd_set_debug_callback(nbd, (nbd_debug_callback){
-						.callback = check_deadline,
+						.callback = on_step,
 						.user_data = negotiation,
 						.free = free_negotiation,
 					}) < 0)
 		return -EINVAL;
+	nbd_set_private_data(nbd, (uintptr_t)negotiation);
 	return nbd_set_debug(nbd, true);
 }
 
-void nbd_negotiate_end(struct nbd_handle *nbd)
+int nbd_negotiate_end(struct nbd_handle *nbd, struct error_text *err)
 {
+	const struct negotiation *negotiation =
+		(const struct negotiation *)nbd_set_private_data(nbd, 0);
+	int rc = 0;
+
+	if (negotiation->ignored_block_sizes)
+		rc = error_set(err, -EINVAL,
+			       "the server demands block sizes that cannot be "
+			       "served (%s)",
+			       negotiation->block_sizes);
 	nbd_set_debug(nbd, false);
-	nbd_clear_debug_callback(nbd);
+	nbd_clear_debug_callback(nbd); /* frees it */
+	return rc;
 }
 
 static int set_up(const struct nbd_target *target, struct nbd_handle *nbd)
@@ -255,7 +285,7 @@ int nbd_negotiate_start(const struct nbd_target *target, int fd,
 	int rc = 0;
 
 	if (!nbd || set_up(target, nbd) < 0 ||
-	    set_deadline(nbd, fd, deadline_ms) < 0) {
+	    watch_steps(nbd, fd, deadline_ms) < 0) {
 		rc = nbd_failed(err);
 		close(fd);
 	} else if (nbd_aio_connect_socket(nbd, fd) < 0) {
@@ -360,8 +390,7 @@ static int negotiate_within(struct nbd_handle *nbd, uint64_t deadline_ms,
 		return nbd_failed(err);
 	if (rc < 0)
 		return error_set(err, rc, "negotiate: %s", strerror(-rc));
-	nbd_negotiate_end(nbd);
-	return 0;
+	return nbd_negotiate_end(nbd, err);
 }
 
 int nbd_connect_within(const struct nbd_target *target,

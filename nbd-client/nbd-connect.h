@@ -50,8 +50,12 @@ int nbd_socket_error(int fd);
 int nbd_negotiate_start(const struct nbd_target *target, int fd,
 			uint64_t deadline_ms, struct nbd_handle **ret_nbd,
 			struct error_text *err);
-/* To be called once it is ready: the deadline is met. */
-void nbd_negotiate_end(struct nbd_handle *nbd);
+/*
+ * To be called once, when the handle is ready: the deadline is met.  -EINVAL,
+ * with a message: the server demands block sizes that the protocol does not
+ * allow, which libnbd passes over in silence.
+ */
+int nbd_negotiate_end(struct nbd_handle *nbd, struct error_text *err);
 
 /*
  * All of it, for whoever may block: connects to one of the addresses and

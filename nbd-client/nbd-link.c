@@ -99,7 +99,10 @@ bool nbd_link_drive(struct nbd_link *link)
 	}
 	if (link->state == NBD_LINK_NEGOTIATING &&
 	    nbd_aio_is_ready(link->nbd) > 0) {
-		nbd_negotiate_end(link->nbd);
+		if (nbd_negotiate_end(link->nbd, &link->error) < 0) {
+			nbd_link_close(link);
+			return false;
+		}
 		link->state = NBD_LINK_UP;
 	}
 	arm_for_handle(link);

@@ -80,6 +80,8 @@ LIBS_git-first-sector := -lgit2 -lz
 SOURCES_nbd-bench := tests/bench/nbd-bench.c $(COMMON) $(NBD_CLIENT) \
 	providers/provider-spec.c providers/provider.c
 LIBS_nbd-bench := -luring -lnbd
+SOURCES_ring-bench := tests/bench/ring-bench.c $(SIM_HOST)
+LIBS_ring-bench := $(CHECK_LIBS) -lxenstore -ljansson
 
 # ---- fuzzing -----------------------------------------------------------------
 
@@ -102,7 +104,8 @@ $(FUZZ): $(FUZZ_SOURCES) $(wildcard git-fat/*.h common/*.h) \
 
 TEST_PROGRAMS := unit unit-git-fat unit-nbd unit-queue nbd-hostile-server \
 	xen-diskd-worker-sim xen-diskd-worker-sim-git xen-diskd-worker-sim-nbd \
-	ctl-answer git-first-sector nbd-bench $(SIM_TESTS:%=test-%)
+	ctl-answer git-first-sector nbd-bench ring-bench \
+	$(SIM_TESTS:%=test-%)
 
 test-programs: all $(TEST_PROGRAMS:%=$(TEST_BIN)/%) $(SIM_PRELOAD)
 
@@ -146,9 +149,11 @@ SLOW_SUITES := 'fuzz=FUZZ=$(FUZZ) tests/fuzz/run.sh $(FUZZ_SECONDS)' \
 	$(call tsan_git_fat,object-cache)
 XEN_SUITES := 'xen=tests/xen/run.sh --dest build/release/dest --out build/release/xen $(SCENARIO)'
 
-check-programs: deps
+release-programs: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=release DEVELOPER=1 \
 		test-programs
+
+check-programs: release-programs
 	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=asan DEVELOPER=1 \
 		test-programs
 	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=tsan DEVELOPER=1 \
@@ -176,8 +181,8 @@ check: deps-xen
 
 dest:
 	@rm -rf build/release/dest
-	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=release install \
-		DESTDIR=$(CURDIR)/build/release/dest > /dev/null
+	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=release DEVELOPER=1 \
+		install DESTDIR=$(CURDIR)/build/release/dest > /dev/null
 
 check-xen: deps-xen dest
 	@tests/xen/run.sh --dest build/release/dest --out build/release/xen \
@@ -188,14 +193,15 @@ soak-xen: deps-xen dest
 # Big trees, and figures of this machine.
 deps-git-fat: deps
 	@tests/install-packages.sh tests/git-fat/packages
-soak: deps-git-fat all
+soak: deps-git-fat release-programs
 	@BIN=build/release/bin TOP=. tests/git-fat/soak.sh
-bench-git: deps-git-fat all build/release/tests/git-first-sector
+bench-git: deps-git-fat release-programs
 	@BIN=build/release/bin TEST_BIN=build/release/tests TOP=. \
 		tests/git-fat/bench.sh $(REPOSITORY)
-bench: deps build/release/tests/nbd-bench
+bench: release-programs
 	@tests/install-packages.sh tests/bench/packages
-	@tests/bench/nbd.sh build/release/tests/nbd-bench
+	@tests/bench/nbd.sh build/release/tests/nbd-bench \
+		build/release/tests/ring-bench
 xen-shell: deps-xen dest
 	@tests/xen/shell.sh --dest build/release/dest
 demo: deps-xen dest
@@ -219,5 +225,5 @@ mutants: check-programs
 format:
 	@tests/format.sh --fix
 
-.PHONY: format test-programs tsan-programs deps deps-xen check-programs check check-fast check-xen \
-	soak soak-xen bench bench-git deps-git-fat xen-shell demo mutants dest
+.PHONY: format test-programs tsan-programs deps deps-xen release-programs \
+	check-programs check check-fast check-xen soak soak-xen bench bench-git deps-git-fat xen-shell demo mutants dest

@@ -4,17 +4,22 @@
 # The NBD provider against fio's nbd engine, both as clients of one nbdkit
 # memory server: random reads, runs in turn, medians.
 #
-#   tests/bench/nbd.sh NBD-BENCH [SECONDS [RUNS]]
+#   tests/bench/nbd.sh NBD-BENCH RING-BENCH [SECONDS [RUNS]]
 #
 # Prints one line a load:
-#   bench nbd-4k-qd1 ours_iops=N fio_iops=N ratio=R cpu_ratio=R
+#   bench nbd-4k-qd1 ours_iops=N fio_iops=N ratio=R cpu_ratio=R ring_iops=N
+#       ring_ratio=R spread=P%
 # where ratio is ours by fio's (larger is better) and cpu_ratio that of the
 # client's CPU time for an I/O, the whole process's (smaller is better).
+# ring_iops is what a guest's driver gets through the simulated ring, with
+# daemon and worker as they are; ring_ratio is that by fio's.  spread is how far
+# the slowest and fastest of our own runs are apart, of their median.
 set -eu
 
 bench=$1
-seconds=${2:-3}
-runs=${3:-5}
+ring=$2
+seconds=${3:-3}
+runs=${4:-5}
 
 dir=$(mktemp -d)
 server=
@@ -50,6 +55,15 @@ run_ours() { # BYTES DEPTH
 		"$dir/out" "$dir/cpu"
 }
 
+run_ring() { # BYTES DEPTH
+	"$ring" "$uri" "$1" "$2" "$seconds" >"$dir/out" || {
+		cat "$dir/out" >&2
+		return 1
+	}
+	awk '/^ios=/ { split($1, n, "="); split($2, s, "=")
+		       print n[2] / s[2] }' "$dir/out"
+}
+
 run_fio() { # BYTES DEPTH
 	"$bench" cpu fio --name=nbd --ioengine=nbd --uri="$uri" \
 		--rw=randread --bs="$1" --iodepth="$2" --time_based \
@@ -68,24 +82,37 @@ median() { # FILE FIELD
 		awk '{ a[NR] = $1 } END { print a[int((NR + 1) / 2)] }'
 }
 
+spread() { # FILE
+	sort -n "$1" | awk '{ a[NR] = $1 }
+		END { print (a[NR] - a[1]) * 100 / a[int((NR + 1) / 2)] }'
+}
+
 load() { # NAME BYTES DEPTH
 	: >"$dir/ours"
 	: >"$dir/fio"
+	: >"$dir/ring"
 	run=0
 	while [ "$run" -lt "$runs" ]; do
 		run_ours "$2" "$3" >>"$dir/ours"
 		run_fio "$2" "$3" >>"$dir/fio"
+		run_ring "$2" "$3" >>"$dir/ring"
 		run=$((run + 1))
 	done
 	echo "$(median "$dir/ours" 1) $(median "$dir/fio" 1)" \
-		"$(median "$dir/ours" 2) $(median "$dir/fio" 2)" |
+		"$(median "$dir/ours" 2) $(median "$dir/fio" 2)" \
+		"$(median "$dir/ring" 1) $(spread "$dir/ours")" |
 		awk -v name="$1" '{
 			printf "bench %s ours_iops=%.0f fio_iops=%.0f ", \
 				name, $1, $2
-			printf "ratio=%.2f cpu_ratio=%.2f\n", $1 / $2, $3 / $4
+			printf "ratio=%.2f cpu_ratio=%.2f ", $1 / $2, $3 / $4
+			printf "ring_iops=%.0f ring_ratio=%.2f spread=%.0f%%\n", \
+				$5, $5 / $2, $6
 		}'
 }
 
+echo "# commit $(git describe --always --dirty 2>/dev/null || echo unknown)," \
+	"$(nproc) CPUs, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo |
+		head -n 1)"
 load nbd-4k-qd1 4096 1
 load nbd-4k-qd32 4096 32
 load nbd-128k-qd8 131072 8

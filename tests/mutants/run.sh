@@ -85,6 +85,7 @@ restore() {
 build() {
 	local targets=build/release/tests/${field[program]}
 	case ${field[program]} in
+	unit-nbd) targets+=" build/release/tests/nbd-hostile-server" ;;
 	test-*)
 		targets+=" all"
 		targets+=" build/release/tests/xen-diskd-worker-sim"

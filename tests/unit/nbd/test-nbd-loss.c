@@ -548,11 +548,14 @@ START_TEST(closes_without_a_server)
 }
 END_TEST
 
-/* It takes fewer connections than it says it does. */
+/*
+ * It takes fewer connections than it says it does.  (The memory plugin allows
+ * more than one; nbdkit's multi-conn filter would, too, but dies of a client
+ * that leaves while it is greeted.)
+ */
 START_TEST(fewer_connections)
 {
-	NBDKIT(&server, "--filter=limit", "--filter=multi-conn", "memory", "1M",
-	       "limit=2", "multi-conn-mode=plugin");
+	NBDKIT(&server, "--filter=limit", "memory", "1M", "limit=2");
 	disk_open(&server, "connections=4&timeout=5");
 	for (unsigned int i = 0; i < 50; i++) {
 		fill(4096, i);

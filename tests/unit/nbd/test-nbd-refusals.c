@@ -96,6 +96,24 @@ START_TEST(smaller_than_a_block)
 }
 END_TEST
 
+/* Larger blocks than the protocol has: libnbd does not tell of them. */
+START_TEST(block_sizes_that_cannot_be)
+{
+	char image[600];
+	const char *const args[] = { "qemu-nbd",     "-t",  "-k", server.socket,
+				     "--image-opts", image, NULL };
+
+	snprintf(image, sizeof(image),
+		 "driver=blkdebug,align=131072,image.driver=file,"
+		 "image.filename=%s",
+		 scratch_file("image", 1 << 20));
+	server_new_socket(&server);
+	memcpy(server.argv, args, sizeof(args));
+	server_start(&server);
+	check_refused(disk_spec(&server, "nbd", "", ""), "min: 131072 ");
+}
+END_TEST
+
 START_TEST(plugin_that_fails)
 {
 	NBDKIT(&server, "eval", "get_size=echo 1M",
@@ -124,6 +142,7 @@ Suite *suite_nbd_refusals(void)
 	tcase_add_test(tc, no_such_export);
 	tcase_add_loop_test(tc, too_small, 0, (int)NR_OF(sizes));
 	tcase_add_test(tc, smaller_than_a_block);
+	tcase_add_test(tc, block_sizes_that_cannot_be);
 	tcase_add_test(tc, plugin_that_fails);
 	tcase_add_test(tc, options_come_first);
 	suite_add_tcase(suite, tc);

@@ -66,7 +66,7 @@ refused "$unix" 'bad.sock.*500 bytes'
 unix_server "$socket" qemu-nbd --persistent --shared=0 --socket="$socket" \
 	--image-opts "driver=blkdebug,align=131072,image.driver=file,\
 image.filename=$IMAGES/web.img"
-refused "$unix" 'bad.sock.*blocks of 131072 bytes'
+refused "$unix" 'bad.sock.*min: 131072'
 
 note 'TLS on one side only'
 echo guest:0123456789abcdef0123456789abcdef >"$LAB/psk"

@@ -28,7 +28,7 @@ serve() {
 	fi
 	NR_STARTS=$((NR_STARTS + 1))
 	unix_server "$SOCKET" nbdkit -f --unix "$SOCKET" "${filters[@]}" \
-		file "$img" "${cache[@]}" rdelay=10ms wdelay=30ms \
+		file "$img" "${cache[@]}" rdelay=30ms wdelay=100ms \
 		logfile="$LAB/server.log.$NR_STARTS"
 }
 
