@@ -15,12 +15,19 @@
 /* Refused beyond: a bound on what one toolstack can make us spawn. */
 #define BACKEND_VBDS_MAX 4096u
 
+/* One of the programs that serve vbds; see diskd/worker-programs.c. */
+struct worker_program {
+	const char *suffix; /* to backend_options.worker_program */
+	unsigned int max_queues; /* that its providers can serve */
+};
+
 struct backend_options {
 	const char *worker_program;
-	/* What is appended to it for a provider; see diskd/. */
-	const char *(*worker_suffix)(const char *provider);
+	const struct worker_program *(*worker_find)(const char *provider);
 	const char *hold_program;
 	uint64_t flush_timeout_ms;
+	/* What a frontend may ask for at most. */
+	struct connection_limits limits;
 };
 
 struct backend {

@@ -20,6 +20,20 @@ _Static_assert(offsetof(struct blkif_request, sector_number) == 16, "sector");
 _Static_assert(offsetof(struct blkif_request, seg) == 24, "segments");
 _Static_assert(sizeof(struct blkif_request_segment) == BLKIF_SEGMENT_BYTES,
 	       "segment");
+_Static_assert(offsetof(struct blkif_request_discard, nr_sectors) == 24,
+	       "sectors of a discard");
+_Static_assert(offsetof(struct blkif_request_indirect, indirect_op) ==
+		       BLKIF_INDIRECT_OPERATION,
+	       "indirect operation");
+_Static_assert(offsetof(struct blkif_request_indirect, nr_segments) ==
+		       BLKIF_INDIRECT_NR_SEGMENTS,
+	       "indirect nr_segments");
+_Static_assert(offsetof(struct blkif_request_indirect, id) == 8, "indirect id");
+_Static_assert(offsetof(struct blkif_request_indirect, sector_number) == 16,
+	       "indirect sector");
+_Static_assert(offsetof(struct blkif_request_indirect, indirect_grefs) ==
+		       24 + BLKIF_INDIRECT_GREFS,
+	       "indirect references");
 _Static_assert(sizeof(struct blkif_response) == 16, "response");
 _Static_assert(offsetof(struct blkif_response, id) == BLKIF_RESPONSE_ID,
 	       "response id");

@@ -21,7 +21,12 @@
 struct ring_abi {
 	const char *protocol; /* as in the frontend's `protocol` node */
 	unsigned int slot_bytes;
-	/* Request: operation u8 at 0, nr_segments u8 at 1. */
+	/*
+	 * Request: operation u8 at 0, nr_segments u8 at 1.  A discard has its
+	 * number of sectors, u64, where others have segments.  An indirect
+	 * request has its own operation u8 at 1, nr_segments u16 at 2, and
+	 * behind its handle references u32 to pages of segments.
+	 */
 	unsigned int id, sector, segments;
 	/* Response: id u64 at 0, operation u8 at 8, status s16 at 10. */
 	unsigned int response_bytes;
@@ -30,6 +35,10 @@ struct ring_abi {
 #define BLKIF_REQUEST_OPERATION 0u
 #define BLKIF_REQUEST_NR_SEGMENTS 1u
 #define BLKIF_SEGMENT_BYTES 8u
+#define BLKIF_INDIRECT_OPERATION 1u
+#define BLKIF_INDIRECT_NR_SEGMENTS 2u
+/* From `segments` on. */
+#define BLKIF_INDIRECT_GREFS 4u
 #define BLKIF_RESPONSE_ID 0u
 #define BLKIF_RESPONSE_OPERATION 8u
 #define BLKIF_RESPONSE_STATUS 10u

@@ -16,6 +16,12 @@
 #define CONNECTION_QUEUES_MAX 16u
 #define CONNECTION_PROTOCOL_BYTES 16
 
+/* What a frontend may have; offered to it, and held against its answer. */
+struct connection_limits {
+	unsigned int ring_page_order; /* 2^this pages a ring */
+	unsigned int queues; /* 1 or more */
+};
+
 /* What the frontend published, read and bounded by the supervisor. */
 struct connection_params {
 	uint16_t domid;

@@ -2,6 +2,8 @@
 /* Reading a frontend's answer and writing the backend's offers. */
 #include "blkback/negotiate.h"
 
+#include "blkback/inflight.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,19 +12,17 @@
 #define VDISK_BITS_CDROM 0x1u
 #define VDISK_BITS_READONLY 0x4u
 
-_Static_assert(1u << OFFER_RING_PAGE_ORDER <= QUEUE_RING_PAGES_MAX, "ring");
-_Static_assert(OFFER_QUEUES <= CONNECTION_QUEUES_MAX, "queues");
-
 int negotiate_offer(struct xenstore *xs, xs_transaction_t tx,
-		    const char *backend_path)
+		    const char *backend_path,
+		    const struct connection_limits *limits)
 {
 	int rc = xenstore_printf(xs, tx, backend_path, "max-ring-page-order",
-				 "%u", OFFER_RING_PAGE_ORDER);
+				 "%u", limits->ring_page_order);
 
 	if (rc < 0)
 		return rc;
 	return xenstore_printf(xs, tx, backend_path, "multi-queue-max-queues",
-			       "%u", OFFER_QUEUES);
+			       "%u", limits->queues);
 }
 
 /* A number that the guest wrote; fallback_ok: a missing one leaves *value. */
@@ -94,12 +94,13 @@ static int read_queue(struct xenstore *xs, const char *dir, bool numbered,
  * its references (ring-ref0, ...) even for a single page.
  */
 static int read_ring_order(struct xenstore *xs, const char *dir,
+			   const struct connection_limits *limits,
 			   struct connection_params *params, bool *ret_numbered,
 			   struct error_text *err)
 {
 	uint64_t order = UINT64_MAX;
 	int rc = read_number(xs, dir, "ring-page-order", true,
-			     OFFER_RING_PAGE_ORDER, &order, err);
+			     limits->ring_page_order, &order, err);
 
 	*ret_numbered = order != UINT64_MAX;
 	params->ring_pages = *ret_numbered ? 1u << order : 1u;
@@ -107,12 +108,13 @@ static int read_ring_order(struct xenstore *xs, const char *dir,
 }
 
 static int read_nr_queues(struct xenstore *xs, const char *dir,
+			  const struct connection_limits *limits,
 			  struct connection_params *params,
 			  struct error_text *err)
 {
 	uint64_t nr = 1;
 	int rc = read_number(xs, dir, "multi-queue-num-queues", true,
-			     OFFER_QUEUES, &nr, err);
+			     limits->queues, &nr, err);
 
 	if (rc < 0)
 		return rc;
@@ -124,6 +126,7 @@ static int read_nr_queues(struct xenstore *xs, const char *dir,
 }
 
 int negotiate_read_frontend(struct xenstore *xs, const char *frontend_path,
+			    const struct connection_limits *limits,
 			    struct connection_params *ret_params,
 			    struct error_text *err)
 {
@@ -132,10 +135,10 @@ int negotiate_read_frontend(struct xenstore *xs, const char *frontend_path,
 	int rc = read_protocol(xs, frontend_path, ret_params, err);
 
 	if (!rc)
-		rc = read_nr_queues(xs, frontend_path, ret_params, err);
+		rc = read_nr_queues(xs, frontend_path, limits, ret_params, err);
 	if (!rc)
-		rc = read_ring_order(xs, frontend_path, ret_params, &numbered,
-				     err);
+		rc = read_ring_order(xs, frontend_path, limits, ret_params,
+				     &numbered, err);
 	if (rc < 0)
 		return rc;
 	if (ret_params->nr_queues == 1)
@@ -149,6 +152,25 @@ int negotiate_read_frontend(struct xenstore *xs, const char *frontend_path,
 	return rc;
 }
 
+/* Not secure: nobody promises that the medium forgets. */
+static int publish_discard(struct xenstore *xs, xs_transaction_t tx,
+			   const char *dir, const struct block_info *info)
+{
+	bool can_discard = info->discard_granularity_bytes && !info->read_only;
+	int rc = xenstore_printf(xs, tx, dir, "feature-discard", "%d",
+				 can_discard);
+
+	if (rc || !can_discard)
+		return rc;
+	rc = xenstore_printf(xs, tx, dir, "discard-granularity", "%u",
+			     info->discard_granularity_bytes);
+	if (!rc)
+		rc = xenstore_printf(xs, tx, dir, "discard-alignment", "0");
+	if (!rc)
+		rc = xenstore_printf(xs, tx, dir, "discard-secure", "0");
+	return rc;
+}
+
 static int publish_features(struct xenstore *xs, xs_transaction_t tx,
 			    const char *dir, const struct block_info *info)
 {
@@ -158,6 +180,12 @@ static int publish_features(struct xenstore *xs, xs_transaction_t tx,
 	if (!rc)
 		rc = xenstore_printf(xs, tx, dir, "feature-barrier", "%d",
 				     info->can_flush);
+	if (!rc)
+		rc = xenstore_printf(xs, tx, dir,
+				     "feature-max-indirect-segments", "%u",
+				     INFLIGHT_SEGMENTS_MAX);
+	if (!rc)
+		rc = publish_discard(xs, tx, dir, info);
 	return rc;
 }
 

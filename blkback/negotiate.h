@@ -16,13 +16,10 @@
 
 #include <stdbool.h>
 
-/* What is offered to every frontend, and held against its answer. */
-#define OFFER_RING_PAGE_ORDER 0u
-#define OFFER_QUEUES 1u
-
 /* Writes the transport's limits into a backend directory. */
 int negotiate_offer(struct xenstore *xs, xs_transaction_t tx,
-		    const char *backend_path);
+		    const char *backend_path,
+		    const struct connection_limits *limits);
 
 /*
  * Reads how to reach a frontend.  ret_params is complete but for domid and
@@ -31,6 +28,7 @@ int negotiate_offer(struct xenstore *xs, xs_transaction_t tx,
  * be, others from xenstored.
  */
 int negotiate_read_frontend(struct xenstore *xs, const char *frontend_path,
+			    const struct connection_limits *limits,
 			    struct connection_params *ret_params,
 			    struct error_text *err);
 

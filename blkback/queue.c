@@ -55,18 +55,18 @@ struct queue {
 
 	struct blk_request *requests;
 	struct list free; /* requests without a guest's request */
+	struct list parsed; /* copied off the ring in this turn */
+	struct list unbuffered; /* parsed, and no buffer was free for them */
 	struct list taken; /* of this turn, in ring order */
 	struct list finished; /* to be answered in this turn */
 	struct list flush_failed; /* wait to be flushed again, or for ever */
 	unsigned int nr_busy; /* taken and not answered */
 	unsigned int nr_waiting; /* of these, on flush_failed */
+	unsigned int nr_unbuffered; /* and on the list of that name */
 	struct blk_request *barrier; /* nothing is taken while it is there */
 
 	xengnttab_grant_copy_segment_t *copies;
 	unsigned int nr_copies;
-
-	/* A request whose slot was copied but whose buffer did not fit. */
-	struct blk_request *held;
 
 	struct io_op evtchn_op, wake_op, retry_op;
 	unsigned int nr_loop_ops; /* of these three, in flight */
@@ -91,13 +91,20 @@ static void count_request(struct queue *q, const struct blk_request *req)
 
 	if (req->status != BLKIF_RSP_OKAY)
 		count(&stats->errors, 1);
-	if (req->entry->operation == BLKIF_OP_READ) {
+	switch (req->entry->operation) {
+	case BLKIF_OP_READ:
 		count(&stats->reads, 1);
 		count(&stats->read_bytes, bytes);
 		return;
-	}
-	if (req->entry->operation != BLKIF_OP_WRITE)
+	case BLKIF_OP_DISCARD:
+		count(&stats->discards, 1);
+		count(&stats->discarded_bytes, bytes);
+		return;
+	case BLKIF_OP_WRITE:
+		break;
+	default:
 		count(&stats->flushes, 1);
+	}
 	if (req->entry->nr_segments) {
 		count(&stats->writes, 1);
 		count(&stats->written_bytes, bytes);
@@ -282,6 +289,7 @@ static void flush_has_failed(struct queue *q, struct blk_request *req,
 static void request_submit(struct queue *q, struct blk_request *req,
 			   enum block_op op)
 {
+	bool data = op == BLOCK_OP_READ || op == BLOCK_OP_WRITE;
 	bool flush = op == BLOCK_OP_FLUSH;
 
 	req->iov = (struct iovec){ req->buffer, req->entry->length_bytes };
@@ -289,20 +297,24 @@ static void request_submit(struct queue *q, struct blk_request *req,
 		.op = op,
 		.offset_bytes = flush ? 0 : req->entry->offset_bytes,
 		.length_bytes = flush ? 0 : req->entry->length_bytes,
-		.iov = flush ? NULL : &req->iov,
-		.nr_iov = flush ? 0 : 1,
+		.iov = data ? &req->iov : NULL,
+		.nr_iov = data ? 1 : 0,
 	};
 	block_submit(q->block, &req->io);
 }
 
 static void submit_data(struct queue *q, struct blk_request *req)
 {
-	bool write = request_is_write(req->entry);
+	enum block_op op = BLOCK_OP_WRITE;
 
-	if (write && disk_failed(q))
+	if (req->entry->operation == BLKIF_OP_READ)
+		op = BLOCK_OP_READ;
+	else if (req->entry->operation == BLKIF_OP_DISCARD)
+		op = BLOCK_OP_DISCARD;
+	if (op != BLOCK_OP_READ && disk_failed(q))
 		request_finish(q, req, BLKIF_RSP_ERROR);
 	else
-		request_submit(q, req, write ? BLOCK_OP_WRITE : BLOCK_OP_READ);
+		request_submit(q, req, op);
 }
 
 /* Starts the next step, or finishes a request that has none left. */
@@ -365,12 +377,13 @@ static void barrier_check(struct queue *q)
 /* False when the pool has no room for it now. */
 static bool request_take_buffer(struct queue *q, struct blk_request *req)
 {
-	unsigned int nr = (unsigned int)((req->entry->length_bytes +
-					  PAGE_POOL_PAGE_BYTES - 1) /
-					 PAGE_POOL_PAGE_BYTES);
+	unsigned int nr;
 
-	if (!nr)
+	if (!req->entry->nr_segments || req->status != BLKIF_RSP_OKAY)
 		return true;
+	nr = (unsigned int)((req->entry->length_bytes + PAGE_POOL_PAGE_BYTES -
+			     1) /
+			    PAGE_POOL_PAGE_BYTES);
 	req->buffer = page_pool_take(&q->pool, nr);
 	if (!req->buffer)
 		return false;
@@ -382,7 +395,8 @@ static void request_enter(struct queue *q, struct blk_request *req)
 {
 	bool can_flush = q->block->provider->info.can_flush;
 
-	req->steps = request_steps(req->entry);
+	if (req->status == BLKIF_RSP_OKAY)
+		req->steps = request_steps(req->entry);
 	if (req->steps & REQUEST_STEPS_FLUSH && !can_flush)
 		req->status = BLKIF_RSP_EOPNOTSUPP;
 	else if (req->steps & REQUEST_STEP_DRAIN)
@@ -411,29 +425,101 @@ static struct blk_request *request_take(struct queue *q)
 	req->nr_pages = 0;
 	req->steps = 0;
 	req->flush_failed_ms = 0;
-	rc = request_parse(q->params.abi, slot, req->entry);
+	rc = request_parse(q->params.abi, slot, req);
 	req->status = status_of(rc);
-	__atomic_store_n(&req->entry->state, INFLIGHT_TAKEN, __ATOMIC_RELEASE);
 	return req;
+}
+
+/* Up to a barrier: what is behind it stays in the ring until it is answered. */
+static void take_slots(struct queue *q)
+{
+	struct blk_request *req;
+
+	do {
+		if (q->stopping || q->ring_broken)
+			return;
+		req = request_take(q);
+		if (req)
+			list_add_tail(&q->parsed, &req->node);
+	} while (req && req->entry->operation != BLKIF_OP_WRITE_BARRIER);
+}
+
+static void indirect_batch_run(struct queue *q, struct list *requests)
+{
+	struct list *node;
+	unsigned int i = 0;
+
+	gnttab_copy(q->gt, q->copies, q->nr_copies);
+	while ((node = list_pop(requests))) {
+		struct blk_request *req =
+			container_of(node, struct blk_request, node);
+		bool copied = q->copies[i++].status == GNTST_okay;
+
+		if (!copied || request_parse_indirect(req) < 0)
+			req->status = BLKIF_RSP_ERROR;
+		list_add_tail(&q->parsed, &req->node);
+	}
+	assert(i == q->nr_copies);
+	q->nr_copies = 0;
+}
+
+/* The segments of all indirect requests of the turn.  Order does not matter. */
+static void fetch_indirect(struct queue *q)
+{
+	struct list batch;
+
+	list_init(&batch);
+	list_for_each_safe(it, tmp, &q->parsed) {
+		struct blk_request *req =
+			container_of(it, struct blk_request, node);
+
+		if (!req->indirect)
+			continue;
+		list_del(&req->node);
+		list_add_tail(&batch, &req->node);
+		request_fill_indirect_copy(req, q->params.domid,
+					   &q->copies[q->nr_copies++]);
+	}
+	if (q->nr_copies)
+		indirect_batch_run(q, &batch);
+}
+
+/* Those that find a buffer may start; the others keep their order. */
+static void enter_buffered(struct queue *q, struct list *requests)
+{
+	struct list *node;
+
+	while ((node = list_pop(requests))) {
+		struct blk_request *req =
+			container_of(node, struct blk_request, node);
+
+		__atomic_store_n(&req->entry->state, INFLIGHT_TAKEN,
+				 __ATOMIC_RELEASE);
+		if (!list_empty(&q->unbuffered) ||
+		    !request_take_buffer(q, req)) {
+			list_add_tail(&q->unbuffered, &req->node);
+			q->nr_unbuffered++;
+			continue;
+		}
+		request_enter(q, req);
+	}
 }
 
 static void take_requests(struct queue *q)
 {
-	while (!q->barrier && !q->stopping && !q->ring_broken) {
-		struct blk_request *req = q->held ? q->held : request_take(q);
+	struct list again;
 
-		q->held = NULL;
-		if (!req)
-			return;
-		if (!request_take_buffer(q, req)) {
-			q->held = req;
-			return;
-		}
-		if (req->status == BLKIF_RSP_OKAY)
-			request_enter(q, req);
-		else
-			list_add_tail(&q->finished, &req->node);
-	}
+	if (q->stopping)
+		return;
+	list_init(&again);
+	list_move_all(&q->unbuffered, &again);
+	q->nr_unbuffered = 0;
+	enter_buffered(q, &again);
+	if (q->barrier || q->nr_unbuffered)
+		return;
+	take_slots(q);
+	fetch_indirect(q);
+	enter_buffered(q, &q->parsed);
 }
 
 static void start_taken(struct queue *q)
@@ -504,7 +590,7 @@ static void evtchn_arm(struct queue *q)
 
 static bool taking_blocked(const struct queue *q)
 {
-	return q->barrier || q->held || q->stopping || q->ring_broken;
+	return q->barrier || q->nr_unbuffered || q->stopping || q->ring_broken;
 }
 
 /*
@@ -684,7 +770,7 @@ static void queue_close(struct queue *q)
 /* Whether anything is left that must end before the thread may. */
 static bool queue_busy(const struct queue *q)
 {
-	unsigned int abandoned = q->nr_waiting + (q->held ? 1 : 0);
+	unsigned int abandoned = q->nr_waiting + q->nr_unbuffered;
 
 	if (q->barrier && q->barrier->steps & REQUEST_STEP_DRAIN)
 		abandoned++; /* it never started */
@@ -742,6 +828,8 @@ static int queue_alloc(const struct queue_params *params,
 		return -ENOMEM;
 	q->params = *params;
 	list_init(&q->free);
+	list_init(&q->parsed);
+	list_init(&q->unbuffered);
 	list_init(&q->taken);
 	list_init(&q->finished);
 	list_init(&q->flush_failed);

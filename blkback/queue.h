@@ -3,8 +3,8 @@
  * A queue: one ring, its event channel, and the thread that serves it.
  *
  * A turn of the thread: take requests until the ring is empty or the data
- * pool is exhausted; one grant-copy batch in for all writes taken; submit to
- * the provider; collect what is done; one grant-copy batch out for all reads
+ * pool is exhausted; one grant-copy batch in for the segments of all indirect
+ * requests, one for the data of all writes; submit to the provider; collect what is done; one grant-copy batch out for all reads
  * done; write the responses, publish them, notify the guest if it asks.
  * Nothing is allocated between taking a request and answering it.
  *
@@ -27,8 +27,8 @@ struct queue;
 
 /* Counters, written by queue threads with relaxed atomics. */
 struct queue_stats {
-	uint64_t reads, writes, flushes, errors;
-	uint64_t read_bytes, written_bytes;
+	uint64_t reads, writes, flushes, discards, errors;
+	uint64_t read_bytes, written_bytes, discarded_bytes;
 	struct block_status provider; /* of what is behind the disk */
 };
 

@@ -39,6 +39,8 @@ struct blk_request {
 	struct iovec iov;
 	unsigned char *buffer;
 	unsigned int nr_pages; /* of buffer; 0 for an empty request */
+	bool indirect; /* its segments are still in the guest's page */
+	uint32_t indirect_ref;
 	unsigned int steps; /* enum request_step still to do */
 	int16_t status; /* BLKIF_RSP_* to answer with */
 	uint64_t flush_failed_ms; /* when its flush first failed; 0: never */
@@ -46,13 +48,24 @@ struct blk_request {
 };
 
 /*
- * Takes a slot apart into entry, all of it private memory, and checks every
- * field (20-blkif: "Validation").  The operation and id are filled in whatever
- * is returned, for the answer.  -EOPNOTSUPP for an operation that is not
- * served, -EINVAL for one that is malformed.
+ * Takes a slot apart into the request's entry, all of it private memory, and
+ * checks every field (20-blkif: "Validation").  The operation and id are filled
+ * in whatever is returned, for the answer; those of an indirect request are its
+ * indirect ones.  -EOPNOTSUPP for an operation that is not served, -EINVAL for
+ * one that is malformed.
+ *
+ * An indirect request comes with ->indirect set: its segments are to be copied
+ * from the guest, once (XSA-155), and then parsed.
  */
 int request_parse(const struct ring_abi *abi, const unsigned char *slot,
-		  struct inflight_entry *entry);
+		  struct blk_request *req);
+
+/* Fills the grant copy that brings an indirect request's segments. */
+void request_fill_indirect_copy(const struct blk_request *req, uint16_t domid,
+				xengnttab_grant_copy_segment_t *copy);
+
+/* Takes them apart where they lie.  -EINVAL; the entry has no segments then. */
+int request_parse_indirect(struct blk_request *req);
 
 /* True when the guest's pages are the source of the request's data. */
 bool request_is_write(const struct inflight_entry *entry);

@@ -53,6 +53,9 @@ bool vbd_refuse_held(struct vbd *vbd);
 
 /* ---- vbd-worker.c ------------------------------------------------------ */
 
+/* The program that serves the vbd's target. */
+const struct worker_program *vbd_worker_program(const struct vbd *vbd);
+
 void vbd_worker_set_state(struct vbd *vbd, enum vbd_worker_state state);
 
 /* Reads the frontend's answer and hands it to the worker. */

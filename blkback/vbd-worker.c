@@ -316,16 +316,10 @@ static int make_stats(struct vbd *vbd)
 	return 0;
 }
 
-/* A target that names no provider is refused by the first worker. */
 static void worker_path(const struct vbd *vbd, char path[PATH_MAX])
 {
-	const struct backend_options *options = &vbd->backend->options;
-	char provider[PROVIDER_NAME_BYTES] = "";
-	struct error_text ignored;
-
-	provider_spec_name(vbd->target, provider, &ignored);
-	snprintf(path, PATH_MAX, "%s%s", options->worker_program,
-		 options->worker_suffix(provider));
+	snprintf(path, PATH_MAX, "%s%s", vbd->backend->options.worker_program,
+		 vbd_worker_program(vbd)->suffix);
 }
 
 static int start_worker(struct vbd *vbd, const char *program)
@@ -349,6 +343,7 @@ static int start_worker(struct vbd *vbd, const char *program)
 	drop_record(vbd);
 	vbd_worker_set_state(vbd, VBD_WORKER_OPENING);
 	message.open.read_only = vbd->read_only;
+	message.open.no_discard = vbd->no_discard;
 	message.open.flush_timeout_ms = options->flush_timeout_ms;
 	snprintf(message.open.target, sizeof(message.open.target), "%s",
 		 vbd->target);
@@ -393,7 +388,7 @@ void vbd_worker_connect(struct vbd *vbd, bool resume)
 	vbd->faulted = false;
 	memset(&vbd->params, 0, sizeof(vbd->params));
 	rc = negotiate_read_frontend(vbd->backend->xs, vbd->frontend_path,
-				     &vbd->params, &err);
+				     &vbd->limits, &vbd->params, &err);
 	if (rc < 0) {
 		vbd->params.resume = resume;
 		on_connect_failed(vbd, err.text);

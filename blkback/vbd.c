@@ -73,7 +73,7 @@ static int read_snapshot(struct vbd *vbd, struct snapshot *snap)
 static int write_offer(struct xenstore *xs, xs_transaction_t tx,
 		       struct vbd *vbd)
 {
-	return negotiate_offer(xs, tx, vbd->path);
+	return negotiate_offer(xs, tx, vbd->path, &vbd->limits);
 }
 
 static int write_disk(struct xenstore *xs, xs_transaction_t tx, struct vbd *vbd)
@@ -174,7 +174,7 @@ static bool frontend_reconnects(struct vbd *vbd, const struct snapshot *snap)
 	if (vbd->worker_state != VBD_WORKER_CONNECTED || !frontend_ready(snap))
 		return false;
 	return !negotiate_read_frontend(vbd->backend->xs, vbd->frontend_path,
-					&now, &err) &&
+					&vbd->limits, &now, &err) &&
 	       !same_ring(&now, &vbd->params);
 }
 
@@ -340,6 +340,25 @@ static void on_frontend_event(struct xenstore_watch *watch,
 	container_of(watch, struct vbd, frontend_watch)->dirty = true;
 }
 
+/* A target that names no provider is refused by the first worker. */
+const struct worker_program *vbd_worker_program(const struct vbd *vbd)
+{
+	char provider[PROVIDER_NAME_BYTES] = "";
+	struct error_text ignored;
+
+	provider_spec_name(vbd->target, provider, &ignored);
+	return vbd->backend->options.worker_find(provider);
+}
+
+static void set_limits(struct vbd *vbd)
+{
+	const struct worker_program *program = vbd_worker_program(vbd);
+
+	vbd->limits = vbd->backend->options.limits;
+	if (vbd->limits.queues > program->max_queues)
+		vbd->limits.queues = program->max_queues;
+}
+
 struct vbd *vbd_new(struct backend *backend, const struct vbd_kind *kind,
 		    uint16_t domid, uint32_t devid, const char *target,
 		    bool read_only)
@@ -370,6 +389,7 @@ struct vbd *vbd_new(struct backend *backend, const struct vbd_kind *kind,
 		vbd_free(vbd);
 		return NULL;
 	}
+	set_limits(vbd);
 	return vbd;
 }
 
@@ -415,6 +435,10 @@ int vbd_adopt(struct vbd *vbd)
 	if (!xenstore_read(xs, XBT_NULL, vbd->path, "device-type", value,
 			   sizeof(value)))
 		vbd->cdrom = !strcmp(value, "cdrom");
+	/* xl's no-discard. */
+	if (!xenstore_read(xs, XBT_NULL, vbd->path, "discard-enable", value,
+			   sizeof(value)))
+		vbd->no_discard = !strcmp(value, "0");
 	if (!xenstore_read(xs, XBT_NULL, vbd->path, "hotplug-status", value,
 			   sizeof(value)) &&
 	    !strcmp(value, "connected"))

@@ -64,7 +64,7 @@ struct vbd {
 	uint16_t domid; /* of the frontend */
 	uint32_t devid;
 	char *path, *frontend_path, *target;
-	bool read_only, cdrom;
+	bool read_only, cdrom, no_discard;
 
 	/* What we last wrote to or read from our `state` node. */
 	enum xenbus_state state;
@@ -96,6 +96,8 @@ struct vbd {
 	struct queue_stats *stats; /* shared with the worker */
 	int stats_fd;
 	int record_fd; /* the provider's memory, kept for its successor */
+	/* What is offered; and what the frontend has made of it. */
+	struct connection_limits limits;
 	struct connection_params params;
 
 	enum vbd_hold hold;

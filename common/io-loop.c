@@ -105,6 +105,16 @@ void io_loop_fdatasync(struct io_loop *loop, struct io_op *op, int fd)
 	loop_queue(sqe, op);
 }
 
+void io_loop_fallocate(struct io_loop *loop, struct io_op *op, int fd, int mode,
+		       uint64_t offset_bytes, uint64_t length_bytes)
+{
+	struct io_uring_sqe *sqe = loop_sqe(loop);
+
+	io_uring_prep_fallocate(sqe, fd, mode, (off_t)offset_bytes,
+				(off_t)length_bytes);
+	loop_queue(sqe, op);
+}
+
 void io_loop_timeout(struct io_loop *loop, struct io_op *op, uint64_t delay_ms)
 {
 	struct io_uring_sqe *sqe = loop_sqe(loop);

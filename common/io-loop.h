@@ -66,6 +66,10 @@ void io_loop_writev(struct io_loop *loop, struct io_op *op, int fd,
 /* fdatasync(2). */
 void io_loop_fdatasync(struct io_loop *loop, struct io_op *op, int fd);
 
+/* fallocate(2); the length is never 0. */
+void io_loop_fallocate(struct io_loop *loop, struct io_op *op, int fd, int mode,
+		       uint64_t offset_bytes, uint64_t length_bytes);
+
 /* Done with -ETIME after delay_ms. */
 void io_loop_timeout(struct io_loop *loop, struct io_op *op, uint64_t delay_ms);
 

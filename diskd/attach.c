@@ -156,7 +156,7 @@ static int write_backend(struct xenstore *xs, xs_transaction_t tx,
 	if (!rc)
 		rc = write_backend_entries(xs, tx, vbd, vbd->path);
 	if (!rc)
-		rc = negotiate_offer(xs, tx, vbd->path);
+		rc = negotiate_offer(xs, tx, vbd->path, &vbd->limits);
 	return rc;
 }
 

@@ -92,14 +92,17 @@ static json_t *list_requests(const struct vbd *vbd)
 	static const struct queue_stats none;
 	const struct queue_stats *stats = vbd->stats ? vbd->stats : &none;
 
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "read",
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "read",
 			 (json_int_t)counter(&stats->reads), "write",
 			 (json_int_t)counter(&stats->writes), "flush",
-			 (json_int_t)counter(&stats->flushes), "errors",
+			 (json_int_t)counter(&stats->flushes), "discard",
+			 (json_int_t)counter(&stats->discards), "errors",
 			 (json_int_t)counter(&stats->errors), "read_bytes",
 			 (json_int_t)counter(&stats->read_bytes),
 			 "written_bytes",
-			 (json_int_t)counter(&stats->written_bytes));
+			 (json_int_t)counter(&stats->written_bytes),
+			 "discarded_bytes",
+			 (json_int_t)counter(&stats->discarded_bytes));
 }
 
 /* How the server behind a disk is; null where there is none. */

@@ -101,9 +101,10 @@ static int open_backend(struct supervisor *sup)
 {
 	const struct backend_options options = {
 		.worker_program = sup->options.worker,
-		.worker_suffix = worker_program_suffix,
+		.worker_find = worker_program_find,
 		.hold_program = sup->options.hold,
 		.flush_timeout_ms = sup->options.flush_timeout_ms,
+		.limits = sup->options.limits,
 	};
 	int rc = xenstore_open(&sup->xs);
 

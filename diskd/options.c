@@ -12,6 +12,10 @@
 
 #define DEFAULT_RUN_DIR "/run/xen-diskd"
 #define DEFAULT_FLUSH_TIMEOUT_S 60u
+#define RING_PAGE_ORDER_MAX 4u
+_Static_assert(1u << RING_PAGE_ORDER_MAX == QUEUE_RING_PAGES_MAX, "order");
+/* Each is a thread; more than there are CPUs help nobody. */
+#define DEFAULT_QUEUES_MAX 4u
 #define WORKER_NAME "xen-diskd-worker"
 #define HOLD_NAME "xen-diskd-hold"
 
@@ -25,6 +29,10 @@ static const char help[] =
 	"                           " WORKER_NAME " beside this program)\n"
 	"  --flush-timeout=SECONDS  how long a failed flush is tried again\n"
 	"                           before the disk fails (default: 60)\n"
+	"  --queues=NUMBER          most queues of one disk, each a thread\n"
+	"                           (default: one a CPU, at most 4)\n"
+	"  --ring-page-order=ORDER  largest ring, of 2^ORDER pages, 0 to 4\n"
+	"                           (default: 4)\n"
 	"  --log-level=LEVEL        error, warning, info or debug (default:\n"
 	"                           info)\n"
 	"  --help                   print this help and exit\n"
@@ -36,6 +44,8 @@ enum {
 	OPTION_RUN_DIR = 256,
 	OPTION_WORKER,
 	OPTION_FLUSH_TIMEOUT,
+	OPTION_QUEUES,
+	OPTION_RING_PAGE_ORDER,
 	OPTION_LOG_LEVEL,
 	OPTION_HELP,
 	OPTION_VERSION,
@@ -45,6 +55,8 @@ static const struct option long_options[] = {
 	{ "run-dir", required_argument, NULL, OPTION_RUN_DIR },
 	{ "worker", required_argument, NULL, OPTION_WORKER },
 	{ "flush-timeout", required_argument, NULL, OPTION_FLUSH_TIMEOUT },
+	{ "queues", required_argument, NULL, OPTION_QUEUES },
+	{ "ring-page-order", required_argument, NULL, OPTION_RING_PAGE_ORDER },
 	{ "log-level", required_argument, NULL, OPTION_LOG_LEVEL },
 	{ "help", no_argument, NULL, OPTION_HELP },
 	{ "version", no_argument, NULL, OPTION_VERSION },
@@ -85,6 +97,29 @@ static int set_flush_timeout(struct options *options, const char *text)
 	return rc;
 }
 
+static unsigned int default_queues(void)
+{
+	long nr_cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (nr_cpus < 1)
+		return 1;
+	return nr_cpus < (long)DEFAULT_QUEUES_MAX ? (unsigned int)nr_cpus
+						  : DEFAULT_QUEUES_MAX;
+}
+
+static int set_number(unsigned int *field, unsigned int min, unsigned int max,
+		      const char *text)
+{
+	uint64_t value;
+	int rc = number_parse(text, max, &value);
+
+	if (!rc && value < min)
+		rc = -ERANGE;
+	if (!rc)
+		*field = (unsigned int)value;
+	return rc;
+}
+
 static int take_option(struct options *options, int option)
 {
 	switch (option) {
@@ -95,6 +130,12 @@ static int take_option(struct options *options, int option)
 		return set_worker(options, optarg);
 	case OPTION_FLUSH_TIMEOUT:
 		return set_flush_timeout(options, optarg);
+	case OPTION_QUEUES:
+		return set_number(&options->limits.queues, 1,
+				  CONNECTION_QUEUES_MAX, optarg);
+	case OPTION_RING_PAGE_ORDER:
+		return set_number(&options->limits.ring_page_order, 0,
+				  RING_PAGE_ORDER_MAX, optarg);
 	case OPTION_LOG_LEVEL:
 		return log_level_parse(optarg, &options->log_level);
 	case OPTION_HELP:
@@ -117,6 +158,8 @@ int options_parse(int argc, char **argv, struct options *ret_options)
 		.run_dir = DEFAULT_RUN_DIR,
 		.log_level = LOG_LEVEL_INFO,
 		.flush_timeout_ms = DEFAULT_FLUSH_TIMEOUT_S * 1000,
+		.limits = { .ring_page_order = RING_PAGE_ORDER_MAX,
+			    .queues = default_queues() },
 	};
 	rc = program_beside(WORKER_NAME, options->worker);
 	if (!rc)

@@ -3,6 +3,7 @@
 #ifndef XEN_DISKD_OPTIONS_H
 #define XEN_DISKD_OPTIONS_H
 
+#include "blkback/connection.h"
 #include "common/log.h"
 
 #include <limits.h>
@@ -14,6 +15,7 @@ struct options {
 	char hold[PATH_MAX]; /* of this build; there is no option */
 	enum log_level log_level;
 	uint64_t flush_timeout_ms;
+	struct connection_limits limits;
 };
 
 /*

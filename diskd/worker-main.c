@@ -102,6 +102,8 @@ static void do_open(struct worker *worker, const struct worker_open *open,
 		tell_text(worker, WORKER_OPEN_FAILED, err.text);
 		return;
 	}
+	if (open->no_discard)
+		worker->provider->info.discard_granularity_bytes = 0;
 	worker->provider->status = &worker->stats->provider;
 	worker->provider->failed = on_disk_failed;
 	worker->provider->failed_arg = worker;

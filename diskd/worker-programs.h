@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Which worker serves which provider. */
+/* Which worker serves which provider, and what it can do. */
 #ifndef XEN_DISKD_WORKER_PROGRAMS_H
 #define XEN_DISKD_WORKER_PROGRAMS_H
 
+#include "blkback/backend.h"
+
 /*
- * What is appended to the worker's path for a provider: "" for the worker
- * itself, which also refuses the providers that nobody knows.
+ * The worker of a provider; for those that nobody knows the first, which
+ * refuses them.
  */
-const char *worker_program_suffix(const char *provider);
+const struct worker_program *worker_program_find(const char *provider);
 
 #endif

@@ -14,9 +14,11 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 struct file_provider {
 	struct block_provider base;
@@ -128,6 +130,37 @@ static int size_of(const struct file_provider *file, const struct stat *st,
 	return ioctl(file->fd, BLKGETSIZE64, ret_bytes) < 0 ? -errno : 0;
 }
 
+/* The largest unit that the medium gives back. */
+static uint32_t discard_granularity(const struct stat *st)
+{
+	uint64_t bytes = (uint64_t)st->st_blksize;
+	char path[96], text[32] = "";
+	FILE *f;
+
+	if (S_ISBLK(st->st_mode)) {
+		/* Of a partition, it is the disk's. */
+		snprintf(path, sizeof(path),
+			 "/sys/dev/block/%u:%u/queue/discard_granularity",
+			 major(st->st_rdev), minor(st->st_rdev));
+		f = fopen(path, "re");
+		if (!f) {
+			snprintf(path, sizeof(path),
+				 "/sys/dev/block/%u:%u/../queue/"
+				 "discard_granularity",
+				 major(st->st_rdev), minor(st->st_rdev));
+			f = fopen(path, "re");
+		}
+		if (!f || !fgets(text, sizeof(text), f))
+			text[0] = '\0';
+		if (f)
+			fclose(f);
+		bytes = strtoull(text, NULL, 10);
+	}
+	if (bytes % BLOCK_SECTOR_BYTES || bytes > UINT32_MAX)
+		return 0;
+	return (uint32_t)bytes;
+}
+
 static void fill_info(struct file_provider *file, const struct stat *st,
 		      bool read_only)
 {
@@ -147,6 +180,7 @@ static void fill_info(struct file_provider *file, const struct stat *st,
 		info->read_only = device_read_only != 0;
 	info->read_only |= read_only;
 	info->can_flush = true;
+	info->discard_granularity_bytes = discard_granularity(st);
 	info->flush_retryable = file->direct;
 	info->identity.kind =
 		device ? BLOCK_IDENTITY_DEVICE : BLOCK_IDENTITY_FILE;
@@ -280,6 +314,52 @@ static void flush_done(struct io_op *op, int result)
 	block_io_complete(io, result);
 }
 
+/* ---- discard -------------------------------------------------------- */
+
+/*
+ * A hole reads as zeroes, in a file as on a device: what the kernel cannot make
+ * one of it leaves alone (BLKDEV_ZERO_NOFALLBACK).
+ */
+#define DISCARD_MODE (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)
+/* At once: the queue's loop is not kept, but the medium is. */
+#define DISCARD_BYTES_MAX (UINT64_C(1) << 30)
+
+static void discard_next(struct file_provider *file, struct block_io *io);
+
+static void discard_done(struct io_op *op, int result)
+{
+	struct block_io *io = container_of(op, struct block_io, loop_op);
+	struct file_provider *file =
+		container_of(io->queue->provider, struct file_provider, base);
+
+	if (result < 0 && result != -EINTR && result != -EAGAIN) {
+		block_io_complete(io, result);
+		return;
+	}
+	if (result == 0)
+		io->done_bytes += DISCARD_BYTES_MAX;
+	discard_next(file, io);
+}
+
+static void discard_next(struct file_provider *file, struct block_io *io)
+{
+	uint64_t offset, length;
+
+	if (!block_discard_range(io, file->base.info.discard_granularity_bytes,
+				 &offset, &length) ||
+	    io->done_bytes >= length) {
+		block_io_complete(io, 0);
+		return;
+	}
+	offset += io->done_bytes;
+	length -= io->done_bytes;
+	if (length > DISCARD_BYTES_MAX)
+		length = DISCARD_BYTES_MAX;
+	io->loop_op.done = discard_done;
+	io_loop_fallocate(io->queue->loop, &io->loop_op, file->fd, DISCARD_MODE,
+			  offset, length);
+}
+
 static void file_submit(struct block_queue *queue, struct block_io *io)
 {
 	struct file_provider *file =
@@ -288,6 +368,10 @@ static void file_submit(struct block_queue *queue, struct block_io *io)
 	if (io->op == BLOCK_OP_FLUSH) {
 		io->loop_op.done = flush_done;
 		io_loop_fdatasync(queue->loop, &io->loop_op, file->fd);
+		return;
+	}
+	if (io->op == BLOCK_OP_DISCARD) {
+		discard_next(file, io);
 		return;
 	}
 	io->loop_op.done = transfer_done;

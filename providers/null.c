@@ -32,6 +32,7 @@ static int null_open(struct provider_spec *spec, bool read_only,
 		.read_only = read_only,
 		.can_flush = true,
 		.flush_retryable = true,
+		.discard_granularity_bytes = BLOCK_SECTOR_BYTES,
 	};
 	*ret_provider = provider;
 	return 0;

@@ -174,13 +174,31 @@ static int io_check_range(const struct block_info *info,
 {
 	uint64_t end;
 
-	if (!io->length_bytes || io->offset_bytes % BLOCK_SECTOR_BYTES ||
+	if (io->offset_bytes % BLOCK_SECTOR_BYTES ||
 	    io->length_bytes % BLOCK_SECTOR_BYTES)
 		return -EINVAL;
 	if (__builtin_add_overflow(io->offset_bytes, io->length_bytes, &end) ||
 	    end > info->size_bytes)
 		return -EINVAL;
-	return iov_bytes(io) == io->length_bytes ? 0 : -EINVAL;
+	return 0;
+}
+
+static int io_check_data(const struct block_info *info,
+			 const struct block_io *io)
+{
+	if (!io->length_bytes || iov_bytes(io) != io->length_bytes)
+		return -EINVAL;
+	return io_check_range(info, io);
+}
+
+static int io_check_discard(const struct block_info *info,
+			    const struct block_io *io)
+{
+	if (!info->discard_granularity_bytes)
+		return -EOPNOTSUPP;
+	if (info->read_only)
+		return -EROFS;
+	return io_check_range(info, io);
 }
 
 /* The one place that decides whether an operation may reach the medium. */
@@ -188,11 +206,13 @@ static int io_check(const struct block_info *info, const struct block_io *io)
 {
 	switch (io->op) {
 	case BLOCK_OP_READ:
-		return io_check_range(info, io);
+		return io_check_data(info, io);
 	case BLOCK_OP_WRITE:
-		return info->read_only ? -EROFS : io_check_range(info, io);
+		return info->read_only ? -EROFS : io_check_data(info, io);
 	case BLOCK_OP_FLUSH:
 		return info->can_flush ? 0 : -EOPNOTSUPP;
+	case BLOCK_OP_DISCARD:
+		return io_check_discard(info, io);
 	}
 	return -EOPNOTSUPP;
 }
@@ -205,10 +225,24 @@ void block_submit(struct block_queue *queue, struct block_io *io)
 	io->error = 0;
 	io->done_bytes = 0;
 	list_init(&io->node);
-	if (rc < 0)
+	/* An empty discard is done, wherever it is. */
+	if (rc < 0 || (io->op == BLOCK_OP_DISCARD && !io->length_bytes))
 		block_io_complete(io, rc);
 	else
 		queue->provider->ops->submit(queue, io);
+}
+
+bool block_discard_range(const struct block_io *io, uint32_t granularity_bytes,
+			 uint64_t *ret_offset, uint64_t *ret_length)
+{
+	uint64_t end = io->offset_bytes + io->length_bytes;
+	uint64_t start = (io->offset_bytes + granularity_bytes - 1) /
+			 granularity_bytes * granularity_bytes;
+
+	end = end / granularity_bytes * granularity_bytes;
+	*ret_offset = start;
+	*ret_length = end > start ? end - start : 0;
+	return end > start;
 }
 
 void block_io_complete(struct block_io *io, int error)

@@ -35,6 +35,13 @@ enum block_op {
 	BLOCK_OP_WRITE,
 	/* Makes every write that was complete before it durable. */
 	BLOCK_OP_FLUSH,
+	/*
+	 * What is there is not needed any more.  Read again it is zeroes, what
+	 * it was, or anything else that was never another's.  Only whole units
+	 * of discard_granularity_bytes need be taken: the provider rounds
+	 * inward.
+	 */
+	BLOCK_OP_DISCARD,
 };
 
 struct block_queue;
@@ -46,8 +53,8 @@ struct block_queue;
 struct block_io {
 	enum block_op op;
 	uint64_t offset_bytes; /* 0 for a flush */
-	uint64_t length_bytes; /* 0 for a flush, never otherwise */
-	struct iovec *iov; /* the provider may change it */
+	uint64_t length_bytes; /* 0 for a flush; never 0 in submit otherwise */
+	struct iovec *iov; /* of a read or write; the provider may change it */
 	unsigned int nr_iov;
 	int error; /* 0 or -errno, valid once it is done */
 
@@ -74,6 +81,8 @@ struct block_info {
 	uint32_t logical_block_bytes, physical_block_bytes;
 	bool read_only;
 	bool can_flush;
+	/* 0: it takes no discards.  A multiple of 512. */
+	uint32_t discard_granularity_bytes;
 	/*
 	 * A failed flush that succeeds when it is tried again has made the
 	 * data durable.  Not so for the page cache: it reports a lost write
@@ -230,6 +239,13 @@ void block_submit(struct block_queue *queue, struct block_io *io);
 
 /* Queue thread.  See block_provider_ops.abandon. */
 void block_queue_abandon(struct block_queue *queue);
+
+/*
+ * For implementations: the whole units within a discard.  False when there are
+ * none.
+ */
+bool block_discard_range(const struct block_io *io, uint32_t granularity_bytes,
+			 uint64_t *ret_offset, uint64_t *ret_length);
 
 /*
  * For implementations: io has come to its end, with 0 or -errno.  Only puts

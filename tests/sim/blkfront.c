@@ -36,6 +36,36 @@ struct fe_wire_request_32 {
 	struct fe_wire_segment seg[FE_SEGMENTS];
 } __attribute__((packed));
 
+struct fe_wire_indirect_64 {
+	uint8_t operation, indirect_op;
+	uint16_t nr_segments;
+	uint8_t pad[4];
+	uint64_t id, sector;
+	uint16_t handle, pad2;
+	uint32_t grefs[8];
+} __attribute__((packed));
+
+struct fe_wire_indirect_32 {
+	uint8_t operation, indirect_op;
+	uint16_t nr_segments;
+	uint64_t id, sector;
+	uint16_t handle, pad2;
+	uint32_t grefs[8];
+} __attribute__((packed));
+
+struct fe_wire_discard_64 {
+	uint8_t operation, flag;
+	uint16_t handle;
+	uint8_t pad[4];
+	uint64_t id, sector, nr_sectors;
+} __attribute__((packed));
+
+struct fe_wire_discard_32 {
+	uint8_t operation, flag;
+	uint16_t handle;
+	uint64_t id, sector, nr_sectors;
+} __attribute__((packed));
+
 struct fe_wire_response {
 	uint64_t id;
 	uint8_t operation;
@@ -51,6 +81,12 @@ _Static_assert(offsetof(struct fe_wire_request_64, seg) == 24, "x86_64 seg");
 _Static_assert(sizeof(struct fe_wire_request_32) == 108, "x86_32 request");
 _Static_assert(offsetof(struct fe_wire_request_32, id) == 4, "x86_32 id");
 _Static_assert(offsetof(struct fe_wire_request_32, seg) == 20, "x86_32 seg");
+_Static_assert(offsetof(struct fe_wire_indirect_64, grefs) == 28, "grefs");
+_Static_assert(offsetof(struct fe_wire_indirect_32, grefs) == 24, "grefs");
+_Static_assert(offsetof(struct fe_wire_discard_64, nr_sectors) == 24,
+	       "discard");
+_Static_assert(offsetof(struct fe_wire_discard_32, nr_sectors) == 20,
+	       "discard");
 _Static_assert(sizeof(struct fe_wire_response) == 16, "response");
 _Static_assert(offsetof(struct fe_wire_response, status) == 10, "status");
 
@@ -98,13 +134,33 @@ uint32_t *blkfront_rsp_event(struct fe_queue *q)
 
 /* ---- life ---- */
 
+static void pages_grant(struct sim_domain *dom, struct fe_page *pages,
+			unsigned int nr, bool read_only)
+{
+	uint32_t frame;
+
+	need(sim_page_alloc(dom, nr, &frame) == 0, "guest memory");
+	for (unsigned int i = 0; i < nr; i++) {
+		pages[i].frame = frame + i;
+		pages[i].bytes = sim_page(dom, frame + i);
+		need(sim_grant(dom, frame + i, read_only, &pages[i].ref) == 0,
+		     "grant");
+	}
+}
+
+static void pages_end(struct sim_domain *dom, const struct fe_page *pages,
+		      unsigned int nr)
+{
+	for (unsigned int i = 0; i < nr; i++)
+		need(sim_grant_end(dom, pages[i].ref) == 0,
+		     "page %u is still mapped", i);
+	sim_page_free(dom, pages[0].frame, nr);
+}
+
 void blkfront_init(struct blkfront *fe, struct host *h, struct guest *g,
 		   unsigned int devid, enum fe_abi abi)
 {
-	const unsigned int nr_data = sizeof(fe->data) / sizeof(fe->data[0]);
 	char *backend;
-	uint32_t frame;
-	unsigned int i;
 
 	memset(fe, 0, sizeof(*fe));
 	fe->host = h;
@@ -120,26 +176,18 @@ void blkfront_init(struct blkfront *fe, struct host *h, struct guest *g,
 	snprintf(fe->backend, sizeof(fe->backend), "%s", backend);
 	free(backend);
 
-	need(sim_page_alloc(g->dom, nr_data, &frame) == 0, "guest memory");
-	for (i = 0; i < nr_data; i++) {
-		fe->data[i].frame = frame + i;
-		fe->data[i].bytes = sim_page(g->dom, frame + i);
-		need(sim_grant(g->dom, frame + i, false, &fe->data[i].ref) == 0,
-		     "grant");
-	}
-	fe->nr_data = nr_data;
+	fe->nr_data = sizeof(fe->data) / sizeof(fe->data[0]);
+	pages_grant(g->dom, fe->data, fe->nr_data, false);
+	pages_grant(g->dom, fe->indirect, FE_INDIRECT_PAGES, true);
 }
 
 void blkfront_fini(struct blkfront *fe)
 {
 	struct sim_domain *dom = fe->guest->dom;
-	unsigned int i;
 
 	blkfront_free(fe);
-	for (i = 0; i < fe->nr_data; i++)
-		need(sim_grant_end(dom, fe->data[i].ref) == 0,
-		     "data page %u is mapped", i);
-	sim_page_free(dom, fe->data[0].frame, fe->nr_data);
+	pages_end(dom, fe->data, fe->nr_data);
+	pages_end(dom, fe->indirect, FE_INDIRECT_PAGES);
 	fe->nr_data = 0;
 }
 
@@ -278,6 +326,9 @@ static void write_keys(struct blkfront *fe, xs_transaction_t t)
 	char dir[24];
 	unsigned int i;
 
+	/* What an earlier connection wrote is not this one's. */
+	key_write(fe, t, "ring-page-order", NULL);
+	key_write(fe, t, "multi-queue-num-queues", NULL);
 	if (fe->ring_order_key || fe->ring_pages > 1)
 		key_write_u32(fe, t, "", "ring-page-order",
 			      (uint32_t)__builtin_ctz(fe->ring_pages));
@@ -343,6 +394,11 @@ void blkfront_read_backend(struct blkfront *fe)
 	fe->sector_size = (unsigned int)backend_u64(fe, "sector-size", true);
 	fe->feature_flush = backend_u64(fe, "feature-flush-cache", false);
 	fe->feature_barrier = backend_u64(fe, "feature-barrier", false);
+	fe->feature_discard = backend_u64(fe, "feature-discard", false);
+	fe->discard_granularity =
+		(unsigned int)backend_u64(fe, "discard-granularity", false);
+	fe->max_indirect_segments = (unsigned int)backend_u64(
+		fe, "feature-max-indirect-segments", false);
 }
 
 /* From 3 to 4, both sides. */
@@ -427,14 +483,74 @@ uint64_t blkfront_advance(struct fe_queue *q, uint8_t operation)
 }
 
 static void encode_segments(struct fe_wire_segment *wire,
-			    const struct fe_request *rq)
+			    const struct fe_request *rq, unsigned int nr)
 {
-	unsigned int i;
-
-	for (i = 0; i < FE_SEGMENTS; i++) {
+	for (unsigned int i = 0; i < nr; i++) {
 		wire[i].gref = rq->seg[i].gref;
 		wire[i].first_sect = rq->seg[i].first_sect;
 		wire[i].last_sect = rq->seg[i].last_sect;
+	}
+}
+
+static void encode_direct(void *slot, enum fe_abi abi,
+			  const struct fe_request *rq, uint64_t id)
+{
+	struct fe_wire_request_32 *narrow = slot;
+	struct fe_wire_request_64 *wide = slot;
+
+	narrow->operation = rq->operation;
+	narrow->nr_segments = rq->nr_segments;
+	narrow->handle = rq->handle;
+	if (abi == FE_ABI_X86_32) {
+		narrow->id = id;
+		narrow->sector = rq->sector;
+		encode_segments(narrow->seg, rq, FE_SEGMENTS);
+	} else {
+		wide->id = id;
+		wide->sector = rq->sector;
+		encode_segments(wide->seg, rq, FE_SEGMENTS);
+	}
+}
+
+static void encode_indirect(void *slot, enum fe_abi abi,
+			    const struct fe_request *rq, uint64_t id)
+{
+	struct fe_wire_indirect_32 *narrow = slot;
+	struct fe_wire_indirect_64 *wide = slot;
+
+	narrow->operation = FE_INDIRECT;
+	narrow->indirect_op = rq->operation;
+	narrow->nr_segments = rq->nr_indirect;
+	if (abi == FE_ABI_X86_32) {
+		narrow->id = id;
+		narrow->sector = rq->sector;
+		narrow->handle = rq->handle;
+		narrow->grefs[0] = rq->indirect->ref;
+	} else {
+		wide->id = id;
+		wide->sector = rq->sector;
+		wide->handle = rq->handle;
+		wide->grefs[0] = rq->indirect->ref;
+	}
+}
+
+static void encode_discard(void *slot, enum fe_abi abi,
+			   const struct fe_request *rq, uint64_t id)
+{
+	struct fe_wire_discard_32 *narrow = slot;
+	struct fe_wire_discard_64 *wide = slot;
+
+	narrow->operation = FE_DISCARD;
+	narrow->flag = 0;
+	narrow->handle = rq->handle;
+	if (abi == FE_ABI_X86_32) {
+		narrow->id = id;
+		narrow->sector = rq->sector;
+		narrow->nr_sectors = rq->nr_sectors;
+	} else {
+		wide->id = id;
+		wide->sector = rq->sector;
+		wide->nr_sectors = rq->nr_sectors;
 	}
 }
 
@@ -445,25 +561,12 @@ uint64_t blkfront_submit(struct fe_queue *q, const struct blkfront *fe,
 	uint64_t id = id_next(q);
 
 	/* Old responses' bytes stay, as they do in a real ring. */
-	if (fe->abi == FE_ABI_X86_32) {
-		struct fe_wire_request_32 *w = slot;
-
-		w->operation = rq->operation;
-		w->nr_segments = rq->nr_segments;
-		w->handle = rq->handle;
-		w->id = id;
-		w->sector = rq->sector;
-		encode_segments(w->seg, rq);
-	} else {
-		struct fe_wire_request_64 *w = slot;
-
-		w->operation = rq->operation;
-		w->nr_segments = rq->nr_segments;
-		w->handle = rq->handle;
-		w->id = id;
-		w->sector = rq->sector;
-		encode_segments(w->seg, rq);
-	}
+	if (rq->indirect)
+		encode_indirect(slot, fe->abi, rq, id);
+	else if (rq->operation == FE_DISCARD)
+		encode_discard(slot, fe->abi, rq, id);
+	else
+		encode_direct(slot, fe->abi, rq, id);
 	return blkfront_advance(q, rq->operation);
 }
 
@@ -563,28 +666,60 @@ int blkfront_do(struct blkfront *fe, const struct fe_request *rq)
 
 /* ---- conveniences ---- */
 
+static void fill(const struct blkfront *fe, struct fe_request *ret_rq,
+		 uint8_t operation, uint64_t sector, unsigned int nr_sectors,
+		 unsigned int first_page, unsigned int skip,
+		 unsigned int max_segments)
+{
+	unsigned int nr = 0;
+
+	memset(ret_rq, 0, sizeof(*ret_rq));
+	ret_rq->operation = operation;
+	ret_rq->sector = sector;
+	ret_rq->handle = (uint16_t)fe->devid;
+	while (nr_sectors) {
+		unsigned int n = 8 - skip;
+		struct fe_segment *seg = &ret_rq->seg[nr];
+
+		if (n > nr_sectors)
+			n = nr_sectors;
+		need(nr < max_segments, "too long for a request");
+		seg->gref = fe->data[first_page + nr].ref;
+		seg->first_sect = (uint8_t)skip;
+		seg->last_sect = (uint8_t)(skip + n - 1);
+		nr++;
+		nr_sectors -= n;
+		skip = 0;
+	}
+	ret_rq->nr_segments = (uint8_t)nr;
+	ret_rq->nr_indirect = (uint16_t)nr;
+}
+
 void blkfront_fill(const struct blkfront *fe, struct fe_request *ret_rq,
 		   uint8_t operation, uint64_t sector, unsigned int nr_sectors,
 		   unsigned int first_page, unsigned int skip)
 {
-	struct fe_request rq = { .operation = operation, .sector = sector };
+	fill(fe, ret_rq, operation, sector, nr_sectors, first_page, skip,
+	     FE_SEGMENTS);
+}
 
-	rq.handle = (uint16_t)fe->devid;
-	while (nr_sectors) {
-		unsigned int n = 8 - skip;
-		struct fe_segment *seg = &rq.seg[rq.nr_segments];
+void blkfront_fill_indirect(struct blkfront *fe, struct fe_request *ret_rq,
+			    uint8_t operation, uint64_t sector,
+			    unsigned int nr_sectors, unsigned int first_page,
+			    unsigned int skip, unsigned int indirect)
+{
+	fill(fe, ret_rq, operation, sector, nr_sectors, first_page, skip,
+	     FE_INDIRECT_SEGMENTS);
+	ret_rq->indirect = &fe->indirect[indirect];
+	encode_segments((struct fe_wire_segment *)fe->indirect[indirect].bytes,
+			ret_rq, ret_rq->nr_indirect);
+}
 
-		if (n > nr_sectors)
-			n = nr_sectors;
-		need(rq.nr_segments < FE_SEGMENTS, "too long for a request");
-		seg->gref = fe->data[first_page + rq.nr_segments].ref;
-		seg->first_sect = (uint8_t)skip;
-		seg->last_sect = (uint8_t)(skip + n - 1);
-		rq.nr_segments++;
-		nr_sectors -= n;
-		skip = 0;
-	}
-	*ret_rq = rq;
+void blkfront_fill_discard(const struct blkfront *fe, struct fe_request *ret_rq,
+			   uint64_t sector, uint64_t nr_sectors)
+{
+	fill(fe, ret_rq, FE_DISCARD, sector, 0, 0, 0, 0);
+	ret_rq->nr_sectors = nr_sectors;
 }
 
 /* The bytes behind a segment's reference. */
@@ -605,7 +740,7 @@ void blkfront_data_get(const struct blkfront *fe, const struct fe_request *rq,
 	uint8_t *to = bytes;
 	unsigned int i;
 
-	for (i = 0; i < rq->nr_segments; i++) {
+	for (i = 0; i < rq->nr_indirect; i++) {
 		const struct fe_segment *s = &rq->seg[i];
 		size_t n = (s->last_sect - s->first_sect + 1u) * FE_SECTOR;
 
@@ -620,7 +755,7 @@ void blkfront_data_put(struct blkfront *fe, const struct fe_request *rq,
 	const uint8_t *from = bytes;
 	unsigned int i;
 
-	for (i = 0; i < rq->nr_segments; i++) {
+	for (i = 0; i < rq->nr_indirect; i++) {
 		const struct fe_segment *s = &rq->seg[i];
 		size_t n = (s->last_sect - s->first_sect + 1u) * FE_SECTOR;
 

@@ -22,6 +22,9 @@
 #define FE_MAX_RING_PAGES 16
 #define FE_MAX_RING 512
 #define FE_SEGMENTS 11
+/* As many as a backend may offer in an indirect request. */
+#define FE_INDIRECT_SEGMENTS 256
+#define FE_INDIRECT_PAGES 32
 #define FE_PAGE 4096u
 #define FE_SECTOR 512u
 
@@ -53,6 +56,13 @@ struct fe_segment {
 	uint8_t last_sect;
 };
 
+/* A buffer page, granted once for the frontend's life. */
+struct fe_page {
+	uint32_t frame;
+	uint32_t ref;
+	uint8_t *bytes;
+};
+
 /* A request in no particular layout. */
 struct fe_request {
 	uint8_t operation;
@@ -60,7 +70,11 @@ struct fe_request {
 	uint16_t handle;
 	uint64_t id; /* blkfront_submit() chooses it */
 	uint64_t sector;
-	struct fe_segment seg[FE_SEGMENTS];
+	/* Not NULL: an indirect request, its segments are in this page. */
+	const struct fe_page *indirect;
+	uint16_t nr_indirect; /* and this is how many it says it has */
+	uint64_t nr_sectors; /* of a discard */
+	struct fe_segment seg[FE_INDIRECT_SEGMENTS];
 };
 
 struct fe_response {
@@ -73,13 +87,6 @@ struct fe_response {
 struct fe_override {
 	const char *key;
 	const char *value; /* NULL: the key is left out */
-};
-
-/* A buffer page, granted once for the frontend's life. */
-struct fe_page {
-	uint32_t frame;
-	uint32_t ref;
-	uint8_t *bytes;
 };
 
 struct fe_queue {
@@ -119,10 +126,14 @@ struct blkfront {
 	uint64_t nr_sectors;
 	unsigned int info;
 	unsigned int sector_size;
-	bool feature_flush, feature_barrier;
+	bool feature_flush, feature_barrier, feature_discard;
+	unsigned int max_indirect_segments; /* 0: not offered */
+	unsigned int discard_granularity;
 	/* Data pages, granted read-write. */
 	unsigned int nr_data;
 	struct fe_page data[FE_SEGMENTS * 32];
+	/* Pages of segments; the backend needs but to read them. */
+	struct fe_page indirect[FE_INDIRECT_PAGES];
 };
 
 /* A frontend that has not begun: its device's directory must exist. */
@@ -181,6 +192,17 @@ size_t blkfront_entry_bytes(enum fe_abi abi);
 void blkfront_fill(const struct blkfront *fe, struct fe_request *ret_rq,
 		   uint8_t operation, uint64_t sector, unsigned int nr_sectors,
 		   unsigned int first_page, unsigned int skip);
+/*
+ * The same for an indirect request, of up to FE_INDIRECT_SEGMENTS pages, whose
+ * segments go into the page of that index.
+ */
+void blkfront_fill_indirect(struct blkfront *fe, struct fe_request *ret_rq,
+			    uint8_t operation, uint64_t sector,
+			    unsigned int nr_sectors, unsigned int first_page,
+			    unsigned int skip, unsigned int indirect);
+/* A discard; it has no data. */
+void blkfront_fill_discard(const struct blkfront *fe, struct fe_request *ret_rq,
+			   uint64_t sector, uint64_t nr_sectors);
 /* Copies a request's data out of, or into, its data pages. */
 void blkfront_data_get(const struct blkfront *fe, const struct fe_request *rq,
 		       void *bytes);

@@ -848,7 +848,7 @@ START_TEST(hostile_requests)
 	need(blkfront_do(&fe, &rq) == FE_ERROR, "past the end");
 	blkfront_fill(&fe, &rq, FE_READ, 1ull << 60, 8, 0, 0);
 	need(blkfront_do(&fe, &rq) == FE_ERROR, "far away");
-	blkfront_fill(&fe, &rq, FE_DISCARD, 2048, 8, 0, 0);
+	blkfront_fill_discard(&fe, &rq, 2048, 8);
 	need(blkfront_do(&fe, &rq) == FE_EOPNOTSUPP, "discard");
 	need(blkfront_flush(&fe) == FE_OKAY, "flush");
 	compare_some("main");

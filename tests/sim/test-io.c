@@ -347,11 +347,6 @@ static void reserved_op(struct fe_request *rq)
 	rq->operation = 4;
 }
 
-static void indirect_op(struct fe_request *rq)
-{
-	rq->operation = 6;
-}
-
 static void unknown_op(struct fe_request *rq)
 {
 	rq->operation = 7;
@@ -360,11 +355,6 @@ static void unknown_op(struct fe_request *rq)
 static void wild_op(struct fe_request *rq)
 {
 	rq->operation = 255;
-}
-
-static void discard_op(struct fe_request *rq)
-{
-	rq->operation = 5;
 }
 
 static const struct hostile hostiles[] = {
@@ -383,10 +373,8 @@ static const struct hostile hostiles[] = {
 	{ "a gref that is not granted", bad_gref, FE_ERROR },
 	{ "a gref that cannot exist", wild_gref, FE_ERROR },
 	{ "reserved op", reserved_op, FE_EOPNOTSUPP },
-	{ "indirect, not advertised", indirect_op, FE_EOPNOTSUPP },
 	{ "unknown op 7", unknown_op, FE_EOPNOTSUPP },
 	{ "unknown op 255", wild_op, FE_EOPNOTSUPP },
-	{ "discard, not advertised", discard_op, FE_EOPNOTSUPP },
 };
 
 #define NR_HOSTILES ((int)(sizeof(hostiles) / sizeof(hostiles[0])))

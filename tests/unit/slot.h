@@ -14,6 +14,8 @@ enum slot_op {
 	SLOT_WRITE = 1,
 	SLOT_BARRIER = 2,
 	SLOT_FLUSH = 3,
+	SLOT_DISCARD = 5,
+	SLOT_INDIRECT = 6,
 };
 
 struct slot_layout {

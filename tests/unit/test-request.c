@@ -12,11 +12,12 @@
 
 static unsigned char slot[112];
 static struct inflight_entry entry;
+static struct blk_request request = { .entry = &entry };
 static const struct slot_layout *layout;
 
 static int parse(void)
 {
-	return request_parse(ring_abi_find(layout->protocol), slot, &entry);
+	return request_parse(ring_abi_find(layout->protocol), slot, &request);
 }
 
 /*
@@ -69,8 +70,7 @@ static const struct {
 	{ SLOT_BARRIER, 12, -EINVAL }, { SLOT_FLUSH, 0, 0 },
 	{ SLOT_FLUSH, 1, 0 },          { SLOT_FLUSH, 11, 0 },
 	{ SLOT_FLUSH, 12, -EINVAL },   { SLOT_FLUSH, 255, -EINVAL },
-	{ 4, 1, -EOPNOTSUPP },         { 5, 0, -EOPNOTSUPP },
-	{ 6, 1, -EOPNOTSUPP },         { 7, 255, -EOPNOTSUPP },
+	{ 4, 1, -EOPNOTSUPP },         { 7, 255, -EOPNOTSUPP },
 	{ 255, 0, -EOPNOTSUPP },
 };
 
@@ -150,6 +150,150 @@ static void sector_overflow_row(int row)
 
 ROWS_TEST(sector_overflow, NR_OF(sectors))
 
+/*
+ * A discard of 0x201 sectors from 0x10203 on, whose flag says "secure", byte by
+ * byte.
+ */
+static const unsigned char discard_64[112] = {
+	5,    1,    0x34, 0x12, 0xee, 0xee, 0xee, 0xee, 0x88, 0x77, 0x66,
+	0x55, 0x44, 0x33, 0x22, 0x11, 3,    2,    1,    0,    0,    0,
+	0,    0,    1,    2,    0,    0,    0,    0,    0,    0,
+};
+static const unsigned char discard_32[108] = {
+	5, 1, 0x34, 0x12, 0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11, 3, 2,
+	1, 0, 0,    0,    0,    0,    1,    2,    0,    0,    0,    0,    0, 0,
+};
+
+static void discards_row(int row)
+{
+	layout = &slot_layouts[row];
+	memcpy(slot, row ? discard_32 : discard_64, layout->slot_bytes);
+	ck_assert_int_eq(parse(), 0);
+	ck_assert_uint_eq(entry.operation, 5);
+	ck_assert_uint_eq(entry.id, UINT64_C(0x1122334455667788));
+	ck_assert_uint_eq(entry.offset_bytes, UINT64_C(0x10203) * 512);
+	ck_assert_uint_eq(entry.length_bytes, 0x201 * 512);
+	ck_assert_uint_eq(entry.nr_segments, 0);
+	/* 2^55 sectors are more bytes than there can be. */
+	slot_put(slot, layout->segments, 8, UINT64_C(1) << 55);
+	ck_assert_int_eq(parse(), -EINVAL);
+	slot_put(slot, layout->segments, 8, 1);
+	slot_put(slot, layout->sector, 8, UINT64_C(1) << 55);
+	ck_assert_int_eq(parse(), -EINVAL);
+}
+
+ROWS_TEST(discards, NR_SLOT_LAYOUTS)
+
+/*
+ * An indirect read of 0x0102 = 258 segments, less two, whose first page is gref
+ * 0x0a0b0c0d, byte by byte.
+ */
+static const unsigned char indirect_64[112] = {
+	6,    0,    0,    1,    0xee, 0xee, 0xee, 0xee, 0x88, 0x77, 0x66,
+	0x55, 0x44, 0x33, 0x22, 0x11, 3,    2,    1,    0,    0,    0,
+	0,    0,    0x34, 0x12, 0xee, 0xee, 0x0d, 0x0c, 0x0b, 0x0a,
+};
+static const unsigned char indirect_32[108] = {
+	6, 0, 0, 1, 0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11, 3,    2,
+	1, 0, 0, 0, 0,    0,    0x34, 0x12, 0xee, 0xee, 0x0d, 0x0c, 0x0b, 0x0a,
+};
+
+static void indirects_row(int row)
+{
+	xengnttab_grant_copy_segment_t copy;
+
+	layout = &slot_layouts[row];
+	memcpy(slot, row ? indirect_32 : indirect_64, layout->slot_bytes);
+	ck_assert_int_eq(parse(), 0);
+	ck_assert(request.indirect);
+	ck_assert_uint_eq(request.indirect_ref, 0x0a0b0c0d);
+	/* The answer is for its own operation, not for 6. */
+	ck_assert_uint_eq(entry.operation, 0);
+	ck_assert_uint_eq(entry.id, UINT64_C(0x1122334455667788));
+	ck_assert_uint_eq(entry.offset_bytes, UINT64_C(0x10203) * 512);
+	ck_assert_uint_eq(entry.nr_segments, 256);
+	request_fill_indirect_copy(&request, 42, &copy);
+	ck_assert_uint_eq(copy.source.foreign.ref, 0x0a0b0c0d);
+	ck_assert_uint_eq(copy.source.foreign.domid, 42);
+	ck_assert_uint_eq(copy.source.foreign.offset, 0);
+	ck_assert_uint_eq(copy.len, 256 * 8);
+	/* What the hypervisor would have put there. */
+	for (unsigned int i = 0; i < 256; i++) {
+		unsigned char *at = (unsigned char *)copy.dest.virt + i * 8;
+
+		slot_put(at, 0, 4, i + 1000);
+		slot_put(at, 4, 1, i % 8);
+		slot_put(at, 5, 1, 7);
+		slot_put(at, 6, 2, 0xeeee);
+	}
+	ck_assert_int_eq(request_parse_indirect(&request), 0);
+	ck_assert(!request.indirect);
+	ck_assert_uint_eq(entry.length_bytes, 32 * 36 * 512);
+	for (unsigned int i = 0; i < 256; i++) {
+		ck_assert_uint_eq(entry.segments[i].gref, i + 1000);
+		ck_assert_uint_eq(entry.segments[i].offset_bytes, i % 8 * 512);
+		ck_assert_uint_eq(entry.segments[i].length_bytes,
+				  (8 - i % 8) * 512);
+	}
+}
+
+ROWS_TEST(indirects, NR_SLOT_LAYOUTS)
+
+/* Number of segments, operation, and whether that may be. */
+static const struct {
+	uint16_t nr_segments;
+	uint8_t op;
+	int rc;
+} indirect_heads[] = {
+	{ 0, SLOT_READ, -EINVAL },    { 1, SLOT_READ, 0 },
+	{ 12, SLOT_WRITE, 0 },        { 256, SLOT_WRITE, 0 },
+	{ 257, SLOT_READ, -EINVAL },  { 65535, SLOT_WRITE, -EINVAL },
+	{ 1, SLOT_BARRIER, -EINVAL }, { 1, SLOT_FLUSH, -EINVAL },
+	{ 1, SLOT_DISCARD, -EINVAL }, { 1, SLOT_INDIRECT, -EINVAL },
+	{ 1, 255, -EINVAL },
+};
+
+static void indirect_head_row(int row)
+{
+	for (int l = 0; l < NR_SLOT_LAYOUTS; l++) {
+		layout = &slot_layouts[l];
+		slot_head(slot, layout, SLOT_INDIRECT, indirect_heads[row].op,
+			  99, 8);
+		slot_put(slot, 2, 2, indirect_heads[row].nr_segments);
+		ck_assert_int_eq(parse(), indirect_heads[row].rc);
+		ck_assert_uint_eq(entry.id, 99);
+		ck_assert_uint_eq(entry.operation, indirect_heads[row].op);
+		ck_assert_int_eq(request.indirect, !indirect_heads[row].rc);
+		if (indirect_heads[row].rc)
+			ck_assert_uint_eq(entry.nr_segments, 0);
+	}
+}
+
+ROWS_TEST(indirect_head, NR_OF(indirect_heads))
+
+/* One segment that cannot be, wherever it is, and there are none. */
+START_TEST(indirect_segment_bounds)
+{
+	layout = &slot_layouts[0];
+	for (unsigned int bad = 0; bad < 12; bad++) {
+		slot_head(slot, layout, SLOT_INDIRECT, SLOT_READ, 1, 0);
+		slot_put(slot, 2, 2, 12);
+		ck_assert_int_eq(parse(), 0);
+		for (unsigned int i = 0; i < 12; i++) {
+			unsigned char *at =
+				(unsigned char *)entry.segments + i * 8;
+
+			slot_put(at, 0, 4, 1);
+			slot_put(at, 4, 1, 0);
+			slot_put(at, 5, 1, i == bad ? 8 : 7);
+		}
+		ck_assert_int_eq(request_parse_indirect(&request), -EINVAL);
+		ck_assert_uint_eq(entry.nr_segments, 0);
+		ck_assert_uint_eq(entry.length_bytes, 0);
+	}
+}
+END_TEST
+
 /* Linux sends flushes with whatever sector was there before. */
 static void empty_flush_has_no_place_row(int row)
 {
@@ -190,6 +334,7 @@ static const struct {
 } plans[] = {
 	{ SLOT_READ, 1, false, { REQUEST_STEP_DATA } },
 	{ SLOT_WRITE, 1, true, { REQUEST_STEP_DATA } },
+	{ SLOT_DISCARD, 0, false, { REQUEST_STEP_DATA } },
 	{ SLOT_FLUSH, 0, false, { REQUEST_STEP_FLUSH_BEFORE } },
 	{ SLOT_FLUSH,
 	  1,
@@ -276,6 +421,10 @@ Suite *suite_request(void)
 	tcase_add_loop_test(tc, segment_bounds, 0, NR_SLOT_LAYOUTS);
 	tcase_add_test(tc, sector_overflow);
 	tcase_add_test(tc, empty_flush_has_no_place);
+	tcase_add_test(tc, discards);
+	tcase_add_test(tc, indirects);
+	tcase_add_test(tc, indirect_head);
+	tcase_add_test(tc, indirect_segment_bounds);
 	tcase_add_test(tc, entry_is_overwritten);
 	tcase_add_test(tc, steps);
 	tcase_add_loop_test(tc, copies, SLOT_READ, SLOT_FLUSH + 1);

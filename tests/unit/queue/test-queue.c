@@ -209,8 +209,6 @@ static const struct {
 	{ SLOT_WRITE, 2, 0, FAKE_PAGES - 1, -1 },
 	{ SLOT_READ, 1, 0, GUEST_DATA + 9, -1 },
 	{ 4, 1, 0, GUEST_DATA, -2 },
-	{ 5, 0, 0, GUEST_DATA, -2 },
-	{ 6, 1, 0, GUEST_DATA, -2 },
 	{ 250, 1, 0, GUEST_DATA, -2 },
 };
 

@@ -1,0 +1,556 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Features that a frontend may choose: rings of several pages, several queues,
+ * indirect segments, discard.  Data against a model in every combination and
+ * ABI, what a guest may not say in them, and one combination after another on
+ * the same disk.
+ */
+#include "tests/sim/blkfront.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define XVDB 51728u
+/* A multiple of 512 and not of 4096. */
+#define SECTORS 16379u
+/* Of a discard; what is not whole pages of the file stays. */
+#define PAGE_SECTORS 8u
+/* In flight at once, over all queues, with the pages that each has. */
+#define FLIGHTS 16u
+#define FLIGHT_PAGES 22u
+
+static struct host h;
+static struct guest *g;
+static char image[64];
+static struct blkfront fe;
+static uint8_t model[SECTORS * FE_SECTOR];
+static uint64_t seed = 0x7654321;
+
+static uint32_t rnd(uint32_t below)
+{
+	seed = seed * 6364136223846793005u + 1442695040888963407u;
+	return (uint32_t)(seed >> 33) % below;
+}
+
+static void image_read(uint8_t *bytes)
+{
+	int fd = open(image, O_RDONLY | O_CLOEXEC);
+
+	need(fd >= 0 && pread(fd, bytes, sizeof(model), 0) ==
+				(ssize_t)sizeof(model),
+	     "read the image");
+	close(fd);
+}
+
+static void setup(void)
+{
+	host_start_all(&h);
+	g = host_guest(&h, 1, "g1");
+	host_image(&h, "a.img", sizeof(model), image);
+	image_read(model);
+}
+
+static void teardown(void)
+{
+	host_stop(&h);
+}
+
+static void attach(enum fe_abi abi)
+{
+	char *error = host_vbd_attach(&h, g, XVDB, image, 'w');
+
+	need(!error, "attach: %s", error);
+	blkfront_init(&fe, &h, g, XVDB, abi);
+}
+
+static void finish(void)
+{
+	host_vbd_force(&h, g, XVDB);
+	blkfront_fini(&fe);
+}
+
+/* ---- against the model ---- */
+
+/* Ranges in flight never overlap. */
+struct flight {
+	bool used;
+	struct fe_queue *queue;
+	uint64_t id;
+	struct fe_request rq;
+	unsigned int nr_sectors;
+};
+
+static struct flight flights[FLIGHTS];
+
+static bool overlaps(uint64_t sector, unsigned int nr)
+{
+	for (unsigned int i = 0; i < FLIGHTS; i++) {
+		const struct flight *f = &flights[i];
+
+		if (f->used && sector < f->rq.sector + f->nr_sectors &&
+		    f->rq.sector < sector + nr)
+			return true;
+	}
+	return false;
+}
+
+/* The whole pages of a file that a discard makes a hole of. */
+static void model_discard(uint64_t sector, unsigned int nr)
+{
+	uint64_t start = (sector + PAGE_SECTORS - 1) / PAGE_SECTORS;
+	uint64_t end = (sector + nr) / PAGE_SECTORS;
+
+	if (end > start)
+		memset(model + start * FE_PAGE, 0, (end - start) * FE_PAGE);
+}
+
+static void launch_data(unsigned int i, uint8_t op, uint64_t sector,
+			unsigned int nr, bool indirect)
+{
+	static uint8_t data[FLIGHT_PAGES * FE_PAGE];
+	struct flight *f = &flights[i];
+	unsigned int skip = rnd(8);
+
+	if (indirect)
+		blkfront_fill_indirect(&fe, &f->rq, op, sector, nr,
+				       i * FLIGHT_PAGES, skip, i);
+	else
+		blkfront_fill(&fe, &f->rq, op, sector, nr, i * FLIGHT_PAGES,
+			      skip);
+	if (op == FE_READ)
+		return;
+	for (unsigned int b = 0; b < nr * FE_SECTOR; b++)
+		data[b] = (uint8_t)rnd(256);
+	blkfront_data_put(&fe, &f->rq, data);
+	memcpy(model + sector * FE_SECTOR, data, (size_t)nr * FE_SECTOR);
+}
+
+/* Puts a random request into a ring, unless its range is in flight. */
+static void launch(unsigned int i, bool indirect)
+{
+	static const uint8_t ops[] = { FE_READ,  FE_READ,    FE_READ,
+				       FE_WRITE, FE_WRITE,   FE_WRITE,
+				       FE_FLUSH, FE_BARRIER, FE_DISCARD };
+	unsigned int most = (indirect ? FLIGHT_PAGES - 1 : FE_SEGMENTS - 1) * 8;
+	struct flight *f = &flights[i];
+	uint8_t op = ops[rnd(sizeof(ops))];
+	unsigned int nr = op == FE_FLUSH ? 0 : 1 + rnd(most);
+	uint64_t sector = rnd(SECTORS - nr);
+
+	if (nr && overlaps(sector, nr))
+		return;
+	if (op == FE_DISCARD) {
+		blkfront_fill_discard(&fe, &f->rq, sector, nr);
+		model_discard(sector, nr);
+	} else {
+		indirect = indirect && (op == FE_READ || op == FE_WRITE);
+		if (!indirect && nr > (FE_SEGMENTS - 1) * 8)
+			nr = (FE_SEGMENTS - 1) * 8;
+		launch_data(i, op, sector, nr, indirect);
+	}
+	f->nr_sectors = nr;
+	f->used = true;
+	f->queue = &fe.queues[i % fe.nr_queues];
+	f->id = blkfront_submit(f->queue, &fe, &f->rq);
+}
+
+static void land(struct fe_queue *queue)
+{
+	static uint8_t data[FLIGHT_PAGES * FE_PAGE];
+	struct fe_response rsp;
+	unsigned int i = 0;
+	struct flight *f;
+
+	need(blkfront_poll(&fe, queue, &rsp, HOST_WAIT_MS), "no response");
+	while (!(flights[i].used && flights[i].queue == queue &&
+		 flights[i].id == rsp.id))
+		need(++i < FLIGHTS, "an id that is not in flight");
+	f = &flights[i];
+	f->used = false;
+	need(rsp.status == FE_OKAY, "op %u sector %llu + %u: status %d",
+	     rsp.operation, (unsigned long long)f->rq.sector, f->nr_sectors,
+	     rsp.status);
+	if (rsp.operation != FE_READ)
+		return;
+	blkfront_data_get(&fe, &f->rq, data);
+	need(!memcmp(data, model + f->rq.sector * FE_SECTOR,
+		     (size_t)f->nr_sectors * FE_SECTOR),
+	     "read of sector %llu + %u differs",
+	     (unsigned long long)f->rq.sector, f->nr_sectors);
+}
+
+/* Takes responses until each queue has no more than so many to come. */
+static void land_all_but(unsigned int nr)
+{
+	for (unsigned int i = 0; i < fe.nr_queues; i++) {
+		while (fe.queues[i].nr_busy > nr)
+			land(&fe.queues[i]);
+	}
+}
+
+static void random_rounds(unsigned int nr_rounds, bool indirect)
+{
+	for (unsigned int round = 0; round < nr_rounds; round++) {
+		unsigned int depth = 1 + rnd(FLIGHTS);
+
+		for (unsigned int i = 0; i < depth; i++) {
+			if (!flights[i].used)
+				launch(i, indirect && rnd(4));
+		}
+		for (unsigned int i = 0; i < fe.nr_queues; i++)
+			blkfront_kick(&fe, &fe.queues[i]);
+		/* Sometimes some stay in flight across rounds. */
+		land_all_but(rnd(2) ? 0 : rnd(4));
+	}
+	land_all_but(0);
+	for (unsigned int i = 0; i < FLIGHTS; i++)
+		flights[i].used = false;
+}
+
+static const struct combination {
+	unsigned int ring_pages, nr_queues;
+	bool indirect;
+	enum fe_abi abi;
+} combinations[] = {
+#define EACH_ABI(pages, queues, indirect)                   \
+	{ pages, queues, indirect, FE_ABI_NATIVE },         \
+		{ pages, queues, indirect, FE_ABI_X86_64 }, \
+	{                                                   \
+		pages, queues, indirect, FE_ABI_X86_32      \
+	}
+	EACH_ABI(1, 1, true),   EACH_ABI(1, 2, false),  EACH_ABI(1, 2, true),
+	EACH_ABI(2, 1, true),   EACH_ABI(16, 1, false), EACH_ABI(16, 1, true),
+	EACH_ABI(16, 2, false), EACH_ABI(16, 2, true),
+};
+
+static void choose(const struct combination *chosen)
+{
+	fe.abi = chosen->abi;
+	fe.ring_pages = chosen->ring_pages;
+	fe.nr_queues = chosen->nr_queues;
+}
+
+static void check_image(void)
+{
+	static uint8_t got[sizeof(model)];
+
+	image_read(got);
+	need(!memcmp(got, model, sizeof(model)), "the image differs");
+}
+
+START_TEST(against_model)
+{
+	const struct combination *chosen = &combinations[_i];
+
+	attach(chosen->abi);
+	choose(chosen);
+	blkfront_connect(&fe);
+	need(fe.max_indirect_segments == FE_INDIRECT_SEGMENTS, "indirect");
+	need(fe.feature_discard && fe.discard_granularity == FE_PAGE,
+	     "discard");
+	random_rounds(100, chosen->indirect);
+	need(blkfront_flush(&fe) == FE_OKAY, "flush");
+	finish();
+	check_image();
+}
+END_TEST
+
+/* A driver that is loaded anew, or another system in the same guest. */
+START_TEST(one_after_another)
+{
+	attach(FE_ABI_X86_64);
+	for (unsigned int i = 0;
+	     i < sizeof(combinations) / sizeof(*combinations); i++) {
+		if (i) {
+			blkfront_close(&fe);
+			blkfront_set_state(&fe, FE_INITIALISING);
+		}
+		choose(&combinations[i]);
+		blkfront_connect(&fe);
+		random_rounds(10, combinations[i].indirect);
+	}
+	finish();
+	check_image();
+}
+END_TEST
+
+/* As many requests as the largest ring holds, and each as long as can be. */
+START_TEST(ring_is_full)
+{
+	struct fe_queue *q = &fe.queues[0];
+	struct fe_request rq;
+	struct fe_response rsp;
+
+	attach(FE_ABI_X86_64);
+	fe.ring_pages = 16;
+	blkfront_connect(&fe);
+	need(q->size == 512, "%u slots", q->size);
+	for (unsigned int i = 0; i < q->size; i++) {
+		blkfront_fill_indirect(&fe, &rq, FE_READ, i % 8 * 2040,
+				       FE_INDIRECT_SEGMENTS * 8, 0, 0, 0);
+		blkfront_submit(q, &fe, &rq);
+	}
+	blkfront_kick(&fe, q);
+	for (unsigned int i = 0; i < q->size; i++) {
+		need(blkfront_poll(&fe, q, &rsp, HOST_WAIT_MS), "response %u",
+		     i);
+		need(rsp.status == FE_OKAY, "status %d", rsp.status);
+	}
+	finish();
+}
+END_TEST
+
+/* ---- what a guest may not say ---- */
+
+/* Changes a good indirect request of two pages at sector 8 into a bad one. */
+static void indirect_nothing(struct fe_request *rq)
+{
+	rq->nr_indirect = 0;
+}
+
+static void indirect_257(struct fe_request *rq)
+{
+	rq->nr_indirect = 257;
+}
+
+static void indirect_65535(struct fe_request *rq)
+{
+	rq->nr_indirect = 65535;
+}
+
+static void indirect_flush(struct fe_request *rq)
+{
+	rq->operation = FE_FLUSH;
+}
+
+static void indirect_barrier(struct fe_request *rq)
+{
+	rq->operation = FE_BARRIER;
+}
+
+static void indirect_indirect(struct fe_request *rq)
+{
+	rq->operation = FE_INDIRECT;
+}
+
+static void indirect_wild(struct fe_request *rq)
+{
+	rq->operation = 255;
+}
+
+static void indirect_past_end(struct fe_request *rq)
+{
+	rq->sector = SECTORS - 15;
+}
+
+static void indirect_wraps(struct fe_request *rq)
+{
+	rq->sector = UINT64_MAX - 7;
+}
+
+static const struct fe_page no_page = { .ref = 4000 };
+
+static void indirect_no_page(struct fe_request *rq)
+{
+	rq->indirect = &no_page;
+}
+
+/* In the page itself: segment 1, in the layout of blkif.h. */
+static void change_segment(struct fe_request *rq, unsigned int at, uint8_t to)
+{
+	rq->indirect->bytes[8 + at] = to;
+}
+
+static void indirect_first_after_last(struct fe_request *rq)
+{
+	change_segment(rq, 4, 7);
+	change_segment(rq, 5, 6);
+}
+
+static void indirect_last_is_8(struct fe_request *rq)
+{
+	change_segment(rq, 5, 8);
+}
+
+static void indirect_last_is_255(struct fe_request *rq)
+{
+	change_segment(rq, 5, 255);
+}
+
+static void indirect_bad_gref(struct fe_request *rq)
+{
+	change_segment(rq, 3, 0xff);
+}
+
+static void (*const changes[])(struct fe_request *rq) = {
+	indirect_nothing,
+	indirect_257,
+	indirect_65535,
+	indirect_flush,
+	indirect_barrier,
+	indirect_indirect,
+	indirect_wild,
+	indirect_past_end,
+	indirect_wraps,
+	indirect_no_page,
+	indirect_last_is_8,
+	indirect_last_is_255,
+	indirect_first_after_last,
+	indirect_bad_gref,
+};
+
+/* Between two good requests, all in one kick. */
+static void hostile_one(unsigned int change, uint8_t op)
+{
+	struct fe_queue *q = &fe.queues[0];
+	struct fe_request before, rq, after;
+	struct fe_response rsp;
+	uint64_t bad;
+
+	blkfront_fill_indirect(&fe, &before, FE_READ, 0, 100, 40, 0, 0);
+	blkfront_fill_indirect(&fe, &rq, op, 8, 16, 0, 0, 1);
+	changes[change](&rq);
+	blkfront_fill(&fe, &after, FE_READ, 32, 8, 60, 0);
+	blkfront_submit(q, &fe, &before);
+	bad = blkfront_submit(q, &fe, &rq);
+	blkfront_submit(q, &fe, &after);
+	blkfront_kick(&fe, q);
+	for (unsigned int i = 0; i < 3; i++) {
+		need(blkfront_poll(&fe, q, &rsp, HOST_WAIT_MS),
+		     "change %u, op %u: not answered", change, op);
+		need(rsp.status == (rsp.id == bad ? FE_ERROR : FE_OKAY),
+		     "change %u, op %u: status %d", change, op, rsp.status);
+	}
+	need(!memcmp(fe.data[40].bytes, model, FE_PAGE), "before");
+	need(!memcmp(fe.data[60].bytes, model + 32 * 512, FE_PAGE), "after");
+}
+
+START_TEST(hostile_indirect)
+{
+	attach((enum fe_abi)_i);
+	blkfront_connect(&fe);
+	for (unsigned int i = 0; i < sizeof(changes) / sizeof(*changes); i++) {
+		hostile_one(i, FE_READ);
+		hostile_one(i, FE_WRITE);
+	}
+	finish();
+	check_image();
+}
+END_TEST
+
+static int discard(uint64_t sector, uint64_t nr_sectors)
+{
+	struct fe_request rq;
+
+	blkfront_fill_discard(&fe, &rq, sector, nr_sectors);
+	return blkfront_do(&fe, &rq);
+}
+
+/* CVE-2013-2140: a discard is held against the size, as all are. */
+START_TEST(hostile_discard)
+{
+	attach((enum fe_abi)_i);
+	blkfront_connect(&fe);
+	need(discard(SECTORS - 7, 8) == FE_ERROR, "past the end");
+	need(discard(SECTORS + 1, 0) == FE_ERROR, "empty, past the end");
+	need(discard(0, SECTORS + 1) == FE_ERROR, "more than all");
+	need(discard(8, UINT64_MAX - 4) == FE_ERROR, "sum wraps");
+	need(discard(UINT64_MAX, 8) == FE_ERROR, "far away");
+	need(discard(1ull << 55, 1) == FE_ERROR, "bytes wrap");
+	need(discard(0, 1ull << 55) == FE_ERROR, "length wraps");
+	need(discard(SECTORS, 0) == FE_OKAY, "nothing");
+	need(discard(8, 7) == FE_OKAY, "less than a page");
+	finish();
+	check_image();
+}
+END_TEST
+
+/* All of the file becomes a hole, and reads as zeroes. */
+START_TEST(discard_gives_back)
+{
+	uint8_t got[FE_SEGMENTS * FE_PAGE];
+	struct stat before, after;
+
+	need(stat(image, &before) == 0 && before.st_blocks >= SECTORS - 8,
+	     "the image is not full");
+	attach(FE_ABI_X86_64);
+	blkfront_connect(&fe);
+	need(discard(0, SECTORS) == FE_OKAY, "discard");
+	need(blkfront_read(&fe, 64, got, 88) == FE_OKAY, "read");
+	for (unsigned int i = 0; i < sizeof(got); i++)
+		need(!got[i], "byte %u", i);
+	finish();
+	need(stat(image, &after) == 0 && after.st_size == before.st_size &&
+		     after.st_blocks <= 16,
+	     "%llu blocks are left", (unsigned long long)after.st_blocks);
+}
+END_TEST
+
+/* xl's no-discard. */
+START_TEST(discard_is_off)
+{
+	host_vbd_add(&h, g, XVDB, image, 'w');
+	host_write(&h, "0", "/local/domain/0/backend/vbd/1/%u/discard-enable",
+		   XVDB);
+	host_daemon_stop(&h);
+	host_daemon_start(&h);
+	json_decref(host_control_ok(&h, json_pack("{s:s,s:s}", "command",
+						  "hotplug-add", "path",
+						  "backend/vbd/1/51728")));
+	blkfront_init(&fe, &h, g, XVDB, FE_ABI_X86_64);
+	blkfront_connect(&fe);
+	need(!fe.feature_discard, "it is offered");
+	need(discard(0, 8) == FE_EOPNOTSUPP, "it is done");
+	finish();
+	check_image();
+}
+END_TEST
+
+/* More than is offered is refused, and the disk stays. */
+START_TEST(more_than_is_offered)
+{
+	static const struct fe_override too_many[] = {
+		{ "multi-queue-num-queues", "17" }, { NULL, NULL }
+	};
+	static const struct fe_override too_large[] = {
+		{ "ring-page-order", "5" }, { NULL, NULL }
+	};
+	char *text;
+
+	attach(FE_ABI_X86_64);
+	fe.overrides = _i ? too_many : too_large;
+	need(blkfront_wait_backend(&fe, FE_INIT_WAIT), "state");
+	blkfront_alloc(&fe);
+	blkfront_publish(&fe);
+	text = host_wait_any(&h, 2000, "%s/error", fe.backend);
+	need(text && strstr(text,
+			    _i ? "multi-queue-num-queues" : "ring-page-order"),
+	     "error node: %s", text);
+	free(text);
+	finish();
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("features");
+	TCase *tc = tcase_create("features");
+
+	tcase_set_timeout(tc, 60);
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_loop_test(tc, against_model, 0,
+			    sizeof(combinations) / sizeof(*combinations));
+	tcase_add_test(tc, one_after_another);
+	tcase_add_test(tc, ring_is_full);
+	tcase_add_loop_test(tc, hostile_indirect, 0, 3);
+	tcase_add_loop_test(tc, hostile_discard, 0, 3);
+	tcase_add_test(tc, discard_gives_back);
+	tcase_add_test(tc, discard_is_off);
+	tcase_add_loop_test(tc, more_than_is_offered, 0, 2);
+	suite_add_tcase(suite, tc);
+	return host_run(suite);
+}
