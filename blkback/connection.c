@@ -46,6 +46,7 @@ static void fill_queue(const struct connection_params *params,
 	for (unsigned int i = 0; i < params->ring_pages; i++)
 		queue->refs[i] = params->queues[index].refs[i];
 	queue->port = params->queues[index].port;
+	queue->persistent_grants = params->persistent_grants;
 	queue->resume = params->resume;
 	queue->index = index;
 	queue->nr_queues = params->nr_queues;

@@ -20,6 +20,7 @@
 struct connection_limits {
 	unsigned int ring_page_order; /* 2^this pages a ring */
 	unsigned int queues; /* 1 or more */
+	unsigned int persistent_grants; /* a queue keeps mapped; 0: none */
 };
 
 /* What the frontend published, read and bounded by the supervisor. */
@@ -31,6 +32,7 @@ struct connection_params {
 	char protocol[CONNECTION_PROTOCOL_BYTES];
 	unsigned int nr_queues;
 	unsigned int ring_pages;
+	unsigned int persistent_grants; /* a queue; 0 if either side has none */
 	struct {
 		uint32_t port;
 		uint32_t refs[QUEUE_RING_PAGES_MAX];

@@ -19,10 +19,14 @@ int negotiate_offer(struct xenstore *xs, xs_transaction_t tx,
 	int rc = xenstore_printf(xs, tx, backend_path, "max-ring-page-order",
 				 "%u", limits->ring_page_order);
 
-	if (rc < 0)
-		return rc;
-	return xenstore_printf(xs, tx, backend_path, "multi-queue-max-queues",
-			       "%u", limits->queues);
+	if (!rc)
+		rc = xenstore_printf(xs, tx, backend_path,
+				     "multi-queue-max-queues", "%u",
+				     limits->queues);
+	if (!rc)
+		rc = xenstore_printf(xs, tx, backend_path, "feature-persistent",
+				     "%d", limits->persistent_grants != 0);
+	return rc;
 }
 
 /* A number that the guest wrote; fallback_ok: a missing one leaves *value. */
@@ -125,6 +129,20 @@ static int read_nr_queues(struct xenstore *xs, const char *dir,
 	return 0;
 }
 
+/* Only where both sides have it; nobody must ask for it. */
+static int read_persistent(struct xenstore *xs, const char *dir,
+			   const struct connection_limits *limits,
+			   struct connection_params *params,
+			   struct error_text *err)
+{
+	uint64_t persistent = 0;
+	int rc = read_number(xs, dir, "feature-persistent", true, UINT32_MAX,
+			     &persistent, err);
+
+	params->persistent_grants = persistent ? limits->persistent_grants : 0;
+	return rc;
+}
+
 int negotiate_read_frontend(struct xenstore *xs, const char *frontend_path,
 			    const struct connection_limits *limits,
 			    struct connection_params *ret_params,
@@ -139,6 +157,9 @@ int negotiate_read_frontend(struct xenstore *xs, const char *frontend_path,
 	if (!rc)
 		rc = read_ring_order(xs, frontend_path, limits, ret_params,
 				     &numbered, err);
+	if (!rc)
+		rc = read_persistent(xs, frontend_path, limits, ret_params,
+				     err);
 	if (rc < 0)
 		return rc;
 	if (ret_params->nr_queues == 1)

@@ -6,6 +6,7 @@
 #include "blkback/page-pool.h"
 #include "blkback/request.h"
 #include "blkback/ring.h"
+#include "blkback/transfer.h"
 #include "common/clock.h"
 #include "evtchn/evtchn.h"
 #include "gnttab/gnttab.h"
@@ -19,16 +20,15 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
-#include <xen/grant_table.h>
 
 /* Between two tries of a flush that failed. */
 #define FLUSH_RETRY_MS 1000u
+/* A persistent grant that was not used is given back after one to two. */
+#define GRANT_IDLE_MS 10000u
 /* How long a resumed port may still be bound to a worker that drains. */
 #define RESUME_BIND_MS 10000u
 /* Submissions that a turn collects before they are handed over early. */
 #define LOOP_ENTRIES 128u
-/* Grant copies in one batch; a larger turn makes several. */
-#define COPY_BATCH 1024u
 
 struct queue {
 	struct queue_params params;
@@ -52,6 +52,7 @@ struct queue {
 	struct block_queue *block;
 	struct inflight inflight;
 	struct page_pool pool;
+	struct transfer *transfer;
 
 	struct blk_request *requests;
 	struct list free; /* requests without a guest's request */
@@ -65,12 +66,9 @@ struct queue {
 	unsigned int nr_unbuffered; /* and on the list of that name */
 	struct blk_request *barrier; /* nothing is taken while it is there */
 
-	xengnttab_grant_copy_segment_t *copies;
-	unsigned int nr_copies;
-
-	struct io_op evtchn_op, wake_op, retry_op;
-	unsigned int nr_loop_ops; /* of these three, in flight */
-	bool evtchn_armed, retry_armed;
+	struct io_op evtchn_op, wake_op, retry_op, idle_op;
+	unsigned int nr_loop_ops; /* of these, in flight */
+	bool evtchn_armed, retry_armed, idle_armed;
 	bool masked; /* an event was taken; the port cannot fire */
 	bool unblocked; /* this turn, a request was released */
 	bool ring_broken;
@@ -139,66 +137,12 @@ static int16_t status_of(int error)
 	return error == -EOPNOTSUPP ? BLKIF_RSP_EOPNOTSUPP : BLKIF_RSP_ERROR;
 }
 
-/* ---- batches of grant copies -------------------------------------- */
-
-/* Runs the batch; a request with a segment that failed is an error. */
-static void copy_batch_run(struct queue *q, struct list *requests)
-{
-	unsigned int i = 0;
-
-	gnttab_copy(q->gt, q->copies, q->nr_copies);
-	list_for_each_safe(it, tmp, requests) {
-		struct blk_request *req =
-			container_of(it, struct blk_request, node);
-
-		for (unsigned int s = 0; s < req->entry->nr_segments; s++) {
-			if (q->copies[i++].status != GNTST_okay)
-				req->status = BLKIF_RSP_ERROR;
-		}
-	}
-	assert(i == q->nr_copies);
-	q->nr_copies = 0;
-}
-
 static void list_move_all(struct list *from, struct list *to)
 {
 	struct list *node;
 
 	while ((node = list_pop(from)))
 		list_add_tail(to, node);
-}
-
-/*
- * Moves the data of all requests on a list that have some to move and are not
- * errors already, in as few hypercalls as can be.  Order is kept.
- */
-static void copy_all(struct queue *q, struct list *requests, bool writes)
-{
-	struct list batch, rest;
-
-	list_init(&batch);
-	list_init(&rest);
-	list_for_each_safe(it, tmp, requests) {
-		struct blk_request *req =
-			container_of(it, struct blk_request, node);
-
-		list_del(&req->node);
-		if (req->status != BLKIF_RSP_OKAY || !req->entry->nr_segments ||
-		    request_is_write(req->entry) != writes) {
-			list_add_tail(&rest, &req->node);
-			continue;
-		}
-		if (q->nr_copies + req->entry->nr_segments > COPY_BATCH) {
-			copy_batch_run(q, &batch);
-			list_move_all(&batch, &rest);
-		}
-		q->nr_copies += request_fill_copies(req, q->params.domid,
-						    &q->copies[q->nr_copies]);
-		list_add_tail(&batch, &req->node);
-	}
-	copy_batch_run(q, &batch);
-	list_move_all(&batch, &rest);
-	list_move_all(&rest, requests);
 }
 
 /* ---- steps of a request ------------------------------------------- */
@@ -243,6 +187,32 @@ static void retry_done(struct io_op *op, int result)
 		q->nr_waiting--;
 		request_run_step(q, req);
 	}
+}
+
+/* ---- persistent grants that rest ---------------------------------- */
+
+static void idle_done(struct io_op *op, int result);
+
+/* Armed only while something is mapped: a disk at rest wakes nobody. */
+static void idle_arm(struct queue *q)
+{
+	if (q->idle_armed || q->stopping || !transfer_has_mapped(q->transfer))
+		return;
+	q->idle_op.done = idle_done;
+	io_loop_timeout(q->loop, &q->idle_op, GRANT_IDLE_MS);
+	q->idle_armed = true;
+	q->nr_loop_ops++;
+}
+
+static void idle_done(struct io_op *op, int result)
+{
+	struct queue *q = container_of(op, struct queue, idle_op);
+
+	(void)result;
+	q->idle_armed = false;
+	q->nr_loop_ops--;
+	if (!q->stopping)
+		transfer_release_idle(q->transfer);
 }
 
 static void disk_fail(struct queue *q, int error)
@@ -444,46 +414,6 @@ static void take_slots(struct queue *q)
 	} while (req && req->entry->operation != BLKIF_OP_WRITE_BARRIER);
 }
 
-static void indirect_batch_run(struct queue *q, struct list *requests)
-{
-	struct list *node;
-	unsigned int i = 0;
-
-	gnttab_copy(q->gt, q->copies, q->nr_copies);
-	while ((node = list_pop(requests))) {
-		struct blk_request *req =
-			container_of(node, struct blk_request, node);
-		bool copied = q->copies[i++].status == GNTST_okay;
-
-		if (!copied || request_parse_indirect(req) < 0)
-			req->status = BLKIF_RSP_ERROR;
-		list_add_tail(&q->parsed, &req->node);
-	}
-	assert(i == q->nr_copies);
-	q->nr_copies = 0;
-}
-
-/* The segments of all indirect requests of the turn.  Order does not matter. */
-static void fetch_indirect(struct queue *q)
-{
-	struct list batch;
-
-	list_init(&batch);
-	list_for_each_safe(it, tmp, &q->parsed) {
-		struct blk_request *req =
-			container_of(it, struct blk_request, node);
-
-		if (!req->indirect)
-			continue;
-		list_del(&req->node);
-		list_add_tail(&batch, &req->node);
-		request_fill_indirect_copy(req, q->params.domid,
-					   &q->copies[q->nr_copies++]);
-	}
-	if (q->nr_copies)
-		indirect_batch_run(q, &batch);
-}
-
 /* Those that find a buffer may start; the others keep their order. */
 static void enter_buffered(struct queue *q, struct list *requests)
 {
@@ -518,7 +448,7 @@ static void take_requests(struct queue *q)
 	if (q->barrier || q->nr_unbuffered)
 		return;
 	take_slots(q);
-	fetch_indirect(q);
+	transfer_indirect(q->transfer, &q->parsed);
 	enter_buffered(q, &q->parsed);
 }
 
@@ -526,7 +456,7 @@ static void start_taken(struct queue *q)
 {
 	struct list *node;
 
-	copy_all(q, &q->taken, true);
+	transfer_data(q->transfer, &q->taken, true);
 	while ((node = list_pop(&q->taken))) {
 		struct blk_request *req =
 			container_of(node, struct blk_request, node);
@@ -552,7 +482,7 @@ static void answer_finished(struct queue *q)
 
 	if (list_empty(&q->finished))
 		return;
-	copy_all(q, &q->finished, false);
+	transfer_data(q->transfer, &q->finished, false);
 	while ((node = list_pop(&q->finished))) {
 		struct blk_request *req =
 			container_of(node, struct blk_request, node);
@@ -601,6 +531,7 @@ static bool taking_blocked(const struct queue *q)
 static bool prepare_sleep(struct queue *q)
 {
 	evtchn_arm(q);
+	idle_arm(q);
 	if (taking_blocked(q))
 		return false; /* completions will wake us */
 	if (ring_final_check(&q->ring))
@@ -705,8 +636,7 @@ static int alloc_requests(struct queue *q)
 	if (rc < 0)
 		return rc;
 	q->requests = calloc(nr, sizeof(*q->requests));
-	q->copies = calloc(COPY_BATCH, sizeof(*q->copies));
-	if (!q->requests || !q->copies)
+	if (!q->requests)
 		return -ENOMEM;
 	for (unsigned int i = 0; i < nr; i++) {
 		q->requests[i].entry = &q->inflight.entries[i];
@@ -744,6 +674,9 @@ static int queue_open(struct queue *q, struct error_text *err)
 		return error_set(err, rc, "open a queue of the provider: %s",
 				 strerror(-rc));
 	rc = alloc_requests(q);
+	if (!rc)
+		rc = transfer_new(q->gt, q->params.domid,
+				  q->params.persistent_grants, &q->transfer);
 	if (rc < 0)
 		return error_set(err, rc, "allocate the queue: %s",
 				 strerror(-rc));
@@ -757,6 +690,7 @@ static void queue_close(struct queue *q)
 	io_loop_free(q->loop);
 	if (q->bound)
 		evtchn_unbind(q->ec, q->port);
+	transfer_free(q->transfer);
 	if (q->ring.shared)
 		gnttab_unmap(q->gt, q->ring.shared, q->params.nr_pages);
 	evtchn_close(q->ec);
@@ -764,7 +698,6 @@ static void queue_close(struct queue *q)
 	page_pool_fini(&q->pool);
 	inflight_unmap(&q->inflight);
 	free(q->requests);
-	free(q->copies);
 }
 
 /* Whether anything is left that must end before the thread may. */
@@ -784,6 +717,8 @@ static void quiesce(struct queue *q)
 		io_loop_cancel(q->loop, &q->evtchn_op);
 	if (q->retry_armed)
 		io_loop_cancel(q->loop, &q->retry_op);
+	if (q->idle_armed)
+		io_loop_cancel(q->loop, &q->idle_op);
 	while (q->nr_loop_ops && io_loop_run(q->loop, true) >= 0)
 		;
 }

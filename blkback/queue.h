@@ -49,6 +49,8 @@ struct queue_params {
 	unsigned int nr_pages;
 	uint32_t refs[QUEUE_RING_PAGES_MAX];
 	uint32_t port;
+	/* Pages to keep mapped, if the frontend's grants persist; else 0. */
+	unsigned int persistent_grants;
 	/* See ring_init(). */
 	bool resume;
 	struct block_provider *provider;

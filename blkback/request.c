@@ -2,6 +2,8 @@
 /* Parsing, validation and data movement of one request. */
 #include "blkback/request.h"
 
+#include "gnttab/gnttab.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -104,19 +106,15 @@ static int parse_indirect(const struct ring_abi *abi, const unsigned char *slot,
 	return 0;
 }
 
-void request_fill_indirect_copy(const struct blk_request *req, uint16_t domid,
-				xengnttab_grant_copy_segment_t *copy)
-{
-	gnttab_copy_from_guest(copy, domid, req->indirect_ref, 0,
-			       req->entry->nr_segments * BLKIF_SEGMENT_BYTES,
-			       req->entry->segments);
-}
-
-int request_parse_indirect(struct blk_request *req)
+int request_parse_indirect(struct blk_request *req, bool copied)
 {
 	struct inflight_entry *entry = req->entry;
 
 	req->indirect = false;
+	if (!copied) {
+		entry->nr_segments = 0;
+		return -EINVAL;
+	}
 	return parse_segments((const unsigned char *)entry->segments,
 			      entry->nr_segments, entry);
 }
@@ -185,27 +183,4 @@ unsigned int request_steps(const struct inflight_entry *entry)
 	if (entry->nr_segments)
 		steps |= REQUEST_STEP_FLUSH_AFTER;
 	return steps;
-}
-
-unsigned int request_fill_copies(const struct blk_request *req, uint16_t domid,
-				 xengnttab_grant_copy_segment_t *copies)
-{
-	const struct inflight_entry *entry = req->entry;
-	bool from_guest = request_is_write(entry);
-	unsigned char *local = req->buffer;
-
-	for (unsigned int i = 0; i < entry->nr_segments; i++) {
-		const struct inflight_segment *segment = &entry->segments[i];
-
-		if (from_guest)
-			gnttab_copy_from_guest(&copies[i], domid, segment->gref,
-					       segment->offset_bytes,
-					       segment->length_bytes, local);
-		else
-			gnttab_copy_to_guest(&copies[i], domid, segment->gref,
-					     segment->offset_bytes,
-					     segment->length_bytes, local);
-		local += segment->length_bytes;
-	}
-	return entry->nr_segments;
 }

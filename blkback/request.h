@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A request: taken apart and validated, once, from the private copy of its
- * slot; the steps that carry it out; the grant copies that move its data.
+ * slot; the steps that carry it out.
  * This is the one place where blkif's 512-byte sectors become bytes.
  *
  * Pure functions of their arguments; nothing here blocks, allocates or logs.
@@ -13,7 +13,6 @@
 
 #include "blkback/blkif-abi.h"
 #include "blkback/inflight.h"
-#include "gnttab/gnttab.h"
 #include "providers/provider.h"
 
 #include <stdbool.h>
@@ -39,6 +38,7 @@ struct blk_request {
 	struct iovec iov;
 	unsigned char *buffer;
 	unsigned int nr_pages; /* of buffer; 0 for an empty request */
+	unsigned int nr_copies; /* of grants, in transfer.c's batch */
 	bool indirect; /* its segments are still in the guest's page */
 	uint32_t indirect_ref;
 	unsigned int steps; /* enum request_step still to do */
@@ -60,12 +60,12 @@ struct blk_request {
 int request_parse(const struct ring_abi *abi, const unsigned char *slot,
 		  struct blk_request *req);
 
-/* Fills the grant copy that brings an indirect request's segments. */
-void request_fill_indirect_copy(const struct blk_request *req, uint16_t domid,
-				xengnttab_grant_copy_segment_t *copy);
-
-/* Takes them apart where they lie.  -EINVAL; the entry has no segments then. */
-int request_parse_indirect(struct blk_request *req);
+/*
+ * Takes apart the segments that have been copied into the entry's, where they
+ * lie; with copied false, they could not be.  -EINVAL; the entry has no
+ * segments then.
+ */
+int request_parse_indirect(struct blk_request *req, bool copied);
 
 /* True when the guest's pages are the source of the request's data. */
 bool request_is_write(const struct inflight_entry *entry);
@@ -78,13 +78,5 @@ static inline enum request_step request_next_step(unsigned int steps)
 {
 	return (enum request_step)(steps & -steps);
 }
-
-/*
- * Fills one grant copy per segment between the guest's pages and the
- * request's buffer, in the direction of its operation.  Returns their number,
- * the entry's nr_segments.
- */
-unsigned int request_fill_copies(const struct blk_request *req, uint16_t domid,
-				 xengnttab_grant_copy_segment_t *copies);
 
 #endif

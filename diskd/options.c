@@ -14,6 +14,10 @@
 #define DEFAULT_FLUSH_TIMEOUT_S 60u
 #define RING_PAGE_ORDER_MAX 4u
 _Static_assert(1u << RING_PAGE_ORDER_MAX == QUEUE_RING_PAGES_MAX, "order");
+/* All segments of a one-page ring with 32 indirect segments each, and some. */
+#define DEFAULT_PERSISTENT_GRANTS 1056u
+/* A mapping each, of which a process may have 65530. */
+#define PERSISTENT_GRANTS_MAX 2048u
 /* Each is a thread; more than there are CPUs help nobody. */
 #define DEFAULT_QUEUES_MAX 4u
 #define WORKER_NAME "xen-diskd-worker"
@@ -29,6 +33,8 @@ static const char help[] =
 	"                           " WORKER_NAME " beside this program)\n"
 	"  --flush-timeout=SECONDS  how long a failed flush is tried again\n"
 	"                           before the disk fails (default: 60)\n"
+	"  --persistent-grants=NUMBER  most pages of a guest that a queue\n"
+	"                           keeps mapped (default: 1056; 0: none)\n"
 	"  --queues=NUMBER          most queues of one disk, each a thread\n"
 	"                           (default: one a CPU, at most 4)\n"
 	"  --ring-page-order=ORDER  largest ring, of 2^ORDER pages, 0 to 4\n"
@@ -44,6 +50,7 @@ enum {
 	OPTION_RUN_DIR = 256,
 	OPTION_WORKER,
 	OPTION_FLUSH_TIMEOUT,
+	OPTION_PERSISTENT_GRANTS,
 	OPTION_QUEUES,
 	OPTION_RING_PAGE_ORDER,
 	OPTION_LOG_LEVEL,
@@ -55,6 +62,8 @@ static const struct option long_options[] = {
 	{ "run-dir", required_argument, NULL, OPTION_RUN_DIR },
 	{ "worker", required_argument, NULL, OPTION_WORKER },
 	{ "flush-timeout", required_argument, NULL, OPTION_FLUSH_TIMEOUT },
+	{ "persistent-grants", required_argument, NULL,
+	  OPTION_PERSISTENT_GRANTS },
 	{ "queues", required_argument, NULL, OPTION_QUEUES },
 	{ "ring-page-order", required_argument, NULL, OPTION_RING_PAGE_ORDER },
 	{ "log-level", required_argument, NULL, OPTION_LOG_LEVEL },
@@ -130,6 +139,9 @@ static int take_option(struct options *options, int option)
 		return set_worker(options, optarg);
 	case OPTION_FLUSH_TIMEOUT:
 		return set_flush_timeout(options, optarg);
+	case OPTION_PERSISTENT_GRANTS:
+		return set_number(&options->limits.persistent_grants, 0,
+				  PERSISTENT_GRANTS_MAX, optarg);
 	case OPTION_QUEUES:
 		return set_number(&options->limits.queues, 1,
 				  CONNECTION_QUEUES_MAX, optarg);
@@ -159,7 +171,8 @@ int options_parse(int argc, char **argv, struct options *ret_options)
 		.log_level = LOG_LEVEL_INFO,
 		.flush_timeout_ms = DEFAULT_FLUSH_TIMEOUT_S * 1000,
 		.limits = { .ring_page_order = RING_PAGE_ORDER_MAX,
-			    .queues = default_queues() },
+			    .queues = default_queues(),
+			    .persistent_grants = DEFAULT_PERSISTENT_GRANTS },
 	};
 	rc = program_beside(WORKER_NAME, options->worker);
 	if (!rc)

@@ -18,8 +18,9 @@ LIBS_unit := $(CHECK_LIBS) -luring
 SOURCES_unit-queue := $(sort $(wildcard tests/unit/queue/*.c)) \
 	tests/unit/slot.c tests/unit/unit-main.c $(COMMON) $(PROVIDERS) \
 	blkback/blkif-abi.c blkback/connection-params.c blkback/connection.c \
-	blkback/inflight.c \
-	blkback/page-pool.c blkback/queue.c blkback/request.c blkback/ring.c
+	blkback/grant-cache.c blkback/inflight.c \
+	blkback/page-pool.c blkback/queue.c blkback/request.c blkback/ring.c \
+	blkback/transfer.c
 LIBS_unit-queue := $(CHECK_LIBS) -luring
 
 # The disk out of a git tree.

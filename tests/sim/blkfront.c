@@ -343,7 +343,7 @@ static void write_keys(struct blkfront *fe, xs_transaction_t t)
 		}
 	}
 	key_write(fe, t, "protocol", protocol_of(fe));
-	key_write(fe, t, "feature-persistent", "0");
+	key_write(fe, t, "feature-persistent", fe->persistent ? "1" : "0");
 	extra_keys(fe, t);
 }
 

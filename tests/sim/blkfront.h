@@ -117,6 +117,7 @@ struct blkfront {
 	enum fe_abi abi;
 	bool no_protocol; /* leave the key out (means x86_32) */
 	bool ring_order_key; /* ring-page-order=N and ring-ref%u */
+	bool persistent; /* feature-persistent */
 	uint32_t ring_pages;
 	unsigned int nr_queues;
 	const struct fe_override *overrides; /* ends with a NULL key */

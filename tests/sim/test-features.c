@@ -213,18 +213,21 @@ static void random_rounds(unsigned int nr_rounds, bool indirect)
 
 static const struct combination {
 	unsigned int ring_pages, nr_queues;
-	bool indirect;
+	bool indirect, persistent;
 	enum fe_abi abi;
 } combinations[] = {
-#define EACH_ABI(pages, queues, indirect)                   \
-	{ pages, queues, indirect, FE_ABI_NATIVE },         \
-		{ pages, queues, indirect, FE_ABI_X86_64 }, \
-	{                                                   \
-		pages, queues, indirect, FE_ABI_X86_32      \
+#define EACH_ABI(...)                                                   \
+	{ __VA_ARGS__, FE_ABI_NATIVE }, { __VA_ARGS__, FE_ABI_X86_64 }, \
+	{                                                               \
+		__VA_ARGS__, FE_ABI_X86_32                              \
 	}
-	EACH_ABI(1, 1, true),   EACH_ABI(1, 2, false),  EACH_ABI(1, 2, true),
-	EACH_ABI(2, 1, true),   EACH_ABI(16, 1, false), EACH_ABI(16, 1, true),
-	EACH_ABI(16, 2, false), EACH_ABI(16, 2, true),
+#define EACH_FEATURE(pages, queues)                   \
+	EACH_ABI(pages, queues, false, false),        \
+		EACH_ABI(pages, queues, false, true), \
+		EACH_ABI(pages, queues, true, false), \
+		EACH_ABI(pages, queues, true, true)
+	EACH_FEATURE(1, 1),  EACH_FEATURE(1, 4), EACH_FEATURE(16, 1),
+	EACH_FEATURE(16, 4), EACH_FEATURE(2, 2),
 };
 
 static void choose(const struct combination *chosen)
@@ -232,6 +235,7 @@ static void choose(const struct combination *chosen)
 	fe.abi = chosen->abi;
 	fe.ring_pages = chosen->ring_pages;
 	fe.nr_queues = chosen->nr_queues;
+	fe.persistent = chosen->persistent;
 }
 
 static void check_image(void)
@@ -299,6 +303,34 @@ START_TEST(ring_is_full)
 		need(blkfront_poll(&fe, q, &rsp, HOST_WAIT_MS), "response %u",
 		     i);
 		need(rsp.status == FE_OKAY, "status %d", rsp.status);
+	}
+	finish();
+}
+END_TEST
+
+/* Mapped only where both sides have said so, and not beyond the connection. */
+START_TEST(grants_persist)
+{
+	uint8_t data[FE_PAGE];
+
+	attach(FE_ABI_X86_64);
+	for (unsigned int round = 0; round < 4; round++) {
+		if (round) {
+			blkfront_close(&fe);
+			need(sim_grant_end(g->dom, fe.data[0].ref) == 0,
+			     "it stays mapped when the disk is let go of");
+			need(sim_grant(g->dom, fe.data[0].frame, false,
+				       &fe.data[0].ref) == 0,
+			     "grant");
+			blkfront_set_state(&fe, FE_INITIALISING);
+		}
+		fe.persistent = round % 2;
+		blkfront_connect(&fe);
+		need(blkfront_read(&fe, 0, data, 8) == FE_OKAY, "read");
+		need(!memcmp(data, model, FE_PAGE), "data");
+		if (fe.persistent)
+			need(sim_grant_end(g->dom, fe.data[0].ref) != 0,
+			     "it is not mapped");
 	}
 	finish();
 }
@@ -546,6 +578,7 @@ int main(void)
 			    sizeof(combinations) / sizeof(*combinations));
 	tcase_add_test(tc, one_after_another);
 	tcase_add_test(tc, ring_is_full);
+	tcase_add_test(tc, grants_persist);
 	tcase_add_loop_test(tc, hostile_indirect, 0, 3);
 	tcase_add_loop_test(tc, hostile_discard, 0, 3);
 	tcase_add_test(tc, discard_gives_back);

@@ -200,8 +200,6 @@ static const unsigned char indirect_32[108] = {
 
 static void indirects_row(int row)
 {
-	xengnttab_grant_copy_segment_t copy;
-
 	layout = &slot_layouts[row];
 	memcpy(slot, row ? indirect_32 : indirect_64, layout->slot_bytes);
 	ck_assert_int_eq(parse(), 0);
@@ -212,21 +210,16 @@ static void indirects_row(int row)
 	ck_assert_uint_eq(entry.id, UINT64_C(0x1122334455667788));
 	ck_assert_uint_eq(entry.offset_bytes, UINT64_C(0x10203) * 512);
 	ck_assert_uint_eq(entry.nr_segments, 256);
-	request_fill_indirect_copy(&request, 42, &copy);
-	ck_assert_uint_eq(copy.source.foreign.ref, 0x0a0b0c0d);
-	ck_assert_uint_eq(copy.source.foreign.domid, 42);
-	ck_assert_uint_eq(copy.source.foreign.offset, 0);
-	ck_assert_uint_eq(copy.len, 256 * 8);
 	/* What the hypervisor would have put there. */
 	for (unsigned int i = 0; i < 256; i++) {
-		unsigned char *at = (unsigned char *)copy.dest.virt + i * 8;
+		unsigned char *at = (unsigned char *)entry.segments + i * 8;
 
 		slot_put(at, 0, 4, i + 1000);
 		slot_put(at, 4, 1, i % 8);
 		slot_put(at, 5, 1, 7);
 		slot_put(at, 6, 2, 0xeeee);
 	}
-	ck_assert_int_eq(request_parse_indirect(&request), 0);
+	ck_assert_int_eq(request_parse_indirect(&request, true), 0);
 	ck_assert(!request.indirect);
 	ck_assert_uint_eq(entry.length_bytes, 32 * 36 * 512);
 	for (unsigned int i = 0; i < 256; i++) {
@@ -287,7 +280,8 @@ START_TEST(indirect_segment_bounds)
 			slot_put(at, 4, 1, 0);
 			slot_put(at, 5, 1, i == bad ? 8 : 7);
 		}
-		ck_assert_int_eq(request_parse_indirect(&request), -EINVAL);
+		ck_assert_int_eq(request_parse_indirect(&request, true),
+				 -EINVAL);
 		ck_assert_uint_eq(entry.nr_segments, 0);
 		ck_assert_uint_eq(entry.length_bytes, 0);
 	}
@@ -369,48 +363,6 @@ static void steps_row(int row)
 
 ROWS_TEST(steps, NR_OF(plans))
 
-/* Both sides of every copy, in bytes, either way. */
-START_TEST(copies)
-{
-	xengnttab_grant_copy_segment_t out[3];
-	unsigned char buffer[3 * 4096];
-	struct blk_request req = { .entry = &entry, .buffer = buffer };
-	static const unsigned int local[] = { 0, 1024, 5120 };
-
-	layout = &slot_layouts[0];
-	slot_head(slot, layout, (uint8_t)_i, 3, 1, 0);
-	slot_segment(slot, layout, 0, 11, 3, 4);
-	slot_segment(slot, layout, 1, 12, 0, 7);
-	slot_segment(slot, layout, 2, 11, 7, 7);
-	ck_assert_int_eq(parse(), 0);
-	ck_assert_uint_eq(request_fill_copies(&req, 42, out), 3);
-	for (unsigned int i = 0; i < 3; i++) {
-		bool from_guest = _i != SLOT_READ;
-
-		ck_assert_uint_eq(out[i].flags, from_guest ? GNTCOPY_source_gref
-							   : GNTCOPY_dest_gref);
-		ck_assert_ptr_eq(from_guest ? out[i].dest.virt
-					    : out[i].source.virt,
-				 buffer + local[i]);
-		ck_assert_uint_eq(from_guest ? out[i].source.foreign.domid
-					     : out[i].dest.foreign.domid,
-				  42);
-		ck_assert_uint_eq(from_guest ? out[i].source.foreign.ref
-					     : out[i].dest.foreign.ref,
-				  i == 1 ? 12 : 11);
-	}
-	ck_assert_uint_eq(out[0].len, 1024);
-	ck_assert_uint_eq(out[1].len, 4096);
-	ck_assert_uint_eq(out[2].len, 512);
-	ck_assert_uint_eq(_i ? out[0].source.foreign.offset
-			     : out[0].dest.foreign.offset,
-			  1536);
-	ck_assert_uint_eq(_i ? out[2].source.foreign.offset
-			     : out[2].dest.foreign.offset,
-			  3584);
-}
-END_TEST
-
 Suite *suite_request(void)
 {
 	Suite *suite = suite_create("request");
@@ -427,7 +379,6 @@ Suite *suite_request(void)
 	tcase_add_test(tc, indirect_segment_bounds);
 	tcase_add_test(tc, entry_is_overwritten);
 	tcase_add_test(tc, steps);
-	tcase_add_loop_test(tc, copies, SLOT_READ, SLOT_FLUSH + 1);
 	suite_add_tcase(suite, tc);
 	return suite;
 }

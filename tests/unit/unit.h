@@ -28,6 +28,8 @@ Suite *suite_inflight(void);
 Suite *suite_vdev(void);
 Suite *suite_worker_message(void);
 Suite *suite_queue(void);
+Suite *suite_grant_cache(void);
+Suite *suite_transfer(void);
 Suite *suite_connection(void);
 
 /*

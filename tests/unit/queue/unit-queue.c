@@ -4,8 +4,9 @@
 
 int main(void)
 {
-	static Suite *(*const suites[])(void) = { suite_queue,
-						  suite_connection };
+	static Suite *(*const suites[])(void) = { suite_queue, suite_connection,
+						  suite_grant_cache,
+						  suite_transfer };
 
 	return unit_main("unit-queue", suites, NR_OF(suites));
 }

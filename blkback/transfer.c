@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Batches of grant copies, and mapped pages. */
+#include "blkback/transfer.h"
+
+#include "blkback/grant-cache.h"
+#include "gnttab/gnttab.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xen/grant_table.h>
+
+/* Grant copies in one batch; a larger turn makes several. */
+#define COPY_BATCH 1024u
+_Static_assert(INFLIGHT_SEGMENTS_MAX <= COPY_BATCH, "any request fits");
+
+struct transfer {
+	struct gnttab *gt;
+	uint16_t domid;
+	struct grant_cache *grants; /* NULL: the frontend's do not persist */
+	unsigned int nr_copies;
+	xengnttab_grant_copy_segment_t copies[COPY_BATCH];
+};
+
+static struct blk_request *request_of(struct list *node)
+{
+	return container_of(node, struct blk_request, node);
+}
+
+int transfer_new(struct gnttab *gt, uint16_t domid,
+		 unsigned int persistent_grants, struct transfer **ret_transfer)
+{
+	struct transfer *transfer = calloc(1, sizeof(*transfer));
+	int rc = 0;
+
+	if (!transfer)
+		return -ENOMEM;
+	transfer->gt = gt;
+	transfer->domid = domid;
+	if (persistent_grants)
+		rc = grant_cache_new(gt, domid, persistent_grants,
+				     &transfer->grants);
+	if (rc < 0)
+		free(transfer);
+	else
+		*ret_transfer = transfer;
+	return rc;
+}
+
+void transfer_free(struct transfer *transfer)
+{
+	if (!transfer)
+		return;
+	grant_cache_free(transfer->grants);
+	free(transfer);
+}
+
+/* ---- data ----------------------------------------------------------- */
+
+static void copy_run(struct transfer *transfer)
+{
+	if (transfer->nr_copies)
+		gnttab_copy(transfer->gt, transfer->copies,
+			    transfer->nr_copies);
+}
+
+/* Runs the batch; its requests go to the list `done`. */
+static void data_run(struct transfer *transfer, struct list *batch,
+		     struct list *done)
+{
+	struct list *node;
+	unsigned int i = 0;
+
+	copy_run(transfer);
+	while ((node = list_pop(batch))) {
+		struct blk_request *req = request_of(node);
+
+		for (unsigned int c = 0; c < req->nr_copies; c++) {
+			if (transfer->copies[i++].status != GNTST_okay)
+				req->status = BLKIF_RSP_ERROR;
+		}
+		list_add_tail(done, &req->node);
+	}
+	assert(i == transfer->nr_copies);
+	transfer->nr_copies = 0;
+}
+
+/* At once, or by a grant copy that is added to the batch. */
+static void move_segment(struct transfer *transfer, struct blk_request *req,
+			 const struct inflight_segment *segment,
+			 unsigned char *local, bool from_guest)
+{
+	unsigned char *page = NULL;
+	xengnttab_grant_copy_segment_t *copy;
+
+	if (transfer->grants)
+		page = grant_cache_get(transfer->grants, segment->gref);
+	if (page) {
+		page += segment->offset_bytes;
+		memcpy(from_guest ? local : page, from_guest ? page : local,
+		       segment->length_bytes);
+		return;
+	}
+	copy = &transfer->copies[transfer->nr_copies++];
+	req->nr_copies++;
+	if (from_guest)
+		gnttab_copy_from_guest(copy, transfer->domid, segment->gref,
+				       segment->offset_bytes,
+				       segment->length_bytes, local);
+	else
+		gnttab_copy_to_guest(copy, transfer->domid, segment->gref,
+				     segment->offset_bytes,
+				     segment->length_bytes, local);
+}
+
+static void move_request(struct transfer *transfer, struct blk_request *req,
+			 bool from_guest)
+{
+	const struct inflight_entry *entry = req->entry;
+	unsigned char *local = req->buffer;
+
+	req->nr_copies = 0;
+	for (unsigned int i = 0; i < entry->nr_segments; i++) {
+		move_segment(transfer, req, &entry->segments[i], local,
+			     from_guest);
+		local += entry->segments[i].length_bytes;
+	}
+}
+
+void transfer_data(struct transfer *transfer, struct list *requests,
+		   bool writes)
+{
+	struct list batch, done;
+	struct list *node;
+
+	list_init(&batch);
+	list_init(&done);
+	while ((node = list_pop(requests))) {
+		struct blk_request *req = request_of(node);
+		const struct inflight_entry *entry = req->entry;
+
+		if (transfer->nr_copies + entry->nr_segments > COPY_BATCH)
+			data_run(transfer, &batch, &done);
+		req->nr_copies = 0;
+		if (req->status == BLKIF_RSP_OKAY && entry->nr_segments &&
+		    request_is_write(entry) == writes)
+			move_request(transfer, req, writes);
+		list_add_tail(&batch, &req->node);
+	}
+	data_run(transfer, &batch, &done);
+	while ((node = list_pop(&done)))
+		list_add_tail(requests, node);
+}
+
+/* ---- indirect segments ---------------------------------------------- */
+
+static void indirect_run(struct transfer *transfer, struct list *batch,
+			 struct list *requests)
+{
+	struct list *node;
+	unsigned int i = 0;
+
+	copy_run(transfer);
+	while ((node = list_pop(batch))) {
+		struct blk_request *req = request_of(node);
+		bool copied = transfer->copies[i++].status == GNTST_okay;
+
+		if (request_parse_indirect(req, copied) < 0)
+			req->status = BLKIF_RSP_ERROR;
+		list_add_tail(requests, &req->node);
+	}
+	assert(i == transfer->nr_copies);
+	transfer->nr_copies = 0;
+}
+
+void transfer_indirect(struct transfer *transfer, struct list *requests)
+{
+	struct list batch;
+
+	list_init(&batch);
+	list_for_each_safe(it, tmp, requests) {
+		struct blk_request *req = request_of(it);
+
+		if (!req->indirect)
+			continue;
+		/* One that has been run is not indirect any more. */
+		if (transfer->nr_copies == COPY_BATCH)
+			indirect_run(transfer, &batch, requests);
+		list_del(&req->node);
+		list_add_tail(&batch, &req->node);
+		gnttab_copy_from_guest(&transfer->copies[transfer->nr_copies++],
+				       transfer->domid, req->indirect_ref, 0,
+				       req->entry->nr_segments *
+					       BLKIF_SEGMENT_BYTES,
+				       req->entry->segments);
+	}
+	indirect_run(transfer, &batch, requests);
+}
+
+/* ---- mapped pages --------------------------------------------------- */
+
+bool transfer_has_mapped(const struct transfer *transfer)
+{
+	return transfer->grants && grant_cache_pages(transfer->grants);
+}
+
+void transfer_release_idle(struct transfer *transfer)
+{
+	if (transfer->grants)
+		grant_cache_release_idle(transfer->grants);
+}
