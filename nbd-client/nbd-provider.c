@@ -58,6 +58,11 @@ static void fill_info(struct nbd_provider *nbd, bool read_only)
 		.read_only = export->read_only || read_only,
 		.can_flush = export->can_flush ||
 			     (nbd->target.fua && export->can_fua),
+		.discard_granularity_bytes =
+			!export->can_trim ? 0
+			: export->minimum_bytes > BLOCK_SECTOR_BYTES
+				? export->minimum_bytes
+				: BLOCK_SECTOR_BYTES,
 		/* What a flush has lost is in the record, if it can be lost. */
 		.flush_retryable = nbd->disk.dirty || nbd->target.fua,
 	};

@@ -152,9 +152,13 @@ static int64_t issue(struct nbd_request *request)
 		return nbd_aio_pwrite(nbd, command->buffer,
 				      command->length_bytes,
 				      command->offset_bytes, done, fua);
-	default:
-		return nbd_aio_flush(nbd, done, 0);
+	case NBD_COMMAND_TRIM:
+		return nbd_aio_trim(nbd, command->length_bytes,
+				    command->offset_bytes, done, fua);
+	case NBD_COMMAND_FLUSH:
+		break;
 	}
+	return nbd_aio_flush(nbd, done, 0);
 }
 
 /* Spreads over the connections. */
@@ -201,6 +205,16 @@ bool nbd_queue_overlaps(const struct nbd_queue *queue, uint64_t offset_bytes,
 			return true;
 	}
 	return false;
+}
+
+/* Less than a unit: there is nothing that the server could be asked for. */
+static bool is_empty_discard(const struct block_io *io)
+{
+	uint32_t unit = io->queue->provider->info.discard_granularity_bytes;
+	uint64_t offset, length;
+
+	return io->op == BLOCK_OP_DISCARD &&
+	       !block_discard_range(io, unit, &offset, &length);
 }
 
 /* Whether a request that is ready must wait for others. */
@@ -510,7 +524,8 @@ void nbd_queue_submit(struct block_queue *base, struct block_io *io)
 		return;
 	}
 	/* fua=on, and a server that has nothing to flush. */
-	if (io->op == BLOCK_OP_FLUSH && !queue->disk->export.can_flush) {
+	if ((io->op == BLOCK_OP_FLUSH && !queue->disk->export.can_flush) ||
+	    is_empty_discard(io)) {
 		block_io_complete(io, 0);
 		return;
 	}

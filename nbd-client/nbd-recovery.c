@@ -67,6 +67,13 @@ static void close_links(struct nbd_queue *queue)
 		nbd_link_close(&queue->links[i]);
 }
 
+/* Would undo a newer write if it came after it. */
+static bool changes_the_disk(const struct nbd_request *request)
+{
+	return request->command.type == NBD_COMMAND_WRITE ||
+	       request->command.type == NBD_COMMAND_TRIM;
+}
+
 /* Everything that has been sent to it and not been replied to. */
 static void fence_off(struct nbd_queue *queue, const struct nbd_link *link)
 {
@@ -77,8 +84,7 @@ static void fence_off(struct nbd_queue *queue, const struct nbd_link *link)
 		const struct nbd_request *request =
 			container_of(it, struct nbd_request, node);
 
-		if (request->link == link &&
-		    request->command.type == NBD_COMMAND_WRITE)
+		if (request->link == link && changes_the_disk(request))
 			nbd_fence_add(&queue->fence, request->number,
 				      request->command.offset_bytes,
 				      request->command.length_bytes);
@@ -93,8 +99,7 @@ static bool owes_a_write(const struct nbd_queue *queue,
 		const struct nbd_request *request =
 			container_of(it, struct nbd_request, node);
 
-		if (request->link == link &&
-		    request->command.type == NBD_COMMAND_WRITE)
+		if (request->link == link && changes_the_disk(request))
 			return true;
 	}
 	return false;

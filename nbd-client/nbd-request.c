@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Whole blocks of any server's. */
+#define TRIM_BYTES_MAX (UINT64_C(1) << 30)
+
 /* Copies between a buffer and the I/O's vector, from `at` in the I/O on. */
 static void copy_vector(const struct block_io *io, uint64_t at,
 			unsigned char *buffer, uint64_t nr_bytes, bool to_io)
@@ -100,6 +103,26 @@ static int prepare_bounced(struct nbd_request *request, uint64_t offset,
 	return 0;
 }
 
+/* No payload: the server's maximum is not for it. */
+static void prepare_trim(struct nbd_request *request)
+{
+	struct block_io *io = request->io;
+	uint32_t unit = io->queue->provider->info.discard_granularity_bytes;
+	uint64_t offset, length;
+
+	block_discard_range(io, unit, &offset, &length);
+	offset += io->done_bytes;
+	length -= io->done_bytes;
+	if (length > TRIM_BYTES_MAX)
+		length = TRIM_BYTES_MAX;
+	request->command = (struct nbd_command){
+		.type = NBD_COMMAND_TRIM,
+		.offset_bytes = offset,
+		.length_bytes = (uint32_t)length,
+	};
+	request->piece_bytes = length;
+}
+
 int nbd_request_prepare(struct nbd_request *request,
 			const struct nbd_export *export)
 {
@@ -111,6 +134,10 @@ int nbd_request_prepare(struct nbd_request *request,
 		request->command = (struct nbd_command){
 			.type = NBD_COMMAND_FLUSH,
 		};
+		return 0;
+	}
+	if (io->op == BLOCK_OP_DISCARD) {
+		prepare_trim(request);
 		return 0;
 	}
 	if (length > export->maximum_bytes)
@@ -146,9 +173,14 @@ int nbd_request_advance(struct nbd_request *request,
 	struct nbd_command *command = &request->command;
 	struct block_io *io = request->io;
 	bool bounced = request->bounce && command->buffer == request->bounce;
+	uint64_t end_bytes = io->length_bytes, offset_bytes;
 
 	if (io->op == BLOCK_OP_FLUSH)
 		return 1;
+	if (io->op == BLOCK_OP_DISCARD)
+		block_discard_range(
+			io, io->queue->provider->info.discard_granularity_bytes,
+			&offset_bytes, &end_bytes);
 	if (nbd_request_is_merging(request)) {
 		merge(request);
 		return 0;
@@ -160,7 +192,7 @@ int nbd_request_advance(struct nbd_request *request,
 				     command->offset_bytes),
 			    request->piece_bytes, true);
 	io->done_bytes += request->piece_bytes;
-	if (io->done_bytes == io->length_bytes)
+	if (io->done_bytes == end_bytes)
 		return 1;
 	return nbd_request_prepare(request, export);
 }

@@ -21,6 +21,7 @@ struct nbd_command {
 		NBD_COMMAND_READ,
 		NBD_COMMAND_WRITE,
 		NBD_COMMAND_FLUSH,
+		NBD_COMMAND_TRIM,
 	} type;
 	uint64_t offset_bytes;
 	uint32_t length_bytes;
@@ -51,7 +52,10 @@ struct nbd_request {
 	uint64_t flush_number;
 };
 
-/* Prepares the next command of an I/O, from its start.  -ENOMEM. */
+/*
+ * Prepares the next command of an I/O, from what is done of it on.  A discard
+ * has at least one whole unit.  -ENOMEM.
+ */
 int nbd_request_prepare(struct nbd_request *request,
 			const struct nbd_export *export);
 

@@ -291,6 +291,59 @@ START_TEST(fua_without_flush)
 }
 END_TEST
 
+static int do_discard(uint64_t offset, size_t bytes)
+{
+	return do_io(BLOCK_OP_DISCARD, offset, bytes, 0);
+}
+
+/* Of the first 64 KiB, whose bytes are as filled, those from to end are 0. */
+static void check_discarded(size_t from, size_t end)
+{
+	static unsigned char expected[65536];
+
+	fill(sizeof(expected), 5);
+	memcpy(expected, buffer, sizeof(expected));
+	memset(expected + from, 0, end - from);
+	ck_assert_int_eq(do_read(0, sizeof(expected)), 0);
+	ck_assert_mem_eq(buffer, expected, sizeof(expected));
+}
+
+/* Whole blocks of the server's, in as many commands as it takes. */
+START_TEST(discards)
+{
+	NBDKIT(&server, "--filter=blocksize-policy", "memory", "3G",
+	       _i ? "blocksize-minimum=4096" : "blocksize-minimum=1",
+	       "blocksize-maximum=64K", "blocksize-error-policy=error");
+	disk_open(&server, "");
+	ck_assert_uint_eq(provider->info.discard_granularity_bytes,
+			  _i ? 4096 : 512);
+	fill(65536, 5);
+	ck_assert_int_eq(do_write(0, 65536), 0);
+	ck_assert_int_eq(do_discard(512, 7 * 512), 0);
+	check_discarded(512, _i ? 512 : 4096);
+	ck_assert_int_eq(do_discard(512, 16384), 0);
+	check_discarded(_i ? 4096 : 512, _i ? 16384 : 16896);
+	ck_assert_int_eq(do_discard(0, 0), 0);
+	ck_assert_int_eq(do_discard(3072ull << 20, 512), -EINVAL);
+	fill(4096, 6);
+	ck_assert_int_eq(do_write((3072ull << 20) - 4096, 4096), 0);
+	ck_assert_int_eq(do_discard(0, 3072ull << 20), 0);
+	ck_assert_int_eq(do_read((3072ull << 20) - 4096, 4096), 0);
+	for (unsigned int i = 0; i < 4096; i++)
+		ck_assert_uint_eq(buffer[i], 0);
+	check_discarded(0, 65536);
+}
+END_TEST
+
+START_TEST(no_trim)
+{
+	NBDKIT(&server, EVAL_DISK);
+	disk_open(&server, "");
+	ck_assert_uint_eq(provider->info.discard_granularity_bytes, 0);
+	ck_assert_int_eq(do_discard(0, 4096), -EOPNOTSUPP);
+}
+END_TEST
+
 /* The server's errors are the guest's; the connection goes on. */
 START_TEST(errors_of_the_server)
 {
@@ -435,6 +488,8 @@ Suite *suite_nbd_io(void)
 	tcase_add_loop_test(tc, odd_sizes, 0, (int)NR_OF(odd));
 	tcase_add_test(tc, features_follow_the_server);
 	tcase_add_test(tc, no_flush_no_fua);
+	tcase_add_loop_test(tc, discards, 0, 2);
+	tcase_add_test(tc, no_trim);
 	tcase_add_test(tc, fua_without_flush);
 	tcase_add_test(tc, errors_of_the_server);
 	tcase_add_loop_test(tc, concurrent_parts_of_a_block, 0, 2);
