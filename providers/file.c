@@ -13,17 +13,25 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/uio.h>
+#include <sys/vfs.h>
 
 struct file_provider {
 	struct block_provider base;
 	int fd;
 	bool direct; /* fd is O_DIRECT */
+	/*
+	 * The file is memory, which io_uring would have a thread of its own
+	 * wait for (no FMODE_NOWAIT): it is read and written at once.
+	 */
+	bool in_memory;
 };
 
 /*
@@ -192,6 +200,7 @@ static int open_inode(struct file_provider *file, const char *path,
 		      bool read_only, struct error_text *err)
 {
 	cleanup_close int path_fd = open(path, O_PATH | O_CLOEXEC);
+	struct statfs fs;
 	struct stat st;
 	int rc;
 
@@ -214,6 +223,8 @@ static int open_inode(struct file_provider *file, const char *path,
 	if (rc < 0)
 		return error_set(err, rc, "size of '%s': %s", path,
 				 strerror(-rc));
+	file->in_memory = fstatfs(file->fd, &fs) == 0 &&
+			  fs.f_type == TMPFS_MAGIC && S_ISREG(st.st_mode);
 	fill_info(file, &st, read_only);
 	return 0;
 }
@@ -267,11 +278,29 @@ static void iov_advance(struct block_io *io, size_t bytes)
 	}
 }
 
+static int transfer_now(const struct file_provider *file,
+			const struct block_io *io)
+{
+	off_t offset = (off_t)(io->offset_bytes + io->done_bytes);
+	int nr_iov = (int)io->nr_iov;
+	ssize_t n = io->op == BLOCK_OP_READ
+			    ? preadv(file->fd, io->iov, nr_iov, offset)
+			    : pwritev(file->fd, io->iov, nr_iov, offset);
+
+	return n < 0 ? -errno : (int)n;
+}
+
+static void transfer_done(struct io_op *op, int result);
+
 /* Starts what is left of a transfer. */
 static void transfer_start(struct file_provider *file, struct block_io *io)
 {
 	uint64_t offset = io->offset_bytes + io->done_bytes;
 
+	if (file->in_memory) {
+		transfer_done(&io->loop_op, transfer_now(file, io));
+		return;
+	}
 	if (io->op == BLOCK_OP_READ)
 		io_loop_readv(io->queue->loop, &io->loop_op, file->fd, io->iov,
 			      io->nr_iov, offset);
@@ -365,6 +394,10 @@ static void file_submit(struct block_queue *queue, struct block_io *io)
 	struct file_provider *file =
 		container_of(queue->provider, struct file_provider, base);
 
+	if (io->op == BLOCK_OP_FLUSH && file->in_memory) {
+		block_io_complete(io, 0);
+		return;
+	}
 	if (io->op == BLOCK_OP_FLUSH) {
 		io->loop_op.done = flush_done;
 		io_loop_fdatasync(queue->loop, &io->loop_op, file->fd);

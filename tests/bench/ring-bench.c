@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A disk through the simulation's ring, for tests/bench/nbd.sh:
+ * A disk through the simulation's ring, for the scripts beside it:
  *
- *   ring-bench TARGET BLOCK-BYTES DEPTH SECONDS
- *       random reads; prints "ios=N seconds=S"
+ *   ring-bench TARGET BLOCK-BYTES DEPTH SECONDS [FEATURE...]
+ *       random reads; prints "ios=N seconds=S cpu=C", where C are the seconds
+ *       of CPU time that the worker used meanwhile, its kernel threads included
+ *
+ * FEATURE is persistent, indirect, pages=N (of the ring), queues=N, write
+ * (random writes instead).
  *
  * The daemon, its worker and XenStore are real, the hypervisor is a process of
  * ours: what is measured is the way from ring to provider and back, and not
@@ -12,23 +16,26 @@
  */
 #include "tests/sim/blkfront.h"
 
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define XVDB 51728u
-#define DEPTH_MAX 32u
+#define DEPTH_MAX 256u
 
 static const char *target;
 static unsigned int block_bytes, depth;
 static uint64_t run_ms;
+static bool indirect, persistent, writes;
+static unsigned int nr_queues = 1, ring_pages = 1;
 
 static struct host h;
 static struct blkfront fe;
 static uint64_t nr_blocks, seed = 88172645463325252, nr_ios;
 /* Requests that an I/O has still to be answered. */
 static unsigned int missing[DEPTH_MAX];
-static unsigned int slot_of[FE_MAX_RING];
+static unsigned int slot_of[FE_MAX_QUEUES][FE_MAX_RING];
 
 /* xorshift64: no more than spreads the offsets. */
 static uint64_t next_random(void)
@@ -39,21 +46,38 @@ static uint64_t next_random(void)
 	return seed;
 }
 
+/* Each slot has pages of its own, as far as there are enough. */
+static unsigned int first_page(unsigned int slot)
+{
+	unsigned int nr = (block_bytes + FE_PAGE - 1) / FE_PAGE;
+
+	return slot * nr % (fe.nr_data - nr + 1);
+}
+
 static void submit(unsigned int slot)
 {
-	const unsigned int most = FE_SEGMENTS * FE_PAGE / FE_SECTOR;
-	unsigned int page = slot * ((block_bytes + FE_PAGE - 1) / FE_PAGE);
+	unsigned int queue = slot % nr_queues, page = first_page(slot);
 	unsigned int left = block_bytes / FE_SECTOR;
+	unsigned int most = FE_SEGMENTS * FE_PAGE / FE_SECTOR;
 	uint64_t sector = next_random() % nr_blocks * left;
+	bool use_indirect = indirect && left > most;
+	uint8_t op = writes ? FE_WRITE : FE_READ;
 
+	if (use_indirect)
+		most = left;
 	while (left) {
 		unsigned int n = left < most ? left : most;
-		struct fe_request request;
+		static struct fe_request request;
 		uint64_t id;
 
-		blkfront_fill(&fe, &request, FE_READ, sector, n, page, 0);
-		id = blkfront_submit(&fe.queues[0], &fe, &request);
-		slot_of[id & 0xffff] = slot;
+		if (use_indirect)
+			blkfront_fill_indirect(&fe, &request, op, sector, n,
+					       page, 0,
+					       slot % FE_INDIRECT_PAGES);
+		else
+			blkfront_fill(&fe, &request, op, sector, n, page, 0);
+		id = blkfront_submit(&fe.queues[queue], &fe, &request);
+		slot_of[queue][id & 0xffff] = slot;
 		missing[slot]++;
 		sector += n;
 		left -= n;
@@ -62,15 +86,16 @@ static void submit(unsigned int slot)
 }
 
 /* The responses that are there, and one more if there was none. */
-static void take(unsigned int *ret_in_flight, bool go_on)
+static void take(unsigned int queue, unsigned int *ret_in_flight, bool go_on)
 {
 	struct fe_response response;
 	unsigned int timeout_ms = HOST_WAIT_MS, slot;
+	struct fe_queue *q = &fe.queues[queue];
 
-	while (blkfront_poll(&fe, &fe.queues[0], &response, timeout_ms)) {
+	while (q->nr_busy && blkfront_poll(&fe, q, &response, timeout_ms)) {
 		timeout_ms = 0;
-		need(response.status == FE_OKAY, "a read fails");
-		slot = slot_of[response.id & 0xffff];
+		need(response.status == FE_OKAY, "an I/O fails");
+		slot = slot_of[queue][response.id & 0xffff];
 		if (--missing[slot])
 			continue;
 		nr_ios++;
@@ -79,23 +104,65 @@ static void take(unsigned int *ret_in_flight, bool go_on)
 		else
 			--*ret_in_flight;
 	}
-	need(timeout_ms == 0, "no response");
+	need(timeout_ms == 0 || !q->nr_busy, "no response");
+}
+
+/* Nanoseconds that the threads of a process have run. */
+static uint64_t cpu_ns(pid_t pid)
+{
+	char path[64 + 256];
+	uint64_t sum = 0;
+	struct dirent *entry;
+	DIR *tasks;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	tasks = opendir(path);
+	need(tasks, "the worker is gone");
+	while ((entry = readdir(tasks))) {
+		unsigned long long ns = 0;
+		FILE *f;
+
+		snprintf(path, sizeof(path), "/proc/%d/task/%.200s/schedstat",
+			 (int)pid, entry->d_name);
+		f = entry->d_name[0] == '.' ? NULL : fopen(path, "re");
+		if (f && fscanf(f, "%llu", &ns) == 1)
+			sum += ns;
+		if (f)
+			fclose(f);
+	}
+	closedir(tasks);
+	return sum;
+}
+
+static pid_t worker_pid(void)
+{
+	json_t *vbd = host_list(&h, 1, XVDB);
+	pid_t pid = (pid_t)json_integer_value(
+		json_object_get(json_object_get(vbd, "worker"), "pid"));
+
+	json_decref(vbd);
+	return pid;
 }
 
 static void measure(void)
 {
 	unsigned int in_flight = depth;
+	pid_t worker = worker_pid();
+	uint64_t cpu = cpu_ns(worker);
 	uint64_t start = host_now_ms(), now = start;
 
 	for (unsigned int slot = 0; slot < depth; slot++)
 		submit(slot);
 	while (in_flight) {
-		blkfront_kick(&fe, &fe.queues[0]);
-		take(&in_flight, now - start < run_ms);
+		for (unsigned int q = 0; q < nr_queues; q++)
+			blkfront_kick(&fe, &fe.queues[q]);
+		for (unsigned int q = 0; q < nr_queues; q++)
+			take(q, &in_flight, now - start < run_ms);
 		now = host_now_ms();
 	}
-	printf("ios=%llu seconds=%.3f\n", (unsigned long long)nr_ios,
-	       (double)(now - start) / 1000);
+	printf("ios=%llu seconds=%.3f cpu=%.6f\n", (unsigned long long)nr_ios,
+	       (double)(now - start) / 1000,
+	       (double)(cpu_ns(worker) - cpu) / 1e9);
 	fflush(stdout);
 }
 
@@ -109,6 +176,9 @@ START_TEST(bench)
 	error = host_vbd_attach(&h, guest, XVDB, target, 'w');
 	need(!error, "attach: %s", error);
 	blkfront_init(&fe, &h, guest, XVDB, FE_ABI_NATIVE);
+	fe.nr_queues = nr_queues;
+	fe.ring_pages = ring_pages;
+	fe.persistent = persistent;
 	blkfront_connect(&fe);
 	nr_blocks = fe.nr_sectors * FE_SECTOR / block_bytes;
 	measure();
@@ -118,23 +188,45 @@ START_TEST(bench)
 }
 END_TEST
 
+static int take_feature(const char *word)
+{
+	if (!strcmp(word, "persistent"))
+		persistent = true;
+	else if (!strcmp(word, "indirect"))
+		indirect = true;
+	else if (!strcmp(word, "write"))
+		writes = true;
+	else if (sscanf(word, "pages=%u", &ring_pages) != 1 &&
+		 sscanf(word, "queues=%u", &nr_queues) != 1)
+		return -1;
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	Suite *suite = suite_create("ring-bench");
 	TCase *tc = tcase_create("ring-bench");
 
-	if (argc != 5) {
+	if (argc < 5) {
 		fprintf(stderr, "usage: ring-bench TARGET BLOCK-BYTES DEPTH "
-				"SECONDS\n");
+				"SECONDS [FEATURE...]\n");
 		return 2;
 	}
 	target = argv[1];
 	block_bytes = (unsigned int)atoi(argv[2]);
 	depth = (unsigned int)atoi(argv[3]);
 	run_ms = (uint64_t)atoi(argv[4]) * 1000;
+	for (int i = 5; i < argc; i++) {
+		if (take_feature(argv[i]) < 0) {
+			fprintf(stderr, "ring-bench: no feature '%s'\n",
+				argv[i]);
+			return 2;
+		}
+	}
 	if (!depth || depth > DEPTH_MAX || !block_bytes ||
-	    block_bytes % FE_SECTOR) {
-		fprintf(stderr, "ring-bench: bad depth or block size\n");
+	    block_bytes % FE_SECTOR || !nr_queues ||
+	    nr_queues > FE_MAX_QUEUES) {
+		fprintf(stderr, "ring-bench: a number is out of range\n");
 		return 2;
 	}
 	tcase_set_timeout(tc, (double)run_ms / 1000 + 60);
