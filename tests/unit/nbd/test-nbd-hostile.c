@@ -69,6 +69,11 @@ static const struct {
 	{ "size-2^63", "" },
 	{ "size-max", "" },
 	{ "names", "" },
+	{ "blocks-0", "block sizes" },
+	{ "blocks-3", "block sizes" },
+	{ "blocks-2^31", "block sizes" },
+	{ "blocks-inverted", "block sizes" },
+	{ "blocks-max", "block sizes" },
 };
 
 START_TEST(refused_at_once)
@@ -113,14 +118,10 @@ START_TEST(silence_has_an_end)
 }
 END_TEST
 
-/* Block sizes that make no sense are as good as none. */
-static const char *const odd_blocks[] = { "blocks-0",    "blocks-3",
-					  "blocks-2^31", "blocks-inverted",
-					  "blocks-max",  "size-2^63-1" };
-
-START_TEST(served_all_the_same)
+/* As large as can be, and not of whole sectors. */
+START_TEST(size_is_odd)
 {
-	start(odd_blocks[_i], NULL);
+	start("size-2^63-1", NULL);
 	disk_open(&server, "");
 	ck_assert_uint_eq(provider->info.size_bytes % 512, 0);
 	ck_assert_int_eq(do_read(512 * 5, 512 * 3), 0);
@@ -182,6 +183,18 @@ START_TEST(connected_again)
 }
 END_TEST
 
+/* No clock is needed to see that a reply has more parts than it can have. */
+static const char *const endless[] = { "endless-data", "endless-holes" };
+
+START_TEST(endless_is_cut)
+{
+	start(endless[_i], "1");
+	disk_open(&server, "reply-timeout=0");
+	read_all_slots();
+	ck_assert_uint_eq(status.reconnects, 1);
+}
+END_TEST
+
 START_TEST(reordered)
 {
 	start("reordered", NULL);
@@ -237,8 +250,9 @@ Suite *suite_nbd_hostile(void)
 	tcase_set_timeout(tc, 30);
 	tcase_add_loop_test(tc, refused_at_once, 0, (int)NR_OF(refused));
 	tcase_add_loop_test(tc, silence_has_an_end, 0, (int)NR_OF(silent));
-	tcase_add_loop_test(tc, served_all_the_same, 0, (int)NR_OF(odd_blocks));
+	tcase_add_test(tc, size_is_odd);
 	tcase_add_loop_test(tc, connected_again, 0, (int)NR_OF(lost));
+	tcase_add_loop_test(tc, endless_is_cut, 0, (int)NR_OF(endless));
 	tcase_add_test(tc, reordered);
 	tcase_add_loop_test(tc, short_read, 0, (int)NR_OF(short_reads));
 	tcase_add_loop_test(tc, without_end, 0, (int)NR_OF(for_ever));

@@ -251,6 +251,27 @@ START_TEST(acknowledged_writes_survive)
 }
 END_TEST
 
+/* With fua=on nothing is remembered, and nothing has to be. */
+START_TEST(written_through)
+{
+	const char *path = scratch_file("image", PAGES * PAGE);
+
+	NBDKIT(&server, "--filter=cache", "file", path);
+	disk_open(&server, "fua=on");
+	for (unsigned int i = 0; i < 3; i++) {
+		fill(65536, i);
+		ck_assert_int_eq(do_write(i * 65536, 65536), 0);
+	}
+	server_kill(&server);
+	server_restart(&server);
+	for (unsigned int i = 0; i < 3; i++) {
+		ck_assert_int_eq(do_read(i * 65536, 65536), 0);
+		check_filled(65536, i);
+	}
+	ck_assert_uint_eq(status.resent, 0);
+}
+END_TEST
+
 /* A flush that fails may have lost writes: they are sent again. */
 START_TEST(flush_that_fails)
 {
@@ -586,6 +607,7 @@ Suite *suite_nbd_loss(void)
 
 	tcase_add_loop_test(tc, killed_under_load, 0, (int)NR_OF(loads));
 	tcase_add_test(tc, acknowledged_writes_survive);
+	tcase_add_test(tc, written_through);
 	tcase_add_test(tc, flush_that_fails);
 	tcase_add_test(tc, shut_down_under_load);
 	tc = add_case(suite, "another");
