@@ -62,8 +62,8 @@ GIT_FAT := git-fat/directory.c git-fat/fold.c git-fat/git-disk-options.c \
 	git-fat/repository.c git-fat/spill-file.c git-fat/volume.c \
 	git-fat/walk.c
 WORKER := $(COMMON) blkback/blkif-abi.c blkback/connection.c \
-	blkback/connection-params.c blkback/grant-cache.c blkback/inflight.c \
-	blkback/page-pool.c blkback/queue.c blkback/request.c blkback/ring.c \
+	blkback/connection-params.c blkback/grant-cache.c blkback/idle-poll.c \
+	blkback/inflight.c blkback/page-pool.c blkback/queue.c blkback/request.c blkback/ring.c \
 	blkback/transfer.c blkback/worker-message.c diskd/worker-main.c
 # Workers differ in their providers; the names are diskd/worker-programs.c's.
 WORKER_LOCAL := $(WORKER) $(PROVIDERS) diskd/registry.c

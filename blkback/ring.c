@@ -116,6 +116,12 @@ bool ring_publish(struct ring *ring)
 	return new - rsp_event < new - old;
 }
 
+bool ring_has_requests(const struct ring *ring)
+{
+	return __atomic_load_n(&ring_header(ring)->req_prod,
+			       __ATOMIC_RELAXED) != ring->req_cons;
+}
+
 bool ring_final_check(struct ring *ring)
 {
 	struct ring_header *header = ring_header(ring);

@@ -57,6 +57,9 @@ void ring_respond(struct ring *ring, uint64_t id, uint8_t operation,
 /* Makes the responses visible.  True when the guest wants an event. */
 bool ring_publish(struct ring *ring);
 
+/* A look at the ring, without asking for anything: there are requests. */
+bool ring_has_requests(const struct ring *ring);
+
 /*
  * Before sleeping: asks the guest for an event at its next request.  True
  * when there are requests already, and sleeping would be wrong.

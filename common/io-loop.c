@@ -18,7 +18,8 @@ int io_loop_new(unsigned int entries, struct io_loop **ret_loop)
 {
 	struct io_uring_params params = {
 		.flags = IORING_SETUP_SINGLE_ISSUER |
-			 IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CLAMP,
+			 IORING_SETUP_DEFER_TASKRUN |
+			 IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_CLAMP,
 	};
 	struct io_loop *loop = calloc(1, sizeof(*loop));
 	int rc;
@@ -133,6 +134,16 @@ void io_loop_cancel(struct io_loop *loop, struct io_op *op)
 	loop_queue(sqe, NULL);
 }
 
+/* Nothing to hand over, nothing complete, and nothing that could be made so. */
+static bool loop_rests(const struct io_loop *loop)
+{
+	unsigned int flags = IO_URING_READ_ONCE(*loop->uring.sq.kflags);
+
+	return !io_uring_sq_ready(&loop->uring) &&
+	       !io_uring_cq_ready(&loop->uring) &&
+	       !(flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW));
+}
+
 int io_loop_run(struct io_loop *loop, bool wait)
 {
 	struct io_uring_cqe *cqes[IO_LOOP_BATCH];
@@ -141,6 +152,8 @@ int io_loop_run(struct io_loop *loop, bool wait)
 	unsigned int nr, called = 0;
 	int rc;
 
+	if (!wait && loop_rests(loop))
+		return 0;
 	/* DEFER_TASKRUN completes nothing outside an enter with GETEVENTS. */
 	rc = wait ? io_uring_submit_and_wait(&loop->uring, 1)
 		  : io_uring_submit_and_get_events(&loop->uring);

@@ -395,7 +395,7 @@ static void file_submit(struct block_queue *queue, struct block_io *io)
 		container_of(queue->provider, struct file_provider, base);
 
 	if (io->op == BLOCK_OP_FLUSH && file->in_memory) {
-		block_io_complete(io, 0);
+		block_io_complete(io, fdatasync(file->fd) < 0 ? -errno : 0);
 		return;
 	}
 	if (io->op == BLOCK_OP_FLUSH) {

@@ -10,7 +10,8 @@ export CK_TIMEOUT_MULTIPLIER ?= 5
 # ---- unit tests: one module at a time -----------------------------------
 
 SOURCES_unit := $(sort $(wildcard tests/unit/*.c)) $(COMMON) $(PROVIDERS) \
-	blkback/blkif-abi.c blkback/inflight.c blkback/page-pool.c \
+	blkback/blkif-abi.c blkback/idle-poll.c blkback/inflight.c \
+	blkback/page-pool.c \
 	blkback/request.c blkback/ring.c blkback/vdev.c \
 	blkback/worker-message.c
 LIBS_unit := $(CHECK_LIBS) -luring
@@ -18,7 +19,7 @@ LIBS_unit := $(CHECK_LIBS) -luring
 SOURCES_unit-queue := $(sort $(wildcard tests/unit/queue/*.c)) \
 	tests/unit/slot.c tests/unit/unit-main.c $(COMMON) $(PROVIDERS) \
 	blkback/blkif-abi.c blkback/connection-params.c blkback/connection.c \
-	blkback/grant-cache.c blkback/inflight.c \
+	blkback/grant-cache.c blkback/idle-poll.c blkback/inflight.c \
 	blkback/page-pool.c blkback/queue.c blkback/request.c blkback/ring.c \
 	blkback/transfer.c
 LIBS_unit-queue := $(CHECK_LIBS) -luring

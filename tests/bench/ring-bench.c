@@ -16,7 +16,6 @@
  */
 #include "tests/sim/blkfront.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,48 +106,11 @@ static void take(unsigned int queue, unsigned int *ret_in_flight, bool go_on)
 	need(timeout_ms == 0 || !q->nr_busy, "no response");
 }
 
-/* Nanoseconds that the threads of a process have run. */
-static uint64_t cpu_ns(pid_t pid)
-{
-	char path[64 + 256];
-	uint64_t sum = 0;
-	struct dirent *entry;
-	DIR *tasks;
-
-	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
-	tasks = opendir(path);
-	need(tasks, "the worker is gone");
-	while ((entry = readdir(tasks))) {
-		unsigned long long ns = 0;
-		FILE *f;
-
-		snprintf(path, sizeof(path), "/proc/%d/task/%.200s/schedstat",
-			 (int)pid, entry->d_name);
-		f = entry->d_name[0] == '.' ? NULL : fopen(path, "re");
-		if (f && fscanf(f, "%llu", &ns) == 1)
-			sum += ns;
-		if (f)
-			fclose(f);
-	}
-	closedir(tasks);
-	return sum;
-}
-
-static pid_t worker_pid(void)
-{
-	json_t *vbd = host_list(&h, 1, XVDB);
-	pid_t pid = (pid_t)json_integer_value(
-		json_object_get(json_object_get(vbd, "worker"), "pid"));
-
-	json_decref(vbd);
-	return pid;
-}
-
 static void measure(void)
 {
 	unsigned int in_flight = depth;
-	pid_t worker = worker_pid();
-	uint64_t cpu = cpu_ns(worker);
+	pid_t worker = host_worker_pid(&h, 1, XVDB);
+	uint64_t cpu = host_cpu_ns(worker);
 	uint64_t start = host_now_ms(), now = start;
 
 	for (unsigned int slot = 0; slot < depth; slot++)
@@ -162,7 +124,7 @@ static void measure(void)
 	}
 	printf("ios=%llu seconds=%.3f cpu=%.6f\n", (unsigned long long)nr_ios,
 	       (double)(now - start) / 1000,
-	       (double)(cpu_ns(worker) - cpu) / 1e9);
+	       (double)(host_cpu_ns(worker) - cpu) / 1e9);
 	fflush(stdout);
 }
 

@@ -3,6 +3,7 @@
  * A test host's side of the control socket, and the real xl in a mount
  * namespace of its own.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -297,4 +298,40 @@ int host_xl(struct host *h, char *ret_output, size_t output_bytes,
 	if (fd >= 0)
 		close(fd);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 255;
+}
+
+uint64_t host_cpu_ns(pid_t pid)
+{
+	char path[64 + 256];
+	uint64_t sum = 0;
+	struct dirent *entry;
+	DIR *tasks;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	tasks = opendir(path);
+	need(tasks, "the worker is gone");
+	while ((entry = readdir(tasks))) {
+		unsigned long long ns = 0;
+		FILE *f;
+
+		snprintf(path, sizeof(path), "/proc/%d/task/%.200s/schedstat",
+			 (int)pid, entry->d_name);
+		f = entry->d_name[0] == '.' ? NULL : fopen(path, "re");
+		if (f && fscanf(f, "%llu", &ns) == 1)
+			sum += ns;
+		if (f)
+			fclose(f);
+	}
+	closedir(tasks);
+	return sum;
+}
+
+pid_t host_worker_pid(struct host *h, uint16_t domid, unsigned int devid)
+{
+	json_t *vbd = host_list(h, domid, devid);
+	pid_t pid = (pid_t)json_integer_value(
+		json_object_get(json_object_get(vbd, "worker"), "pid"));
+
+	json_decref(vbd);
+	return pid;
 }

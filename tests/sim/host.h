@@ -140,6 +140,11 @@ bool host_wait_unlisted(struct host *h, uint16_t domid, unsigned int devid);
 bool host_wait_worker(struct host *h, uint16_t domid, unsigned int devid,
 		      const char *status);
 
+/* Nanoseconds of CPU time that the threads of a process have used. */
+uint64_t host_cpu_ns(pid_t pid);
+/* The process that serves a vbd. */
+pid_t host_worker_pid(struct host *h, uint16_t domid, unsigned int devid);
+
 /* ---- files and programs ---- */
 /* A file of the given size in the private directory, filled from seed. */
 void host_image(struct host *h, const char *name, uint64_t size_bytes,

@@ -8,6 +8,7 @@
 #include "tests/sim/blkfront.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -336,6 +337,33 @@ START_TEST(grants_persist)
 }
 END_TEST
 
+/*
+ * After a load that is worth waking up early for: looking at the ring ends when
+ * the load does.
+ */
+START_TEST(idle_disk_sleeps)
+{
+	uint8_t data[FE_PAGE];
+	uint64_t used;
+	pid_t worker;
+
+	attach(FE_ABI_X86_64);
+	fe.nr_queues = 4;
+	fe.persistent = true;
+	blkfront_connect(&fe);
+	for (unsigned int i = 0; i < 2000; i++)
+		need(blkfront_read(&fe, 0, data, 8) == FE_OKAY, "read");
+	worker = host_worker_pid(&h, 1, XVDB);
+	poll(NULL, 0, 50); /* it may still be looking */
+	used = host_cpu_ns(worker);
+	poll(NULL, 0, 500);
+	used = host_cpu_ns(worker) - used;
+	need(used == 0, "%llu ns of CPU time at rest",
+	     (unsigned long long)used);
+	finish();
+}
+END_TEST
+
 /* ---- what a guest may not say ---- */
 
 /* Changes a good indirect request of two pages at sector 8 into a bad one. */
@@ -579,6 +607,7 @@ int main(void)
 	tcase_add_test(tc, one_after_another);
 	tcase_add_test(tc, ring_is_full);
 	tcase_add_test(tc, grants_persist);
+	tcase_add_test(tc, idle_disk_sleeps);
 	tcase_add_loop_test(tc, hostile_indirect, 0, 3);
 	tcase_add_loop_test(tc, hostile_discard, 0, 3);
 	tcase_add_test(tc, discard_gives_back);
