@@ -3,6 +3,7 @@
 #include "blkback/inflight.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -38,10 +39,16 @@ int inflight_map(int fd, unsigned int queue, unsigned int nr_queues,
 		       (off_t)(queue * bytes));
 	if (mapping == MAP_FAILED)
 		return -errno;
+	/* INFLIGHT_FREE is zero; a hole is, and takes no memory until used. */
+	if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		      (off_t)(queue * bytes), (off_t)bytes) < 0) {
+		int rc = -errno;
+
+		munmap(mapping, bytes);
+		return rc;
+	}
 	header = mapping;
 	entries = (void *)((char *)mapping + INFLIGHT_HEADER_BYTES);
-	for (unsigned int i = 0; i < nr_slots; i++)
-		entries[i].state = INFLIGHT_FREE;
 	*header = (struct inflight_header){
 		.magic = INFLIGHT_MAGIC,
 		.version = INFLIGHT_VERSION,
