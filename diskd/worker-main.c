@@ -61,6 +61,15 @@ static void on_disk_failed(void *arg, const char *cause)
 	tell_text(arg, WORKER_DISK_FAILED, cause);
 }
 
+/* What comes of it, such as flushes that fail, is not told besides. */
+static void on_provider_failed(void *arg, const char *cause)
+{
+	struct worker *worker = arg;
+
+	if (!__atomic_exchange_n(&worker->disk_failed, true, __ATOMIC_RELAXED))
+		on_disk_failed(worker, cause);
+}
+
 static void on_stopped(void *arg)
 {
 	struct worker *worker = arg;
@@ -105,7 +114,7 @@ static void do_open(struct worker *worker, const struct worker_open *open,
 	if (open->no_discard)
 		worker->provider->info.discard_granularity_bytes = 0;
 	worker->provider->status = &worker->stats->provider;
-	worker->provider->failed = on_disk_failed;
+	worker->provider->failed = on_provider_failed;
 	worker->provider->failed_arg = worker;
 	reply.opened = worker->provider->info;
 	worker_message_send(worker->socket_fd, &reply,

@@ -74,22 +74,20 @@ int nbd_resolve(const struct nbd_target *target,
 /* ---- connecting ----------------------------------------------------- */
 
 /*
- * A peer that has vanished is found out by the kernel within 30 s, and small
- * requests do not wait for the acknowledgement of the last.  Where a socket
- * does not have these options it has no need of them.
+ * A peer that has vanished is found out by the kernel within 30 s while nothing
+ * is asked of it (while something is, it is reply-timeout= that ends it), and
+ * small requests do not wait for the acknowledgement of the last.  Where a
+ * socket does not have these options it has no need of them.
  */
 static void set_options(int fd)
 {
 	const int on = 1, idle_s = 10, interval_s = 5, probes = 4;
-	const unsigned int unacknowledged_ms = 30000;
 
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s,
 		   sizeof(interval_s));
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
-	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacknowledged_ms,
-		   sizeof(unacknowledged_ms));
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 }
 

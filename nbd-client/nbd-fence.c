@@ -13,6 +13,8 @@
 
 /* What one turn takes from a server that goes on sending. */
 #define DRAIN_READS 16u
+/* Of a request that is no more: neither a request's nor the replay's. */
+#define NOBODYS (UINT64_MAX - 1)
 
 static void arm(struct nbd_fence_socket *socket)
 {
@@ -78,15 +80,35 @@ static void on_ready(struct io_op *op, int result)
 	fence->lifted(fence);
 }
 
-void nbd_fence_init(struct nbd_fence *fence, struct io_loop *loop,
-		    void (*lifted)(struct nbd_fence *fence))
+void nbd_fence_init(struct nbd_fence *fence)
 {
-	*fence = (struct nbd_fence){ .loop = loop, .lifted = lifted };
+	*fence = (struct nbd_fence){ .loop = NULL };
 	for (unsigned int i = 0; i < NBD_FENCE_SOCKETS; i++) {
 		fence->sockets[i].fence = fence;
 		fence->sockets[i].op.done = on_ready;
 		fence->sockets[i].fd = -1;
 	}
+}
+
+void nbd_fence_enter(struct nbd_fence *fence, struct io_loop *loop,
+		     void (*lifted)(struct nbd_fence *fence), void *owner)
+{
+	fence->loop = loop;
+	fence->lifted = lifted;
+	fence->owner = owner;
+	for (unsigned int i = 0; i < NBD_FENCE_SOCKETS; i++) {
+		if (fence->sockets[i].fd >= 0)
+			arm(&fence->sockets[i]);
+	}
+}
+
+void nbd_fence_leave(struct nbd_fence *fence)
+{
+	for (unsigned int i = 0; i < NBD_FENCE_SOCKETS; i++)
+		fence->sockets[i].armed = false;
+	for (unsigned int i = 0; i < fence->nr_ranges; i++)
+		fence->ranges[i].number = NOBODYS;
+	fence->loop = NULL;
 }
 
 static struct nbd_fence_socket *unused_socket(struct nbd_fence *fence)
@@ -116,6 +138,12 @@ bool nbd_fence_raise(struct nbd_fence *fence, int fd)
 	fence->nr_open++;
 	arm(socket);
 	return true;
+}
+
+void nbd_fence_raise_for_time(struct nbd_fence *fence)
+{
+	fence->until_ms = clock_now_ms() + NBD_FENCE_MS;
+	fence->unwatched = true;
 }
 
 void nbd_fence_add(struct nbd_fence *fence, uint64_t number,

@@ -32,7 +32,7 @@ struct nbd_fence {
 	} sockets[NBD_FENCE_SOCKETS];
 	unsigned int nr_open;
 	uint64_t until_ms;
-	/* Sockets for which there was no room: only time lifts the fence. */
+	/* Sockets that cannot be watched: only time lifts the fence. */
 	bool unwatched;
 	/* More ranges or sockets than there is room for: all of the disk. */
 	bool everything;
@@ -42,10 +42,19 @@ struct nbd_fence {
 		uint64_t number; /* of the request that wrote there */
 	} ranges[NBD_FENCE_RANGES];
 	void (*lifted)(struct nbd_fence *fence);
+	void *owner; /* for whoever is called */
 };
 
-void nbd_fence_init(struct nbd_fence *fence, struct io_loop *loop,
-		    void (*lifted)(struct nbd_fence *fence));
+void nbd_fence_init(struct nbd_fence *fence);
+
+/*
+ * It stands longer than a queue and its loop: what an old driver has sent may
+ * still undo what the next one writes.  Entered and left with the queue; left
+ * when the loop is not run again, and nobody's writes may pass then.
+ */
+void nbd_fence_enter(struct nbd_fence *fence, struct io_loop *loop,
+		     void (*lifted)(struct nbd_fence *fence), void *owner);
+void nbd_fence_leave(struct nbd_fence *fence);
 
 /*
  * Puts the fence up around an old connection's socket, which stays the
@@ -54,6 +63,11 @@ void nbd_fence_init(struct nbd_fence *fence, struct io_loop *loop,
  * while it is up: all sockets have to be closed then.
  */
 bool nbd_fence_raise(struct nbd_fence *fence, int fd);
+/*
+ * The same for a connection that was given up on this side, so that nothing
+ * tells when the server has done with it: only time lifts the fence.
+ */
+void nbd_fence_raise_for_time(struct nbd_fence *fence);
 void nbd_fence_add(struct nbd_fence *fence, uint64_t number,
 		   uint64_t offset_bytes, uint64_t length_bytes);
 
@@ -66,7 +80,7 @@ bool nbd_fence_holds(const struct nbd_fence *fence, uint64_t number,
 /* Lifts it when its time is over; true when it did. */
 bool nbd_fence_check(struct nbd_fence *fence, uint64_t now_ms);
 
-/* For the end of the loop, which is not run again. */
+/* Left, or never entered. */
 void nbd_fence_fini(struct nbd_fence *fence);
 
 #endif

@@ -58,21 +58,29 @@ static void settle(struct nbd_link *link)
 		link->state = NBD_LINK_DOWN;
 }
 
-void nbd_link_close(struct nbd_link *link)
+static void stop(struct nbd_link *link)
 {
 	if (link->state == NBD_LINK_DOWN || link->state == NBD_LINK_CLOSING)
 		return;
 	link->state = NBD_LINK_CLOSING;
 	cancel(&link->in);
 	cancel(&link->out);
-	let_go(link);
+	nbd_close(link->nbd);
+	link->nbd = NULL;
 	settle(link);
 }
 
+void nbd_link_close(struct nbd_link *link)
+{
+	stop(link);
+	let_go(link);
+}
+
+/* The socket stays, for a fence to be put around it, until it is closed. */
 static void fail(struct nbd_link *link, const char *cause)
 {
 	error_set(&link->error, -EIO, "%s", cause);
-	nbd_link_close(link);
+	stop(link);
 }
 
 /* The states of the handle that mean that it is over. */
@@ -81,8 +89,16 @@ static bool handle_is_over(struct nbd_handle *nbd)
 	return nbd_aio_is_dead(nbd) > 0 || nbd_aio_is_closed(nbd) > 0;
 }
 
+/* Errors of a socket that are not the server's doing. */
+static bool is_cut_here(int error)
+{
+	return error == ETIMEDOUT || error == EHOSTUNREACH ||
+	       error == ENETUNREACH || error == EHOSTDOWN || error == ENETDOWN;
+}
+
 static void fail_as_handle(struct nbd_link *link)
 {
+	link->cut_here = is_cut_here(nbd_get_errno());
 	/* An orderly end is no error to libnbd: its last one is older. */
 	fail(link, nbd_aio_is_closed(link->nbd) > 0
 			   ? "the server has closed the connection"
@@ -167,6 +183,7 @@ static void connected(struct nbd_link *link)
 void nbd_link_connect(struct nbd_link *link, uint64_t deadline_ms)
 {
 	link->address = 0;
+	link->cut_here = false;
 	link->deadline_ms = deadline_ms;
 	connect_next(link, -ENOENT);
 }

@@ -30,6 +30,7 @@ static void nbd_provider_close(struct block_provider *provider)
 	struct nbd_provider *nbd = nbd_of(provider);
 
 	nbd_part(nbd->disk.spare, clock_now_ms() + PART_MS);
+	nbd_fence_fini(&nbd->disk.fence);
 	dirty_record_free(nbd->disk.dirty);
 	free(nbd);
 }
@@ -142,6 +143,7 @@ static int nbd_provider_open(struct provider_spec *spec, bool read_only,
 		return error_set(err, -ENOMEM, "provider %s: no memory",
 				 spec->name);
 	nbd->base.record_fd = -1;
+	nbd_fence_init(&nbd->disk.fence);
 	rc = nbd_target_parse(spec, &nbd->target, err);
 	/* A misspelt option is found before a server is bothered. */
 	if (rc == 0)

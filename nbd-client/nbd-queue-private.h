@@ -7,7 +7,6 @@
 #define XEN_DISKD_NBD_QUEUE_PRIVATE_H
 
 #include "common/log.h"
-#include "nbd-client/nbd-fence.h"
 #include "nbd-client/nbd-queue.h"
 #include "nbd-client/nbd-request.h"
 
@@ -46,6 +45,7 @@ struct nbd_queue {
 	uint64_t next_number;
 	uint64_t nr_flushes; /* sent */
 	bool flush_to_make_room; /* one of our own is on its way */
+	unsigned int nr_flush_failures; /* one after the other */
 	bool server_is_going; /* it has said so */
 	uint64_t abandoned_ms; /* when the guest let go, or 0 */
 
@@ -58,9 +58,9 @@ struct nbd_queue {
 	uint64_t lost_since_ms;
 	uint64_t last_reply_ms;
 	unsigned int silences; /* one after the other */
+	uint64_t silent_number; /* what the last was about is older */
 	uint64_t replay_next, replay_end; /* places in the record */
 	bool replay_wanted; /* before anything else is sent */
-	struct nbd_fence fence;
 	struct log_limit log_limit;
 };
 
@@ -91,6 +91,8 @@ void nbd_queue_show(struct nbd_queue *queue);
 /* ---- nbd-recovery.c ------------------------------------------------- */
 
 void nbd_recovery_init(struct nbd_queue *queue);
+/* For the end of the loop; the connections are still there. */
+void nbd_recovery_fini(struct nbd_queue *queue);
 /* Connects, for the first time or with the provider's spare connection. */
 void nbd_recovery_start(struct nbd_queue *queue);
 /* The loop's look at a connection: is it still there? */
@@ -103,6 +105,8 @@ void nbd_recovery_lose(struct nbd_queue *queue, const char *cause);
 void nbd_recovery_replay(struct nbd_queue *queue);
 /* The record has to go out again: a flush of it has failed. */
 void nbd_recovery_replay_again(struct nbd_queue *queue);
+/* The server has taken a write of the record. */
+void nbd_recovery_replayed(struct nbd_queue *queue);
 /* The server has not taken a write of the record. */
 void nbd_recovery_replay_failed(struct nbd_queue *queue, int error);
 /*

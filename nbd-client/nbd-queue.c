@@ -15,6 +15,8 @@
 #define CHUNKS_BESIDES 64u
 /* How long a server may take to see connections off. */
 #define PART_MS 500u
+/* Flushes that fail one after the other before writes fail for want of room. */
+#define FLUSH_FAILURES_MAX 8u
 
 static struct nbd_queue *queue_of(struct block_queue *queue)
 {
@@ -99,6 +101,9 @@ static int on_reply(void *arg, int *error)
 	if (*error == ENOTCONN || *error == ESHUTDOWN)
 		return 1;
 	request->error = -*error;
+	/* Of data, it would make the guest do without barriers. */
+	if (*error == EOPNOTSUPP && request->command.type != NBD_COMMAND_TRIM)
+		request->error = -EIO;
 	/* libnbd leaves it to us to see whether all of it has come. */
 	if (!*error && request->command.type == NBD_COMMAND_READ &&
 	    request->seen_bytes != request->command.length_bytes)
@@ -190,6 +195,23 @@ void nbd_request_send(struct nbd_queue *queue, struct nbd_request *request)
 		nbd_recovery_lose(queue, nbd_error_cause());
 }
 
+/*
+ * One flush at a time: of two, one could be told of lost writes, and the other
+ * that all is well.
+ */
+static bool is_flushing(const struct nbd_queue *queue)
+{
+	for (const struct list *it = queue->sent.next; it != &queue->sent;
+	     it = it->next) {
+		const struct nbd_request *other =
+			container_of(it, struct nbd_request, node);
+
+		if (other->command.type == NBD_COMMAND_FLUSH)
+			return true;
+	}
+	return false;
+}
+
 bool nbd_queue_overlaps(const struct nbd_queue *queue, uint64_t offset_bytes,
 			uint64_t length_bytes)
 {
@@ -224,8 +246,10 @@ static bool must_wait(const struct nbd_queue *queue,
 	const struct nbd_command *command = &request->command;
 	bool write = request->io && request->io->op == BLOCK_OP_WRITE;
 
+	if (command->type == NBD_COMMAND_FLUSH)
+		return is_flushing(queue);
 	if (write &&
-	    nbd_fence_holds(&queue->fence, request->number,
+	    nbd_fence_holds(&queue->disk->fence, request->number,
 			    command->offset_bytes, command->length_bytes))
 		return true;
 	/* Part of a block: nobody else may write the rest meanwhile. */
@@ -340,6 +364,35 @@ static void fail_unrecorded(struct nbd_queue *queue, int error)
 		end_request(request_of(node), error);
 }
 
+/*
+ * The command is made anew: what it was merged with may have changed.  Our own
+ * are dropped; what they are for is asked for again.
+ */
+static void make_ready(struct nbd_queue *queue, struct nbd_request *request)
+{
+	if (!request->io) {
+		if (request->command.type == NBD_COMMAND_FLUSH)
+			queue->flush_to_make_room = false;
+		give(request);
+		return;
+	}
+	if (nbd_request_prepare(request, &queue->disk->export) < 0)
+		end_request(request, -ENOMEM);
+	else
+		insert_in_order(&queue->ready, request);
+}
+
+static void take_list_back(struct nbd_queue *queue, struct list *list)
+{
+	struct list taken, *node;
+
+	list_init(&taken);
+	while ((node = list_pop(list)))
+		list_add_tail(&taken, node);
+	while ((node = list_pop(&taken)))
+		make_ready(queue, request_of(node));
+}
+
 static void flush_replied(struct nbd_request *flush)
 {
 	struct nbd_queue *queue = flush->queue;
@@ -349,13 +402,17 @@ static void flush_replied(struct nbd_request *flush)
 	if (ours)
 		queue->flush_to_make_room = false;
 	if (!error) {
+		queue->nr_flush_failures = 0;
 		if (queue->disk->dirty)
 			dirty_record_drop(queue->disk->dirty,
 					  flush->record_end);
 		release_unrecorded(queue, flush);
 	} else {
 		/* The server may have lost writes by it. */
-		fail_unrecorded(queue, error);
+		if (++queue->nr_flush_failures < FLUSH_FAILURES_MAX)
+			take_list_back(queue, &queue->unrecorded);
+		else
+			fail_unrecorded(queue, error);
 		nbd_recovery_replay_again(queue);
 	}
 	end_request(flush, error);
@@ -370,6 +427,18 @@ static void replay_replied(struct nbd_request *request)
 	give(request);
 	if (error)
 		nbd_recovery_replay_failed(queue, error);
+	else
+		nbd_recovery_replayed(queue);
+}
+
+/*
+ * What was read while a flush failed may be older than what the server had
+ * acknowledged before: it is read again, behind the record.
+ */
+static bool is_stale(const struct nbd_request *request)
+{
+	return request->queue->replay_wanted &&
+	       request->command.type == NBD_COMMAND_READ;
 }
 
 static void reply(struct nbd_request *request)
@@ -380,10 +449,26 @@ static void reply(struct nbd_request *request)
 		replay_replied(request);
 	else if (request->error)
 		end_request(request, request->error);
+	else if (is_stale(request))
+		make_ready(request->queue, request);
 	else if (record_write(request))
 		go_on(request);
 	else
 		wait_for_room(request, request->queue->nr_flushes + 1);
+}
+
+/* For what the last silence was about. */
+static bool owes_old_reply(const struct nbd_queue *queue)
+{
+	for (const struct list *it = queue->sent.next; it != &queue->sent;
+	     it = it->next) {
+		const struct nbd_request *request =
+			container_of(it, struct nbd_request, node);
+
+		if (request->number < queue->silent_number)
+			return true;
+	}
+	return false;
 }
 
 static void take_replies(struct nbd_queue *queue)
@@ -396,7 +481,7 @@ static void take_replies(struct nbd_queue *queue)
 	nbd_recovery_served(queue);
 	while ((node = list_pop(&queue->replied)))
 		reply(request_of(node));
-	if (list_empty(&queue->sent))
+	if (!owes_old_reply(queue))
 		queue->silences = 0;
 }
 
@@ -440,35 +525,6 @@ void nbd_queue_pump(struct nbd_queue *queue)
 
 /* ---- what recovery asks for ----------------------------------------- */
 
-/*
- * The command is made anew: what it was merged with may have changed.  Our own
- * are dropped; what they are for is asked for again.
- */
-static void make_ready(struct nbd_queue *queue, struct nbd_request *request)
-{
-	if (!request->io) {
-		if (request->command.type == NBD_COMMAND_FLUSH)
-			queue->flush_to_make_room = false;
-		give(request);
-		return;
-	}
-	if (nbd_request_prepare(request, &queue->disk->export) < 0)
-		end_request(request, -ENOMEM);
-	else
-		insert_in_order(&queue->ready, request);
-}
-
-static void take_list_back(struct nbd_queue *queue, struct list *list)
-{
-	struct list taken, *node;
-
-	list_init(&taken);
-	while ((node = list_pop(list)))
-		list_add_tail(&taken, node);
-	while ((node = list_pop(&taken)))
-		make_ready(queue, request_of(node));
-}
-
 void nbd_queue_take_back(struct nbd_queue *queue)
 {
 	struct list *node;
@@ -485,8 +541,11 @@ void nbd_queue_fail_ready(struct nbd_queue *queue, int error)
 {
 	struct list *node;
 
-	while ((node = list_pop(&queue->ready)))
+	while ((node = list_pop(&queue->ready))) {
+		if (!request_of(node)->io)
+			queue->flush_to_make_room = false;
 		end_request(request_of(node), error);
+	}
 }
 
 static uint64_t count(const struct list *list)
@@ -598,6 +657,7 @@ void nbd_queue_close(struct block_queue *base)
 	uint64_t deadline_ms = clock_now_ms() + PART_MS;
 	struct nbd_handle *parting[NBD_LINKS_MAX];
 
+	nbd_recovery_fini(queue);
 	for (unsigned int i = 0; i < queue->nr_wanted; i++) {
 		struct nbd_handle *nbd = nbd_link_fini(&queue->links[i]);
 
@@ -610,7 +670,6 @@ void nbd_queue_close(struct block_queue *base)
 	for (unsigned int i = 0; i < queue->nr_wanted; i++)
 		nbd_part(parting[i], deadline_ms);
 	nbd_queue_take_back(queue);
-	nbd_fence_fini(&queue->fence);
 	free_requests(queue);
 	free(queue);
 }

@@ -13,6 +13,7 @@
 
 #include "nbd-client/dirty-record.h"
 #include "nbd-client/nbd-export.h"
+#include "nbd-client/nbd-fence.h"
 #include "nbd-client/nbd-link.h"
 #include "providers/provider.h"
 
@@ -25,6 +26,8 @@ struct nbd_disk {
 	char server[NBD_PATH_BYTES]; /* for messages */
 	/* A connection that nobody uses at the moment, or NULL. */
 	struct nbd_handle *spare;
+	/* Around what queues, this one or those before, have sent. */
+	struct nbd_fence fence;
 	/* Set for ever, with its cause, when the server is another disk. */
 	bool failed;
 };

@@ -67,51 +67,62 @@ static void close_links(struct nbd_queue *queue)
 		nbd_link_close(&queue->links[i]);
 }
 
-/* Would undo a newer write if it came after it. */
-static bool changes_the_disk(const struct nbd_request *request)
+/*
+ * Would undo a newer write if it came after it: a write or a trim of the same
+ * place, or a flush, which, failing late, could lose anything.
+ */
+static bool changes_the_disk(const struct nbd_queue *queue,
+			     const struct nbd_command *command)
 {
-	return request->command.type == NBD_COMMAND_WRITE ||
-	       request->command.type == NBD_COMMAND_TRIM;
+	return command->type == NBD_COMMAND_WRITE ||
+	       command->type == NBD_COMMAND_TRIM ||
+	       (command->type == NBD_COMMAND_FLUSH && queue->disk->dirty);
+}
+
+/* The first request from a place in the list on that the server still owes. */
+static const struct nbd_request *owed_change(const struct nbd_queue *queue,
+					     const struct nbd_link *link,
+					     const struct list *from)
+{
+	for (; from != &queue->sent; from = from->next) {
+		const struct nbd_request *request =
+			container_of(from, struct nbd_request, node);
+
+		if (request->link == link &&
+		    changes_the_disk(queue, &request->command))
+			return request;
+	}
+	return NULL;
 }
 
 /* Everything that has been sent to it and not been replied to. */
 static void fence_off(struct nbd_queue *queue, const struct nbd_link *link)
 {
-	if (link->fd < 0 || !nbd_fence_raise(&queue->fence, link->fd))
+	struct nbd_fence *fence = &queue->disk->fence;
+	const struct nbd_request *it =
+		owed_change(queue, link, queue->sent.next);
+
+	if (!it || link->fd < 0)
 		return;
-	for (const struct list *it = queue->sent.next; it != &queue->sent;
-	     it = it->next) {
-		const struct nbd_request *request =
-			container_of(it, struct nbd_request, node);
+	if (link->cut_here)
+		nbd_fence_raise_for_time(fence);
+	else if (!nbd_fence_raise(fence, link->fd))
+		return;
+	for (; it; it = owed_change(queue, link, it->node.next)) {
+		bool flush = it->command.type == NBD_COMMAND_FLUSH;
 
-		if (request->link == link && changes_the_disk(request))
-			nbd_fence_add(&queue->fence, request->number,
-				      request->command.offset_bytes,
-				      request->command.length_bytes);
+		nbd_fence_add(fence, it->number,
+			      flush ? 0 : it->command.offset_bytes,
+			      flush ? queue->disk->export.size_bytes
+				    : it->command.length_bytes);
 	}
-}
-
-static bool owes_a_write(const struct nbd_queue *queue,
-			 const struct nbd_link *link)
-{
-	for (const struct list *it = queue->sent.next; it != &queue->sent;
-	     it = it->next) {
-		const struct nbd_request *request =
-			container_of(it, struct nbd_request, node);
-
-		if (request->link == link && changes_the_disk(request))
-			return true;
-	}
-	return false;
 }
 
 /* The server may still be at work on what it was sent. */
 static void fence_old_writes(struct nbd_queue *queue)
 {
-	for (unsigned int i = 0; i < queue->nr_links; i++) {
-		if (owes_a_write(queue, &queue->links[i]))
-			fence_off(queue, &queue->links[i]);
-	}
+	for (unsigned int i = 0; i < queue->nr_links; i++)
+		fence_off(queue, &queue->links[i]);
 }
 
 /* I/O that has waited for as long as the operator allows. */
@@ -128,6 +139,12 @@ static void give_up_waiting(struct nbd_queue *queue, uint64_t now)
 	nbd_queue_fail_ready(queue, -EIO);
 }
 
+void nbd_recovery_fini(struct nbd_queue *queue)
+{
+	fence_old_writes(queue);
+	nbd_fence_leave(&queue->disk->fence);
+}
+
 static void lost(struct nbd_queue *queue)
 {
 	uint64_t now = clock_now_ms();
@@ -135,6 +152,7 @@ static void lost(struct nbd_queue *queue)
 	fence_old_writes(queue);
 	close_links(queue);
 	set_phase(queue, NBD_LOST);
+	queue->replay_wanted = false; /* it is, when they are back */
 	nbd_queue_take_back(queue);
 	if (!queue->lost_since_ms)
 		queue->lost_since_ms = now;
@@ -261,6 +279,16 @@ static const struct nbd_link *any_lost(const struct nbd_queue *queue)
 	return NULL;
 }
 
+static bool any_tries(const struct nbd_queue *queue)
+{
+	for (unsigned int i = 0; i < queue->nr_links; i++) {
+		if (queue->links[i].state == NBD_LINK_CONNECTING ||
+		    queue->links[i].state == NBD_LINK_NEGOTIATING)
+			return true;
+	}
+	return false;
+}
+
 /* The server takes no more connections than these. */
 static void make_do_with(struct nbd_queue *queue, unsigned int nr,
 			 const char *cause)
@@ -293,7 +321,8 @@ static void check_connecting(struct nbd_queue *queue)
 {
 	const struct nbd_link *down = any_lost(queue);
 
-	if (down)
+	/* Those that still try may come up, and be enough. */
+	if (down && (down == &queue->links[0] || !any_tries(queue)))
 		cannot_connect(queue, down->error.text);
 	else if (nr_up(queue) == queue->nr_links)
 		all_up(queue);
@@ -362,7 +391,7 @@ static bool replay_one(struct nbd_queue *queue)
 	dirty_record_get(queue->disk->dirty, queue->replay_next, &write);
 	/* The newer of two writes to one place must not be overtaken. */
 	if (nbd_queue_overlaps(queue, write.offset_bytes, write.length_bytes) ||
-	    nbd_fence_holds(&queue->fence, NO_NUMBER, write.offset_bytes,
+	    nbd_fence_holds(&queue->disk->fence, NO_NUMBER, write.offset_bytes,
 			    write.length_bytes))
 		return false;
 	request = nbd_request_take(queue);
@@ -384,9 +413,11 @@ static bool replay_one(struct nbd_queue *queue)
 void nbd_recovery_replay(struct nbd_queue *queue)
 {
 	/* What is on its way may be newer than what is in the record. */
-	if (queue->replay_wanted && list_empty(&queue->sent) &&
-	    list_empty(&queue->replied)) {
+	if (queue->phase == NBD_SERVING && queue->replay_wanted &&
+	    list_empty(&queue->sent) && list_empty(&queue->replied)) {
 		queue->replay_wanted = false;
+		/* Written, but not in the record: it would undo them. */
+		nbd_queue_take_back(queue);
 		start_replay(queue);
 	}
 	while (queue->phase == NBD_REPLAYING &&
@@ -397,6 +428,13 @@ void nbd_recovery_replay(struct nbd_queue *queue)
 	    queue->replay_next == queue->replay_end &&
 	    list_empty(&queue->sent) && list_empty(&queue->replied))
 		serve(queue);
+}
+
+void nbd_recovery_replayed(struct nbd_queue *queue)
+{
+	/* The server is there: timeout= is for one that is not. */
+	if (queue->lost_since_ms)
+		queue->lost_since_ms = clock_now_ms();
 }
 
 void nbd_recovery_replay_again(struct nbd_queue *queue)
@@ -425,7 +463,8 @@ void nbd_recovery_abandon(struct nbd_queue *queue)
 static bool waits_for_something(const struct nbd_queue *queue)
 {
 	return queue->phase == NBD_CONNECTING || !list_empty(&queue->sent) ||
-	       nbd_fence_is_up(&queue->fence) ||
+	       nbd_fence_is_up(&queue->disk->fence) ||
+	       (queue->abandoned_ms && !list_empty(&queue->unrecorded)) ||
 	       (!list_empty(&queue->ready) &&
 		queue->disk->target->timeout_ms != NBD_NO_TIMEOUT);
 }
@@ -452,6 +491,7 @@ static void check_silence(struct nbd_queue *queue, uint64_t now)
 		return;
 	if (queue->silences < SILENCES_MAX)
 		queue->silences++;
+	queue->silent_number = queue->next_number;
 	nbd_recovery_lose(queue, "no reply within reply-timeout=");
 }
 
@@ -467,7 +507,7 @@ static void check_times(struct nbd_queue *queue)
 	check_silence(queue, now);
 	if (queue->abandoned_ms && now - queue->abandoned_ms >= ABANDONED_MS)
 		nbd_recovery_lose(queue, "the guest has let go of the disk");
-	if (nbd_fence_check(&queue->fence, now))
+	if (nbd_fence_check(&queue->disk->fence, now))
 		say(queue, "old connection",
 		    "not closed by the server; its writes are waited for no "
 		    "more");
@@ -499,7 +539,7 @@ static void retry_done(struct io_op *op, int result)
 
 static void fence_lifted(struct nbd_fence *fence)
 {
-	nbd_queue_pump(container_of(fence, struct nbd_queue, fence));
+	nbd_queue_pump(fence->owner);
 }
 
 /* ---- the start ------------------------------------------------------ */
@@ -519,7 +559,7 @@ void nbd_recovery_init(struct nbd_queue *queue)
 	queue->retry.op.done = retry_done;
 	queue->check.op.done = check_done;
 	queue->retry_ms = RETRY_FIRST_MS;
-	nbd_fence_init(&queue->fence, queue->base.loop, fence_lifted);
+	nbd_fence_enter(&disk->fence, queue->base.loop, fence_lifted, queue);
 	set_phase(queue, NBD_LOST);
 }
 

@@ -33,11 +33,12 @@ SOURCES_unit-git-fat := $(sort $(wildcard tests/unit/git-fat/*.c)) \
 LIBS_unit-git-fat := $(CHECK_LIBS) -luring -lgit2 -lmd -lz
 
 # Against real NBD servers, and one that lies.
-SOURCES_unit-nbd := $(filter-out %/hostile-server.c, \
+SOURCES_unit-nbd := $(filter-out %-server.c, \
 	$(sort $(wildcard tests/unit/nbd/*.c))) tests/unit/unit-main.c \
 	$(COMMON) $(NBD_CLIENT) providers/provider-spec.c providers/provider.c
 LIBS_unit-nbd := $(CHECK_LIBS) -luring -lnbd
 SOURCES_nbd-hostile-server := tests/unit/nbd/hostile-server.c
+SOURCES_nbd-volatile-server := tests/unit/nbd/volatile-server.c
 
 # ---- the simulation: real daemon, real xenstored, real xl, no Xen --------
 
@@ -105,6 +106,7 @@ $(FUZZ): $(FUZZ_SOURCES) $(wildcard git-fat/*.h common/*.h) \
 # ---- programs ----------------------------------------------------------------
 
 TEST_PROGRAMS := unit unit-git-fat unit-nbd unit-queue nbd-hostile-server \
+	nbd-volatile-server \
 	xen-diskd-worker-sim xen-diskd-worker-sim-git xen-diskd-worker-sim-nbd \
 	ctl-answer git-first-sector nbd-bench ring-bench \
 	$(SIM_TESTS:%=test-%)
@@ -204,6 +206,15 @@ bench: release-programs
 	@tests/install-packages.sh tests/bench/packages
 	@tests/bench/nbd.sh build/release/tests/nbd-bench \
 		build/release/tests/ring-bench
+# For half an hour.  BENCH_CASES="tmpfs" is the one that needs ten minutes.
+BENCH_ROUNDS ?= 5
+BENCH_SECONDS ?= 3
+BENCH_CASES ?= tmpfs disk brd
+bench-xen: deps-xen dest
+	@mkdir -p build/bench
+	@tests/xen/bench/bench.sh --dest build/release/dest \
+		--rounds $(BENCH_ROUNDS) --seconds $(BENCH_SECONDS) \
+		$(BENCH_CASES:%=--case %) --json build/bench/xen.json
 xen-shell: deps-xen dest
 	@tests/xen/shell.sh --dest build/release/dest
 demo: deps-xen dest
@@ -219,6 +230,7 @@ mutants: check-programs
 #: make soak              the checks of git disks with the kernel's sources
 #: make bench-git         how fast a git disk is (REPOSITORY=path)
 #: make bench             how fast NBD disks are, beside fio
+#: make bench-xen         how fast disks are, beside blkback and qdisk
 #: make xen-shell         a shell in dom0, the daemon running and a guest up
 #: make mutants           faults put into the source, each must be caught
 #: make format            lay all C files out as .clang-format has it
@@ -228,4 +240,5 @@ format:
 	@tests/format.sh --fix
 
 .PHONY: format test-programs tsan-programs deps deps-xen release-programs \
-	check-programs check check-fast check-xen soak soak-xen bench bench-git deps-git-fat xen-shell demo mutants dest
+	check-programs check check-fast check-xen soak soak-xen bench bench-git bench-xen \
+	deps-git-fat xen-shell demo mutants dest

@@ -85,7 +85,10 @@ restore() {
 build() {
 	local targets=build/release/tests/${field[program]}
 	case ${field[program]} in
-	unit-nbd) targets+=" build/release/tests/nbd-hostile-server" ;;
+	unit-nbd)
+		targets+=" build/release/tests/nbd-hostile-server"
+		targets+=" build/release/tests/nbd-volatile-server"
+		;;
 	test-*)
 		targets+=" all"
 		targets+=" build/release/tests/xen-diskd-worker-sim"

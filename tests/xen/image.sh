@@ -26,6 +26,7 @@ DOM0_PACKAGES=(
 	psmisc kmod udev e2fsprogs dosfstools dmsetup cpio fio strace jq passwd
 	base-files base-passwd libc-bin iproute2
 	xen-utils-4.17 xen-utils-common xenstore-utils grub-xen-host
+	qemu-system-xen
 	libnbd0 libgit2-1.5 liburing2 libjansson4 libseccomp2 libcap-ng0
 	libxenstore4 libxengnttab1 libxenevtchn1 libxentoollog1
 	libpcre2-8-0 zlib1g libglib2.0-0 libfuse3-3
@@ -51,7 +52,7 @@ DOM0_MODULES=(
 	"${INITRD_MODULES[@]}"
 	virtio_console xen-blkback xen-gntdev xen-gntalloc xen-evtchn
 	xen-privcmd xenfs xen-blkfront loop dm_mod fat vfat nls_cp437
-	nls_ascii nls_iso8859-1 nls_utf8 isofs null_blk
+	nls_ascii nls_iso8859-1 nls_utf8 isofs null_blk brd
 )
 GUEST_MODULES=(
 	xen-blkfront crc32c_generic ext4 vfat nls_cp437 nls_ascii
@@ -202,6 +203,8 @@ trim_root() {
 		"$root"/usr/share/{i18n,gtk-doc,X11,icons,zoneinfo} \
 		"$root"/var/cache/apt "$root"/var/lib/apt \
 		"$root"/usr/lib/udev/hwdb.d "$root"/usr/lib/x86_64-linux-gnu/gconv
+	# Of QEMU the qdisk backend is used, for which no firmware runs.
+	rm -rf "$root"/usr/share/{qemu,seabios} "$root"/usr/lib/ipxe
 	find "$root" -name __pycache__ -prune -exec rm -rf {} +
 }
 

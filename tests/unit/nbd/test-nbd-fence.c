@@ -23,12 +23,14 @@ static void on_lifted(struct nbd_fence *lifted)
 static void setup(void)
 {
 	ck_assert_int_eq(io_loop_new(8, &loop), 0);
-	nbd_fence_init(&fence, loop, on_lifted);
+	nbd_fence_init(&fence);
+	nbd_fence_enter(&fence, loop, on_lifted, NULL);
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
 }
 
 static void teardown(void)
 {
+	nbd_fence_leave(&fence);
 	nbd_fence_fini(&fence);
 	io_loop_free(loop);
 }

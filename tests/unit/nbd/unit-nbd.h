@@ -15,5 +15,6 @@ Suite *suite_nbd_refusals(void);
 Suite *suite_nbd_tls(void);
 Suite *suite_nbd_loss(void);
 Suite *suite_nbd_hostile(void);
+Suite *suite_nbd_volatile(void);
 
 #endif

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * An NBD server with a cache that it may lose, and with bad timing, in one way
+ * a run:
+ *
+ *   nbd-volatile-server SOCKET FAULT
+ *
+ *   flush-fails  the first flush takes a while, loses what is in the cache and
+ *                says so, once
+ *   flush-dies   the same, and then the connection goes, with what came behind
+ *                the flush unanswered
+ *   late-flush   the first flush takes longer than it is waited for, and then
+ *                loses what is in the cache
+ *   late-write   the same with the first write, which then lands
+ *   few          takes one connection at a time, over a slow line, though it
+ *                says that it takes several
+ *
+ * All else is as the protocol has it.  The disk has 4 MiB, zeroes at first.  A
+ * process each connection; the disk is in memory that they share.
+ */
+#include <endian.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define DISK_BYTES (UINT64_C(4) << 20)
+#define OPTION_REPLY_MAGIC UINT64_C(0x3e889045565a9)
+#define LATE_US 2500000u
+
+enum { OPT_ABORT = 2, OPT_GO = 7 };
+enum { REP_ACK = 1, REP_INFO = 3 };
+#define REP_UNSUPPORTED 0x80000001u
+enum { CMD_READ = 0, CMD_WRITE = 1, CMD_DISC = 2, CMD_FLUSH = 3 };
+/* Has flags, flush, FUA; several connections. */
+enum { FLAGS = 1 | 4 | 8, FLAG_MULTI_CONN = 256 };
+
+static struct shared {
+	bool faulted; /* the fault has been seen */
+	unsigned char durable[DISK_BYTES], cache[DISK_BYTES];
+} * disk;
+static const char *fault;
+static int fd;
+
+static bool is(const char *name)
+{
+	return strcmp(fault, name) == 0;
+}
+
+static bool once(const char *name)
+{
+	return is(name) &&
+	       !__atomic_exchange_n(&disk->faulted, true, __ATOMIC_ACQ_REL);
+}
+
+static void put(const void *data, size_t nr_bytes)
+{
+	const char *at = data;
+
+	while (nr_bytes) {
+		ssize_t n = send(fd, at, nr_bytes, MSG_NOSIGNAL);
+
+		if (n <= 0)
+			_exit(0);
+		at += n;
+		nr_bytes -= (size_t)n;
+	}
+}
+
+static void get(void *data, size_t nr_bytes)
+{
+	if (nr_bytes &&
+	    recv(fd, data, nr_bytes, MSG_WAITALL) != (ssize_t)nr_bytes)
+		_exit(0);
+}
+
+static void put16(uint16_t n)
+{
+	n = htobe16(n);
+	put(&n, sizeof(n));
+}
+
+static void put32(uint32_t n)
+{
+	n = htobe32(n);
+	put(&n, sizeof(n));
+}
+
+static void put64(uint64_t n)
+{
+	n = htobe64(n);
+	put(&n, sizeof(n));
+}
+
+static uint32_t get32(void)
+{
+	uint32_t n;
+
+	get(&n, sizeof(n));
+	return be32toh(n);
+}
+
+static uint64_t get64(void)
+{
+	uint64_t n;
+
+	get(&n, sizeof(n));
+	return be64toh(n);
+}
+
+static void slow_line(void)
+{
+	if (is("few"))
+		usleep(100000);
+}
+
+static void option_reply(uint32_t option, uint32_t type, uint32_t length)
+{
+	put64(OPTION_REPLY_MAGIC);
+	put32(option);
+	put32(type);
+	put32(length);
+}
+
+static void negotiate(void)
+{
+	static char discarded[65536];
+	uint32_t option, length;
+
+	slow_line();
+	put("NBDMAGICIHAVEOPT", 16);
+	put16(3); /* fixed newstyle, no zeroes */
+	get32();
+	for (;;) {
+		get64();
+		option = get32();
+		length = get32();
+		if (length > sizeof(discarded) || option == OPT_ABORT)
+			_exit(0);
+		get(discarded, length);
+		slow_line();
+		if (option == OPT_GO)
+			break;
+		option_reply(option, REP_UNSUPPORTED, 0);
+	}
+	option_reply(option, REP_INFO, 12);
+	put16(0); /* NBD_INFO_EXPORT */
+	put64(DISK_BYTES);
+	put16(FLAGS | (is("few") ? FLAG_MULTI_CONN : 0));
+	option_reply(option, REP_ACK, 0);
+}
+
+static void reply(uint64_t cookie, uint32_t error)
+{
+	put32(0x67446698);
+	put32(error);
+	put64(cookie);
+}
+
+/* Whoever asks is not waited for to read the reply. */
+static void too_late(void)
+{
+	usleep(LATE_US);
+}
+
+static void flush(uint64_t cookie)
+{
+	bool dies = once("flush-dies");
+
+	if (dies || once("flush-fails")) {
+		usleep(100000);
+		memcpy(disk->cache, disk->durable, DISK_BYTES);
+		reply(cookie, 5); /* EIO */
+		if (!dies)
+			return;
+		usleep(100000);
+		_exit(0);
+	}
+	if (once("late-flush")) {
+		too_late();
+		memcpy(disk->cache, disk->durable, DISK_BYTES);
+		_exit(0);
+	}
+	memcpy(disk->durable, disk->cache, DISK_BYTES);
+	reply(cookie, 0);
+}
+
+static void serve_one(void)
+{
+	static unsigned char data[DISK_BYTES];
+	uint64_t cookie, offset;
+	uint32_t type, length;
+
+	get32();
+	type = get32() & 0xffff; /* the flags are above it */
+	cookie = get64();
+	offset = get64();
+	length = get32();
+	if (type == CMD_DISC || offset > DISK_BYTES ||
+	    length > DISK_BYTES - offset)
+		_exit(0);
+	if (type == CMD_FLUSH) {
+		flush(cookie);
+	} else if (type == CMD_READ) {
+		reply(cookie, 0);
+		put(disk->cache + offset, length);
+	} else {
+		get(data, length);
+		if (once("late-write")) {
+			too_late();
+			memcpy(disk->cache + offset, data, length);
+			_exit(0);
+		}
+		memcpy(disk->cache + offset, data, length);
+		reply(cookie, 0);
+	}
+}
+
+/* The one that is served, when there may be just one. */
+static bool is_taken(pid_t other)
+{
+	return is("few") && other && waitpid(other, NULL, WNOHANG) == 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int listening = socket(AF_UNIX, SOCK_STREAM, 0);
+	pid_t child = 0;
+
+	if (argc != 3 || strlen(argv[1]) >= sizeof(address.sun_path))
+		return 2;
+	fault = argv[2];
+	strcpy(address.sun_path, argv[1]);
+	disk = mmap(NULL, sizeof(*disk), PROT_READ | PROT_WRITE,
+		    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (disk == MAP_FAILED ||
+	    bind(listening, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+	    listen(listening, 16) < 0)
+		return 1;
+	for (;;) {
+		fd = accept(listening, NULL, NULL);
+		if (fd >= 0 && !is_taken(child)) {
+			child = fork();
+			if (child == 0) {
+				prctl(PR_SET_PDEATHSIG, SIGKILL);
+				close(listening);
+				negotiate();
+				for (;;)
+					serve_one();
+			}
+		}
+		close(fd);
+		while (!is("few") && waitpid(-1, NULL, WNOHANG) > 0)
+			;
+	}
+}
