@@ -121,6 +121,7 @@ start_program() {
 }
 
 # Check's log, a line a test: FILE:LINE:RESULT:CASE:TEST:ITERATION: MESSAGE.
+# S is a failure of the fixture that ends the test.
 # Stops at the first failure of the named test; sets seen and others.
 run_program() {
 	local line watcher
@@ -136,7 +137,7 @@ run_program() {
 	} &
 	watcher=$!
 	while IFS= read -r line <&"$events" && [ "$line" != END ]; do
-		[[ $line =~ :([PFE]):([^:]*):([^:]*):[0-9]+: ]] || continue
+		[[ $line =~ :([PFES]):([^:]*):([^:]*):[0-9]+: ]] || continue
 		if [ "${BASH_REMATCH[3]}" = "${field[test]}" ]; then
 			seen=${BASH_REMATCH[1]}
 			[ "$seen" = P ] || break
@@ -170,7 +171,7 @@ check_mutant() {
 	read_mutant "$1" && baseline && apply && build || return 1
 	run_program
 	case $seen in
-	F | E) return 0 ;;
+	F | E | S) return 0 ;;
 	esac
 	echo "it survives ${field[test]} of ${field[program]};" \
 		"caught by:${others:- nothing}"
