@@ -3,7 +3,8 @@
 #
 # The host's side of the lab: makes a run's payload, boots Xen in QEMU, sends
 # commands to dom0 and ends the machine, politely or by pulling the plug.
-# Sourced by run.sh, demo.sh, shell.sh and the scenarios that the host drives.
+# Sourced by run.sh, demo.sh, shell.sh, bench/bench.sh and the scenarios that the
+# host drives.
 #
 #	lab_prepare WORK [DEST]   makes the payload in WORK; DEST is what
 #	                          `make install DESTDIR=DEST` left; with
@@ -50,7 +51,8 @@ lab_guest_cpio() {
 	local dir=$1 out=$2
 	mkdir -p "$dir/bin" "$dir/dev"
 	install -m 755 "$LAB_SRC/guest/init" "$dir/init"
-	lab_compile "$dir/bin/blkverify" "$LAB_SRC"/guest/blkverify.c ||
+	lab_compile "$dir/bin/blkverify" "$LAB_SRC/guest/blkverify.c" &&
+		lab_compile "$dir/bin/blkbench" "$LAB_SRC/guest/blkbench.c" ||
 		return 1
 	(cd "$dir" && find . | cpio -o -H newc --quiet -R 0:0) >"$out"
 }
@@ -87,7 +89,7 @@ lab_prepare() {
 		cp -a "$dest/." "$stage/" || return 1
 		lab_merge_usr "$stage"
 	fi
-	cp -a "$LAB_SRC"/{dom0,scenarios,lib*.sh} "$stage/lab/"
+	cp -a "$LAB_SRC"/{dom0,scenarios,bench,lib*.sh} "$stage/lab/"
 	[ -z "${LAB_TORTURE:-}" ] || lab_torture "$stage/lab" || return 1
 	lab_guest_cpio "$LAB_WORK/guest" "$stage/lab/guest/extra.cpio" &&
 		cp "$LAB_WORK/guest/bin/blkverify" "$stage/lab/bin/" &&
