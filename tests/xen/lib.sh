@@ -360,6 +360,9 @@ blkback_unload() {
 	printf '%s\n' 'blacklist xen-blkback' \
 		'install xen-blkback /bin/false' \
 		>/etc/modprobe.d/xen-diskd.conf
+	# udevd looks at its configuration every 3 s at most, and would load the
+	# module again for the next disk.
+	udevadm control --reload
 }
 
 # ---- the hypervisor's own counts ---------------------------------------------------
