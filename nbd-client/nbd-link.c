@@ -98,7 +98,8 @@ static bool is_cut_here(int error)
 
 static void fail_as_handle(struct nbd_link *link)
 {
-	link->cut_here = is_cut_here(nbd_get_errno());
+	link->cut_here =
+		nbd_aio_is_dead(link->nbd) > 0 && is_cut_here(nbd_get_errno());
 	/* An orderly end is no error to libnbd: its last one is older. */
 	fail(link, nbd_aio_is_closed(link->nbd) > 0
 			   ? "the server has closed the connection"

@@ -298,6 +298,15 @@ void host_stop(struct host *h)
 
 /* ---- files ---- */
 
+void host_image_read(const char *path, void *bytes, size_t size_bytes)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	need(fd >= 0 && pread(fd, bytes, size_bytes, 0) == (ssize_t)size_bytes,
+	     "read %s", path);
+	close(fd);
+}
+
 void host_image(struct host *h, const char *name, uint64_t size_bytes,
 		char ret_path[64])
 {

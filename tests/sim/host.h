@@ -149,6 +149,8 @@ pid_t host_worker_pid(struct host *h, uint16_t domid, unsigned int devid);
 /* A file of the given size in the private directory, filled from seed. */
 void host_image(struct host *h, const char *name, uint64_t size_bytes,
 		char ret_path[64]);
+/* All of it, which has size_bytes bytes. */
+void host_image_read(const char *path, void *bytes, size_t size_bytes);
 /* Runs the real xl in a private mount namespace; its exit status. */
 int host_xl(struct host *h, char *ret_output, size_t output_bytes,
 	    const char *const argv[]);

@@ -37,22 +37,12 @@ static uint32_t rnd(uint32_t below)
 	return (uint32_t)(seed >> 33) % below;
 }
 
-static void image_read(uint8_t *bytes)
-{
-	int fd = open(image, O_RDONLY | O_CLOEXEC);
-
-	need(fd >= 0 && pread(fd, bytes, sizeof(model), 0) ==
-				(ssize_t)sizeof(model),
-	     "read the image");
-	close(fd);
-}
-
 static void setup(void)
 {
 	host_start_all(&h);
 	g = host_guest(&h, 1, "g1");
 	host_image(&h, "a.img", sizeof(model), image);
-	image_read(model);
+	host_image_read(image, model, sizeof(model));
 }
 
 static void teardown(void)
@@ -243,7 +233,7 @@ static void check_image(void)
 {
 	static uint8_t got[sizeof(model)];
 
-	image_read(got);
+	host_image_read(image, got, sizeof(got));
 	need(!memcmp(got, model, sizeof(model)), "the image differs");
 }
 

@@ -35,22 +35,12 @@ static uint32_t rnd(uint32_t below)
 	return (uint32_t)(seed >> 33) % below;
 }
 
-static void image_read(uint8_t *bytes)
-{
-	int fd = open(image, O_RDONLY | O_CLOEXEC);
-
-	need(fd >= 0 && pread(fd, bytes, sizeof(model), 0) ==
-				(ssize_t)sizeof(model),
-	     "read the image");
-	close(fd);
-}
-
 static void setup(void)
 {
 	host_start_all(&h);
 	g = host_guest(&h, 1, "g1");
 	host_image(&h, "a.img", sizeof(model), image);
-	image_read(model);
+	host_image_read(image, model, sizeof(model));
 }
 
 static void teardown(void)
@@ -181,7 +171,7 @@ START_TEST(random_against_model)
 		land();
 	need(blkfront_flush(&fe) == FE_OKAY, "flush");
 	finish();
-	image_read(got);
+	host_image_read(image, got, sizeof(got));
 	need(!memcmp(got, model, sizeof(model)), "the image differs");
 }
 END_TEST
@@ -256,7 +246,7 @@ START_TEST(read_only_refuses_writes)
 	need(blkfront_read(&fe, 0, got, 8) == FE_OKAY, "read");
 	need(!memcmp(got, model, FE_PAGE), "data");
 	finish();
-	image_read(after);
+	host_image_read(image, after, sizeof(after));
 	need(!memcmp(after, model, sizeof(model)), "the image changed");
 }
 END_TEST
@@ -431,7 +421,7 @@ START_TEST(hostile_requests)
 	}
 	finish();
 	/* A refused write has written nothing at all. */
-	image_read(got);
+	host_image_read(image, got, sizeof(got));
 	need(!memcmp(got, model, sizeof(model)), "the image changed");
 }
 END_TEST

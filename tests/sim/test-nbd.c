@@ -423,15 +423,6 @@ static void fill_random(uint8_t *bytes, size_t n)
 		*bytes++ = (uint8_t)rnd(256);
 }
 
-static void image_read(uint8_t *bytes)
-{
-	int fd = open(image, O_RDONLY | O_CLOEXEC);
-
-	need(fd >= 0 && pread(fd, bytes, DISK_BYTES, 0) == DISK_BYTES,
-	     "read the image");
-	close(fd);
-}
-
 static uint8_t random_op(void)
 {
 	if (rnd(100) < percent_flushes)
@@ -515,7 +506,7 @@ static void compare_image(void)
 {
 	static uint8_t got[DISK_BYTES];
 
-	image_read(got);
+	host_image_read(image, got, DISK_BYTES);
 	need(!memcmp(got, model, DISK_BYTES), "the image differs");
 }
 
@@ -547,7 +538,7 @@ static void expect_responses(unsigned int nr, int status)
 START_TEST(served_by_xl)
 {
 	server_start("file %s", image);
-	image_read(model);
+	host_image_read(image, model, DISK_BYTES);
 	percent_flushes = 5;
 	need(xl_attach(target, 'w', XL_MS) == 0, "block-attach: %s", out);
 	connect_frontend();
@@ -572,7 +563,7 @@ START_TEST(served_by_diskctl)
 	json_t *vbd;
 
 	server_start("file %s", image);
-	image_read(model);
+	host_image_read(image, model, DISK_BYTES);
 	attach_connect("&fua=on&connections=4");
 	wait_server_state("connected");
 	expect_table_line("connected");
@@ -611,7 +602,7 @@ START_TEST(read_only_export)
 	uint8_t data[FE_PAGE] = { 1 };
 
 	server_start("-r file %s", image);
-	image_read(model);
+	host_image_read(image, model, DISK_BYTES);
 	need(xl_attach(target, 'w', XL_MS) != 0, "attached writable");
 	need(strstr(out, "is read-only; attach it read-only (access=ro)"),
 	     "xl says: %s", out);
@@ -690,7 +681,7 @@ START_TEST(killed_under_load)
 
 	start_load_server(_i);
 	if (!loads[_i].loses_all)
-		image_read(model);
+		host_image_read(image, model, DISK_BYTES);
 	percent_flushes = loads[_i].percent_flushes;
 	attach_connect(loads[_i].options);
 	for (unsigned int i = 1; i <= NR_KILLS; i++) {
@@ -797,7 +788,7 @@ START_TEST(another_size)
 	static uint8_t before[DISK_BYTES];
 
 	server_start("file %s", image);
-	image_read(before);
+	host_image_read(image, before, DISK_BYTES);
 	attach_connect("");
 	wait_server_state("connected");
 	server_kill();
@@ -815,7 +806,7 @@ START_TEST(another_size)
 	expect_responses(1, FE_ERROR);
 	detaches[_i]();
 	wait_nothing_left();
-	image_read(model);
+	host_image_read(image, model, DISK_BYTES);
 	need(!memcmp(before, model, DISK_BYTES), "something was written");
 	if (detaches[_i] != destroy_by_xl) {
 		attach("");
@@ -917,7 +908,7 @@ END_TEST
 START_TEST(daemon_restart)
 {
 	server_start("file %s", image);
-	image_read(model);
+	host_image_read(image, model, DISK_BYTES);
 	attach_connect("");
 	launch_all();
 	land_all();
@@ -943,7 +934,7 @@ START_TEST(daemon_restart_under_load)
 	server_start("--filter=delay file %s delay-read=200ms "
 		     "delay-write=200ms",
 		     image);
-	image_read(model);
+	host_image_read(image, model, DISK_BYTES);
 	percent_flushes = 0;
 	attach_connect("");
 	launch_all();

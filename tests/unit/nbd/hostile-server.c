@@ -9,7 +9,8 @@
  * Its disk has 1 MiB, in which each sector is full of its own number; writes
  * are acknowledged and forgotten.
  */
-#include <endian.h>
+#include "tests/unit/nbd/server-wire.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -36,74 +37,11 @@ enum { CMD_READ = 0, CMD_WRITE = 1, CMD_DISC = 2, CMD_FLUSH = 3 };
 enum { CHUNK_NONE = 0, CHUNK_DATA = 1, CHUNK_HOLE = 2, CHUNK_ERROR = 32769 };
 
 static const char *fault;
-static int fd;
 static bool structured;
 
 static bool is(const char *name)
 {
 	return strcmp(fault, name) == 0;
-}
-
-static void put(const void *data, size_t nr_bytes)
-{
-	const char *at = data;
-
-	while (nr_bytes) {
-		ssize_t n = send(fd, at, nr_bytes, MSG_NOSIGNAL);
-
-		if (n <= 0)
-			_exit(0);
-		at += n;
-		nr_bytes -= (size_t)n;
-	}
-}
-
-static void get(void *data, size_t nr_bytes)
-{
-	char *at = data;
-
-	while (nr_bytes) {
-		ssize_t n = recv(fd, at, nr_bytes, 0);
-
-		if (n <= 0)
-			_exit(0);
-		at += n;
-		nr_bytes -= (size_t)n;
-	}
-}
-
-static void put16(uint16_t n)
-{
-	n = htobe16(n);
-	put(&n, sizeof(n));
-}
-
-static void put32(uint32_t n)
-{
-	n = htobe32(n);
-	put(&n, sizeof(n));
-}
-
-static void put64(uint64_t n)
-{
-	n = htobe64(n);
-	put(&n, sizeof(n));
-}
-
-static uint32_t get32(void)
-{
-	uint32_t n;
-
-	get(&n, sizeof(n));
-	return be32toh(n);
-}
-
-static uint64_t get64(void)
-{
-	uint64_t n;
-
-	get(&n, sizeof(n));
-	return be64toh(n);
 }
 
 /* Says nothing more, until the other side closes its end. */

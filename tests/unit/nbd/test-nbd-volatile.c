@@ -169,6 +169,21 @@ START_TEST(late_flush)
 }
 END_TEST
 
+/* A connection that ends in nonsense may still have a write on its way. */
+START_TEST(late_write_behind_nonsense)
+{
+	start("nonsense");
+	disk_open(&server, "");
+	fill(4096, 1);
+	ck_assert_int_eq(do_write(65536, 4096), 0);
+	ck_assert_uint_eq(status.reconnects, 1);
+	fill(4096, 2);
+	ck_assert_int_eq(do_write(65536, 4096), 0);
+	run_loop_ms(2600);
+	check_page(65536, 2);
+}
+END_TEST
+
 /* The driver that sent it is gone; what the next one writes is newer. */
 START_TEST(late_write_of_another_driver)
 {
@@ -213,6 +228,7 @@ Suite *suite_nbd_volatile(void)
 	tcase_add_loop_test(tc, failed_flush_and_loss, 0, 2);
 	tcase_add_test(tc, own_flush_fails);
 	tcase_add_test(tc, late_flush);
+	tcase_add_test(tc, late_write_behind_nonsense);
 	tcase_add_test(tc, late_write_of_another_driver);
 	tcase_add_test(tc, few_on_a_slow_line);
 	suite_add_tcase(suite, tc);

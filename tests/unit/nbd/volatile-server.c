@@ -12,13 +12,16 @@
  *   late-flush   the first flush takes longer than it is waited for, and then
  *                loses what is in the cache
  *   late-write   the same with the first write, which then lands
+ *   nonsense     the first write is replied to with nonsense at once, and lands
+ *                later
  *   few          takes one connection at a time, over a slow line, though it
  *                says that it takes several
  *
  * All else is as the protocol has it.  The disk has 4 MiB, zeroes at first.  A
  * process each connection; the disk is in memory that they share.
  */
-#include <endian.h>
+#include "tests/unit/nbd/server-wire.h"
+
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -46,7 +49,6 @@ static struct shared {
 	unsigned char durable[DISK_BYTES], cache[DISK_BYTES];
 } * disk;
 static const char *fault;
-static int fd;
 
 static bool is(const char *name)
 {
@@ -57,61 +59,6 @@ static bool once(const char *name)
 {
 	return is(name) &&
 	       !__atomic_exchange_n(&disk->faulted, true, __ATOMIC_ACQ_REL);
-}
-
-static void put(const void *data, size_t nr_bytes)
-{
-	const char *at = data;
-
-	while (nr_bytes) {
-		ssize_t n = send(fd, at, nr_bytes, MSG_NOSIGNAL);
-
-		if (n <= 0)
-			_exit(0);
-		at += n;
-		nr_bytes -= (size_t)n;
-	}
-}
-
-static void get(void *data, size_t nr_bytes)
-{
-	if (nr_bytes &&
-	    recv(fd, data, nr_bytes, MSG_WAITALL) != (ssize_t)nr_bytes)
-		_exit(0);
-}
-
-static void put16(uint16_t n)
-{
-	n = htobe16(n);
-	put(&n, sizeof(n));
-}
-
-static void put32(uint32_t n)
-{
-	n = htobe32(n);
-	put(&n, sizeof(n));
-}
-
-static void put64(uint64_t n)
-{
-	n = htobe64(n);
-	put(&n, sizeof(n));
-}
-
-static uint32_t get32(void)
-{
-	uint32_t n;
-
-	get(&n, sizeof(n));
-	return be32toh(n);
-}
-
-static uint64_t get64(void)
-{
-	uint64_t n;
-
-	get(&n, sizeof(n));
-	return be64toh(n);
 }
 
 static void slow_line(void)
@@ -211,8 +158,12 @@ static void serve_one(void)
 		reply(cookie, 0);
 		put(disk->cache + offset, length);
 	} else {
+		bool nonsense = once("nonsense");
+
 		get(data, length);
-		if (once("late-write")) {
+		if (nonsense)
+			put64(UINT64_C(0xdeadbeefdeadbeef));
+		if (nonsense || once("late-write")) {
 			too_late();
 			memcpy(disk->cache + offset, data, length);
 			_exit(0);
