@@ -161,8 +161,9 @@ static void serve_one(void)
 		bool nonsense = once("nonsense");
 
 		get(data, length);
+		/* As much as a reply's head has, or it would be waited for. */
 		if (nonsense)
-			put64(UINT64_C(0xdeadbeefdeadbeef));
+			put("there is no magic", 16);
 		if (nonsense || once("late-write")) {
 			too_late();
 			memcpy(disk->cache + offset, data, length);
