@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#define GRANT_IDLE_MS 10000u
+
 struct connection {
 	struct queue_events owner;
 	unsigned int nr_running; /* atomic */
@@ -64,6 +66,7 @@ int connection_start(const struct connection_params *params,
 		.provider = provider,
 		.inflight_fd = inflight_fd,
 		.flush_timeout_ms = flush_timeout_ms,
+		.grant_idle_ms = GRANT_IDLE_MS,
 		.stats = stats,
 		.events = { on_ring_broken, on_disk_failed, on_stopped, NULL },
 	};

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Runs of pages out of a bitmap, next fit. */
+/*
+ * Runs of pages out of a bitmap, first fit: the same few pages are used again
+ * and again, and stay in the processor's caches.
+ */
 #include "blkback/page-pool.h"
 
 #include <assert.h>
@@ -42,22 +45,29 @@ static void mark_run(struct page_pool *pool, unsigned int first,
 		assert(page_used(pool, page) != used);
 		pool->used[page / 64] ^= bit;
 	}
-	pool->nr_used += used ? nr_pages : -nr_pages;
 }
 
-/* The first run of nr_pages free pages in [from, to), or `to`. */
-static unsigned int find_run(const struct page_pool *pool, unsigned int from,
-			     unsigned int to, unsigned int nr_pages)
+/* The first run of nr_pages free pages, or PAGE_POOL_PAGES. */
+static unsigned int find_run(const struct page_pool *pool,
+			     unsigned int nr_pages)
 {
-	unsigned int start = from;
+	unsigned int start = 0, page = 0;
 
-	for (unsigned int page = from; page < to; page++) {
-		if (page_used(pool, page))
+	while (page < PAGE_POOL_PAGES) {
+		uint64_t word = pool->used[page / 64];
+
+		if (page % 64 == 0 && word == UINT64_MAX) {
+			page += 64;
+			start = page;
+			continue;
+		}
+		if (word >> (page % 64) & 1)
 			start = page + 1;
 		else if (page + 1 - start == nr_pages)
 			return start;
+		page++;
 	}
-	return to;
+	return PAGE_POOL_PAGES;
 }
 
 void *page_pool_take(struct page_pool *pool, unsigned int nr_pages)
@@ -65,14 +75,10 @@ void *page_pool_take(struct page_pool *pool, unsigned int nr_pages)
 	unsigned int first;
 
 	assert(nr_pages && nr_pages <= PAGE_POOL_PAGES);
-	first = find_run(pool, pool->next, PAGE_POOL_PAGES, nr_pages);
-	if (first == PAGE_POOL_PAGES) {
-		first = find_run(pool, 0, PAGE_POOL_PAGES, nr_pages);
-		if (first == PAGE_POOL_PAGES)
-			return NULL;
-	}
+	first = find_run(pool, nr_pages);
+	if (first == PAGE_POOL_PAGES)
+		return NULL;
 	mark_run(pool, first, nr_pages, true);
-	pool->next = first + nr_pages;
 	return pool->base + (size_t)first * PAGE_POOL_PAGE_BYTES;
 }
 
@@ -82,7 +88,4 @@ void page_pool_give(struct page_pool *pool, void *pages, unsigned int nr_pages)
 
 	mark_run(pool, (unsigned int)(offset / PAGE_POOL_PAGE_BYTES), nr_pages,
 		 false);
-	/* An idle pool starts over: the same few pages stay warm. */
-	if (!pool->nr_used)
-		pool->next = 0;
 }

@@ -15,8 +15,6 @@
 
 struct page_pool {
 	unsigned char *base;
-	unsigned int next; /* where the next search starts */
-	unsigned int nr_used;
 	uint64_t used[PAGE_POOL_PAGES / 64];
 };
 

@@ -24,8 +24,6 @@
 
 /* Between two tries of a flush that failed. */
 #define FLUSH_RETRY_MS 1000u
-/* A persistent grant that was not used is given back after one to two. */
-#define GRANT_IDLE_MS 10000u
 /* How long a resumed port may still be bound to a worker that drains. */
 #define RESUME_BIND_MS 10000u
 /* Looks at the ring between two at the clock. */
@@ -60,6 +58,7 @@ struct queue {
 	struct transfer *transfer;
 
 	struct blk_request *requests;
+	struct iovec *iovs; /* INFLIGHT_SEGMENTS_MAX for each of them */
 	struct list free; /* requests without a guest's request */
 	struct list parsed; /* copied off the ring in this turn */
 	struct list unbuffered; /* parsed, and no buffer was free for them */
@@ -121,6 +120,7 @@ static void request_release(struct queue *q, struct blk_request *req)
 	if (req->nr_pages)
 		page_pool_give(&q->pool, req->buffer, req->nr_pages);
 	req->nr_pages = 0;
+	req->mapped = false;
 	__atomic_store_n(&req->entry->state, INFLIGHT_FREE, __ATOMIC_RELEASE);
 	if (q->barrier == req)
 		q->barrier = NULL;
@@ -205,7 +205,7 @@ static void idle_arm(struct queue *q)
 	if (q->idle_armed || q->stopping || !transfer_has_mapped(q->transfer))
 		return;
 	q->idle_op.done = idle_done;
-	io_loop_timeout(q->loop, &q->idle_op, GRANT_IDLE_MS);
+	io_loop_timeout(q->loop, &q->idle_op, q->params.grant_idle_ms);
 	q->idle_armed = true;
 	q->nr_loop_ops++;
 }
@@ -217,8 +217,13 @@ static void idle_done(struct io_op *op, int result)
 	(void)result;
 	q->idle_armed = false;
 	q->nr_loop_ops--;
-	if (!q->stopping)
-		transfer_release_idle(q->transfer);
+	if (q->stopping)
+		return;
+	for (unsigned int i = 0; i < q->ring.nr_slots; i++) {
+		if (q->requests[i].mapped)
+			transfer_keep(q->transfer, &q->requests[i]);
+	}
+	transfer_release_idle(q->transfer);
 }
 
 static void disk_fail(struct queue *q, int error)
@@ -268,13 +273,12 @@ static void request_submit(struct queue *q, struct blk_request *req,
 	bool data = op == BLOCK_OP_READ || op == BLOCK_OP_WRITE;
 	bool flush = op == BLOCK_OP_FLUSH;
 
-	req->iov = (struct iovec){ req->buffer, req->entry->length_bytes };
 	req->io = (struct block_io){
 		.op = op,
 		.offset_bytes = flush ? 0 : req->entry->offset_bytes,
 		.length_bytes = flush ? 0 : req->entry->length_bytes,
-		.iov = data ? &req->iov : NULL,
-		.nr_iov = data ? 1 : 0,
+		.iov = data ? req->iov : NULL,
+		.nr_iov = data ? req->nr_iov : 0,
 	};
 	block_submit(q->block, &req->io);
 }
@@ -350,12 +354,15 @@ static void barrier_check(struct queue *q)
 
 /* ---- the turn ----------------------------------------------------- */
 
-/* False when the pool has no room for it now. */
-static bool request_take_buffer(struct queue *q, struct blk_request *req)
+/* False when there is no memory for its data now. */
+static bool request_take_memory(struct queue *q, struct blk_request *req)
 {
 	unsigned int nr;
 
 	if (!req->entry->nr_segments || req->status != BLKIF_RSP_OKAY)
+		return true;
+	if (q->block->provider->info.any_memory &&
+	    transfer_map(q->transfer, req))
 		return true;
 	nr = (unsigned int)((req->entry->length_bytes + PAGE_POOL_PAGE_BYTES -
 			     1) /
@@ -364,6 +371,8 @@ static bool request_take_buffer(struct queue *q, struct blk_request *req)
 	if (!req->buffer)
 		return false;
 	req->nr_pages = nr;
+	req->iov[0] = (struct iovec){ req->buffer, req->entry->length_bytes };
+	req->nr_iov = 1;
 	return true;
 }
 
@@ -436,7 +445,7 @@ static void enter_buffered(struct queue *q, struct list *requests)
 		__atomic_store_n(&req->entry->state, INFLIGHT_TAKEN,
 				 __ATOMIC_RELEASE);
 		if (!list_empty(&q->unbuffered) ||
-		    !request_take_buffer(q, req)) {
+		    !request_take_memory(q, req)) {
 			list_add_tail(&q->unbuffered, &req->node);
 			q->nr_unbuffered++;
 			continue;
@@ -677,10 +686,12 @@ static int alloc_requests(struct queue *q)
 	if (rc < 0)
 		return rc;
 	q->requests = calloc(nr, sizeof(*q->requests));
-	if (!q->requests)
+	q->iovs = calloc(nr, INFLIGHT_SEGMENTS_MAX * sizeof(*q->iovs));
+	if (!q->requests || !q->iovs)
 		return -ENOMEM;
 	for (unsigned int i = 0; i < nr; i++) {
 		q->requests[i].entry = &q->inflight.entries[i];
+		q->requests[i].iov = &q->iovs[i * INFLIGHT_SEGMENTS_MAX];
 		list_add_tail(&q->free, &q->requests[i].node);
 	}
 	return page_pool_init(&q->pool);
@@ -738,6 +749,7 @@ static void queue_close(struct queue *q)
 	gnttab_close(q->gt);
 	page_pool_fini(&q->pool);
 	inflight_unmap(&q->inflight);
+	free(q->iovs);
 	free(q->requests);
 }
 

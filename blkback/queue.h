@@ -51,6 +51,8 @@ struct queue_params {
 	uint32_t port;
 	/* Pages to keep mapped, if the frontend's grants persist; else 0. */
 	unsigned int persistent_grants;
+	/* One that was not used is given back after this time to twice that. */
+	uint64_t grant_idle_ms;
 	/* See ring_init(). */
 	bool resume;
 	struct block_provider *provider;

@@ -35,9 +35,12 @@ enum request_step {
 struct blk_request {
 	struct inflight_entry *entry;
 	struct block_io io;
-	struct iovec iov;
+	/* Of the data, INFLIGHT_SEGMENTS_MAX: the buffer, or guest's pages. */
+	struct iovec *iov;
+	unsigned int nr_iov;
+	bool mapped; /* the vector is of the guest's own pages */
 	unsigned char *buffer;
-	unsigned int nr_pages; /* of buffer; 0 for an empty request */
+	unsigned int nr_pages; /* of buffer; 0 for a request without */
 	unsigned int nr_copies; /* of grants, in transfer.c's batch */
 	bool indirect; /* its segments are still in the guest's page */
 	uint32_t indirect_ref;

@@ -58,6 +58,27 @@ void transfer_free(struct transfer *transfer)
 
 /* ---- data ----------------------------------------------------------- */
 
+bool transfer_map(struct transfer *transfer, struct blk_request *req)
+{
+	const struct inflight_entry *entry = req->entry;
+
+	if (!transfer->grants)
+		return false;
+	for (unsigned int i = 0; i < entry->nr_segments; i++) {
+		const struct inflight_segment *segment = &entry->segments[i];
+		unsigned char *page =
+			grant_cache_get(transfer->grants, segment->gref);
+
+		if (!page)
+			return false;
+		req->iov[i] = (struct iovec){ page + segment->offset_bytes,
+					      segment->length_bytes };
+	}
+	req->nr_iov = entry->nr_segments;
+	req->mapped = true;
+	return true;
+}
+
 static void copy_run(struct transfer *transfer)
 {
 	if (transfer->nr_copies)
@@ -144,7 +165,7 @@ void transfer_data(struct transfer *transfer, struct list *requests,
 			data_run(transfer, &batch, &done);
 		req->nr_copies = 0;
 		if (req->status == BLKIF_RSP_OKAY && entry->nr_segments &&
-		    request_is_write(entry) == writes)
+		    !req->mapped && request_is_write(entry) == writes)
 			move_request(transfer, req, writes);
 		list_add_tail(&batch, &req->node);
 	}
@@ -203,6 +224,12 @@ void transfer_indirect(struct transfer *transfer, struct list *requests)
 bool transfer_has_mapped(const struct transfer *transfer)
 {
 	return transfer->grants && grant_cache_pages(transfer->grants);
+}
+
+void transfer_keep(struct transfer *transfer, const struct blk_request *req)
+{
+	for (unsigned int i = 0; i < req->entry->nr_segments; i++)
+		grant_cache_get(transfer->grants, req->entry->segments[i].gref);
 }
 
 void transfer_release_idle(struct transfer *transfer)

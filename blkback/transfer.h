@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Moving the data of requests between the guest's pages and their buffers: by
- * memcpy(3) where the frontend's grants persist and are mapped, else by grant
- * copies, those of many requests in one batch.  Belongs to its queue's thread.
+ * Where the data of requests is: in the guest's own pages, where the frontend's
+ * grants persist and are mapped and the provider takes such memory; else in
+ * buffers.  Between these and the guest it is moved by memcpy(3), page by page
+ * that is mapped, and by grant copies, those of many requests in one batch.
+ * Belongs to its queue's thread.
  */
 #ifndef XEN_DISKD_TRANSFER_H
 #define XEN_DISKD_TRANSFER_H
@@ -23,8 +25,14 @@ int transfer_new(struct gnttab *gt, uint16_t domid,
 void transfer_free(struct transfer *transfer);
 
 /*
+ * Makes a request's vector one of the guest's own pages; false when not all of
+ * them can be mapped.  They stay so until transfer_release_idle().
+ */
+bool transfer_map(struct transfer *transfer, struct blk_request *req);
+
+/*
  * Moves the data of all requests on a list that have some to move that way (out
- * of the guest for writes) and are not errors already.  A request of which a
+ * of the guest for writes), have a buffer and are not errors already.  A request of which a
  * segment failed becomes an error.  Order is kept.
  */
 void transfer_data(struct transfer *transfer, struct list *requests,
@@ -38,7 +46,9 @@ void transfer_indirect(struct transfer *transfer, struct list *requests);
 
 /* Whether pages are mapped that may come to rest. */
 bool transfer_has_mapped(const struct transfer *transfer);
-/* Gives back those that have rested since the last call. */
+/* They are in use: a request that is mapped has not come to its end. */
+void transfer_keep(struct transfer *transfer, const struct blk_request *req);
+/* Gives back those that have rested, or not been kept, since the last call. */
 void transfer_release_idle(struct transfer *transfer);
 
 #endif

@@ -188,6 +188,7 @@ static void fill_info(struct file_provider *file, const struct stat *st,
 		info->read_only = device_read_only != 0;
 	info->read_only |= read_only;
 	info->can_flush = true;
+	info->any_memory = true;
 	info->discard_granularity_bytes = discard_granularity(st);
 	info->flush_retryable = file->direct;
 	info->identity.kind =

@@ -89,6 +89,12 @@ struct block_info {
 	 * once and forgets it.
 	 */
 	bool flush_retryable;
+	/*
+	 * Data may lie in many pieces, of which each is a multiple of 512 bytes
+	 * at a multiple of 512, and be changed by others while an I/O is under
+	 * way: whatever is written then is as good.
+	 */
+	bool any_memory;
 	/* The operator allows the same bytes to be served twice. */
 	bool shared;
 	struct block_identity identity;

@@ -18,7 +18,7 @@ enum fake_grant fake_grants[FAKE_PAGES];
 
 static struct {
 	pthread_mutex_t lock;
-	unsigned int pages, ports, handles, notified;
+	unsigned int pages, unmapped, ports, handles, notified;
 	int backend_fd, guest_fd;
 	bool bound, masked, later;
 } fake = { .lock = PTHREAD_MUTEX_INITIALIZER,
@@ -64,7 +64,8 @@ void fake_reset(void)
 {
 	memset(fake_pages, 0, sizeof(fake_pages));
 	memset(fake_grants, 0, sizeof(fake_grants));
-	fake.pages = fake.ports = fake.handles = fake.notified = 0;
+	fake.pages = fake.unmapped = fake.ports = fake.handles = 0;
+	fake.notified = 0;
 	fake.bound = fake.masked = fake.later = false;
 	fake.backend_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	fake.guest_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -93,6 +94,11 @@ unsigned int fake_nr_notified(void)
 unsigned int fake_live_pages(void)
 {
 	return look(&fake.pages);
+}
+
+unsigned int fake_nr_unmapped(void)
+{
+	return look(&fake.unmapped);
 }
 
 unsigned int fake_live_ports(void)
@@ -144,6 +150,7 @@ void gnttab_unmap(struct gnttab *gt, void *addr, unsigned int nr_pages)
 	(void)gt;
 	(void)addr;
 	add(&fake.pages, -(int)nr_pages);
+	add(&fake.unmapped, (int)nr_pages);
 }
 
 static int16_t copy_one(const xengnttab_grant_copy_segment_t *seg)

@@ -37,6 +37,9 @@ int fake_guest_fd(void);
 /* How many it got in all. */
 unsigned int fake_nr_notified(void);
 
+/* How many pages it gave back in all. */
+unsigned int fake_nr_unmapped(void);
+
 /* What the backend holds. */
 unsigned int fake_live_pages(void);
 unsigned int fake_live_ports(void);

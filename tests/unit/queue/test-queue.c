@@ -70,6 +70,7 @@ static void prepare(int which)
 		.inflight_fd = memfd_create("inflight", MFD_CLOEXEC),
 		.nr_queues = 1,
 		.flush_timeout_ms = 60000,
+		.grant_idle_ms = 20,
 		.disk_failed = &disk_failed,
 		.stats = &stats,
 		.events = { on_ring_broken, on_disk_failed, on_stopped, NULL },
@@ -751,6 +752,96 @@ START_TEST(stop_drops_what_waits)
 }
 END_TEST
 
+/* ---- persistent grants ------------------------------------------------ */
+
+static void start_persistent(bool any_memory)
+{
+	params.persistent_grants = FAKE_PAGES;
+	params.provider->info.any_memory = any_memory;
+	start();
+}
+
+/*
+ * A provider that takes any memory gets the guest's own; another one what was
+ * there when the request was taken.
+ */
+START_TEST(mapped_or_copied)
+{
+	start_persistent(_i);
+	script_hold(BLOCK_OP_WRITE, true);
+	memset(fake_pages[GUEST_DATA], 1, 4096);
+	guest_put(SLOT_WRITE, 1, 8, 2, GUEST_DATA);
+	guest_push();
+	script_wait_held(1);
+	memset(fake_pages[GUEST_DATA], 2, 4096);
+	script_release(0);
+	guest_expect(SLOT_WRITE, 1, 0);
+	ck_assert_uint_eq(script_disk[8 * 512], _i ? 2 : 1);
+	ck_assert_uint_eq(script_disk[16 * 512], 0);
+	guest_put(SLOT_READ, 2, 7, 2, GUEST_DATA + 2);
+	guest_push();
+	guest_expect(SLOT_READ, 2, 0);
+	ck_assert_uint_eq(fake_pages[GUEST_DATA + 2][511], 7);
+	ck_assert_uint_eq(fake_pages[GUEST_DATA + 2][512], _i ? 2 : 1);
+	ck_assert_uint_eq(fake_pages[GUEST_DATA + 3][511], _i ? 2 : 1);
+	ck_assert_uint_eq(fake_pages[GUEST_DATA + 3][512], 0);
+	stop();
+}
+END_TEST
+
+/* A page that cannot be mapped for writing is copied, with its request. */
+START_TEST(mapped_but_for_one)
+{
+	fake_grants[GUEST_DATA + 1] = FAKE_GRANT_READ_ONLY;
+	start_persistent(true);
+	script_hold(BLOCK_OP_WRITE, true);
+	memset(fake_pages[GUEST_DATA], 1, 3 * 4096);
+	guest_put(SLOT_WRITE, 1, 8, 3, GUEST_DATA);
+	guest_push();
+	script_wait_held(1);
+	memset(fake_pages[GUEST_DATA], 2, 3 * 4096);
+	script_release(0);
+	guest_expect(SLOT_WRITE, 1, 0);
+	for (unsigned int i = 0; i < 3; i++)
+		ck_assert_uint_eq(script_disk[(8 + i * 8) * 512], 1);
+	stop();
+}
+END_TEST
+
+static void wait_unmapped(unsigned int nr)
+{
+	for (int i = 0; fake_nr_unmapped() < nr; i++) {
+		ck_assert_msg(i < DEADLINE_MS, "%u pages unmapped, not %u",
+			      fake_nr_unmapped(), nr);
+		usleep(1000);
+	}
+}
+
+/* What an I/O is under way to stays, however long that takes. */
+START_TEST(mapped_while_in_flight)
+{
+	start_persistent(true);
+	script_hold(BLOCK_OP_READ, true);
+	guest_put(SLOT_READ, 1, 8, 1, GUEST_DATA);
+	guest_push();
+	script_wait_held(1);
+	/* Another comes to rest, and that twice. */
+	for (unsigned int i = 0; i < 2; i++) {
+		guest_put(SLOT_WRITE, 2 + i, 16, 1, GUEST_DATA + 1);
+		guest_push();
+		guest_expect(SLOT_WRITE, 2 + i, 0);
+		wait_unmapped(1 + i);
+		ck_assert_uint_eq(fake_live_pages(), 2);
+	}
+	script_release(0);
+	guest_expect(SLOT_READ, 1, 0);
+	ck_assert_uint_eq(fake_pages[GUEST_DATA][0], 8);
+	wait_unmapped(3);
+	ck_assert_uint_eq(fake_live_pages(), 1);
+	stop();
+}
+END_TEST
+
 START_TEST(idle_queue_stops)
 {
 	start();
@@ -796,6 +887,18 @@ static TCase *case_flushes(void)
 	return tc;
 }
 
+static TCase *case_persistent(void)
+{
+	TCase *tc = tcase_create("persistent");
+
+	tcase_set_timeout(tc, 20);
+	tcase_add_checked_fixture(tc, setup, NULL);
+	tcase_add_loop_test(tc, mapped_or_copied, 0, 2);
+	tcase_add_test(tc, mapped_but_for_one);
+	tcase_add_test(tc, mapped_while_in_flight);
+	return tc;
+}
+
 static TCase *case_life(void)
 {
 	TCase *tc = tcase_create("life");
@@ -820,6 +923,7 @@ Suite *suite_queue(void)
 
 	suite_add_tcase(suite, case_requests());
 	suite_add_tcase(suite, case_flushes());
+	suite_add_tcase(suite, case_persistent());
 	suite_add_tcase(suite, case_life());
 	return suite;
 }
