@@ -73,17 +73,24 @@ LOAD='
 	[ ! -e /tmp/failed ]
 '
 
+# At a random time; if nothing is in flight just then, at the next.
+server_kill_busy() {
+	nap 200 1500
+	for _ in $(seq 20); do
+		kill -STOP "$SERVER"
+		[ -z "$(unanswered "$LAB/server.log.$NR_STARTS")" ] || break
+		kill -CONT "$SERVER"
+		nap 0 100
+	done
+	server_kill
+}
+
 kill_under_load() {
 	local i open
 	for i in $(seq "$2"); do
-		nap 200 1500
-		server_kill
+		server_kill_busy
 		open=$(unanswered "$LAB/server.log.$NR_STARTS" | wc -l)
 		NR_KILLS=$((NR_KILLS + 1))
-		[ "$open" -gt 0 ] || {
-			note "kill $i: idle since, at $(date '+%T.%N')"
-			tail -n 4 "$LAB/server.log.$NR_STARTS"
-		}
 		NR_BUSY=$((NR_BUSY + (open > 0)))
 		NR_AGAIN=$((NR_AGAIN + open))
 		nap 0 1000
