@@ -216,14 +216,44 @@ void nbd_link_adopt(struct nbd_link *link, struct nbd_handle *nbd)
 
 /* ---- the loop's calls ----------------------------------------------- */
 
+static bool handle_wants(const struct nbd_link *link, unsigned int direction)
+{
+	return nbd_aio_get_direction(link->nbd) & direction;
+}
+
+/* The end of the stream is for the loop to find. */
+static bool is_readable(const struct nbd_link *link)
+{
+	char byte;
+
+	return recv(link->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
+}
+
+/*
+ * A call takes one reply at most, and the next is often there already: to look
+ * for it is cheaper than to go through the loop.  As many as are owed at most.
+ * A handle that is to read and finds nothing sends nothing either until it has,
+ * so it is not asked to in vain.
+ */
+static void take_replies(struct nbd_link *link)
+{
+	int owed, left = nbd_aio_in_flight(link->nbd);
+
+	do {
+		owed = left;
+		if (!handle_wants(link, LIBNBD_AIO_DIRECTION_READ))
+			return;
+		nbd_aio_notify_read(link->nbd);
+		left = nbd_aio_in_flight(link->nbd);
+	} while (left > 0 && left < owed && is_readable(link));
+}
+
 static void notify(struct nbd_link *link, bool readable)
 {
-	unsigned int direction = nbd_aio_get_direction(link->nbd);
-
 	/* An error shows as the handle's state. */
-	if (readable && direction & LIBNBD_AIO_DIRECTION_READ)
-		nbd_aio_notify_read(link->nbd);
-	else if (!readable && direction & LIBNBD_AIO_DIRECTION_WRITE)
+	if (readable)
+		take_replies(link);
+	else if (handle_wants(link, LIBNBD_AIO_DIRECTION_WRITE))
 		nbd_aio_notify_write(link->nbd);
 	nbd_link_drive(link);
 }
