@@ -123,6 +123,12 @@ int nbd_socket_error(int fd)
 	return -error;
 }
 
+bool nbd_socket_is_cut_here(int error)
+{
+	return error == ETIMEDOUT || error == EHOSTUNREACH ||
+	       error == ENETUNREACH || error == EHOSTDOWN || error == ENETDOWN;
+}
+
 /* ---- negotiating ---------------------------------------------------- */
 
 const char *nbd_error_cause(void)

@@ -40,6 +40,11 @@ int nbd_socket_start(const struct nbd_addresses *addresses, unsigned int which,
 		     int *ret_fd);
 /* 0, or the -errno of a connect that has failed. */
 int nbd_socket_error(int fd);
+/*
+ * Whether an error of a connected socket means that this host has given the
+ * connection up: the other may know nothing of it.
+ */
+bool nbd_socket_is_cut_here(int error);
 
 /*
  * Makes a handle, set up for the target, and starts the negotiation over a

@@ -4,6 +4,7 @@
 
 #include "common/clock.h"
 #include "common/list.h"
+#include "nbd-client/nbd-connect.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -42,8 +43,11 @@ static void lift(struct nbd_fence *fence)
 	fence->everything = fence->unwatched = false;
 }
 
-/* Takes what the server still sends; true when it has closed its end. */
-static bool drained(int fd)
+/*
+ * Takes what the server still sends: -EAGAIN while there may be more, 0 when
+ * it has closed its end, or the -errno of a connection that is no more.
+ */
+static int drain(int fd)
 {
 	char discarded[16384];
 
@@ -51,12 +55,12 @@ static bool drained(int fd)
 		ssize_t n =
 			recv(fd, discarded, sizeof(discarded), MSG_DONTWAIT);
 
-		if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
-			return true;
+		if (n == 0)
+			return 0;
 		if (n < 0)
-			return false;
+			return errno == EINTR ? -EAGAIN : -errno;
 	}
-	return false;
+	return -EAGAIN;
 }
 
 static void on_ready(struct io_op *op, int result)
@@ -64,16 +68,20 @@ static void on_ready(struct io_op *op, int result)
 	struct nbd_fence_socket *socket =
 		container_of(op, struct nbd_fence_socket, op);
 	struct nbd_fence *fence = socket->fence;
+	int rc;
 
 	(void)result;
 	socket->armed = false;
 	if (socket->fd < 0)
 		return;
-	if (!drained(socket->fd)) {
+	rc = drain(socket->fd);
+	if (rc == -EAGAIN) {
 		arm(socket);
 		return;
 	}
 	close_socket(socket);
+	if (nbd_socket_is_cut_here(-rc))
+		fence->unwatched = true;
 	if (nbd_fence_is_up(fence))
 		return;
 	lift(fence);
@@ -123,9 +131,15 @@ static struct nbd_fence_socket *unused_socket(struct nbd_fence *fence)
 bool nbd_fence_raise(struct nbd_fence *fence, int fd)
 {
 	struct nbd_fence_socket *socket;
+	int rc;
 
 	shutdown(fd, SHUT_WR);
-	if (drained(fd))
+	rc = drain(fd);
+	if (nbd_socket_is_cut_here(-rc)) {
+		nbd_fence_raise_for_time(fence);
+		return true;
+	}
+	if (rc != -EAGAIN)
 		return false;
 	fence->until_ms = clock_now_ms() + NBD_FENCE_MS;
 	socket = unused_socket(fence);

@@ -89,17 +89,10 @@ static bool handle_is_over(struct nbd_handle *nbd)
 	return nbd_aio_is_dead(nbd) > 0 || nbd_aio_is_closed(nbd) > 0;
 }
 
-/* Errors of a socket that are not the server's doing. */
-static bool is_cut_here(int error)
-{
-	return error == ETIMEDOUT || error == EHOSTUNREACH ||
-	       error == ENETUNREACH || error == EHOSTDOWN || error == ENETDOWN;
-}
-
 static void fail_as_handle(struct nbd_link *link)
 {
-	link->cut_here =
-		nbd_aio_is_dead(link->nbd) > 0 && is_cut_here(nbd_get_errno());
+	link->cut_here = nbd_aio_is_dead(link->nbd) > 0 &&
+			 nbd_socket_is_cut_here(nbd_get_errno());
 	/* An orderly end is no error to libnbd: its last one is older. */
 	fail(link, nbd_aio_is_closed(link->nbd) > 0
 			   ? "the server has closed the connection"

@@ -4,6 +4,9 @@
 #include "nbd-client/nbd-fence.h"
 #include "tests/unit/nbd/unit-nbd.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -95,6 +98,58 @@ START_TEST(not_raised_around_a_closed_end)
 	ck_assert(!nbd_fence_raise(&fence, ends[0]));
 	ck_assert(!nbd_fence_is_up(&fence));
 	close(ends[0]);
+}
+END_TEST
+
+/* A connection over TCP whose other end takes nothing, and that is full. */
+static void make_stuck_pair(int pair[2])
+{
+	struct sockaddr_in in = { .sin_family = AF_INET };
+	socklen_t length = sizeof(in);
+	int listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	const unsigned int give_up_ms = 300;
+	char bytes[65536] = { 0 };
+
+	in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	ck_assert_int_eq(bind(listening, (struct sockaddr *)&in, length), 0);
+	ck_assert_int_eq(listen(listening, 1), 0);
+	getsockname(listening, (struct sockaddr *)&in, &length);
+	pair[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	ck_assert_int_eq(connect(pair[0], (struct sockaddr *)&in, length), 0);
+	pair[1] = accept(listening, NULL, NULL);
+	close(listening);
+	ck_assert_int_eq(setsockopt(pair[0], IPPROTO_TCP, TCP_USER_TIMEOUT,
+				    &give_up_ms, sizeof(give_up_ms)),
+			 0);
+	while (send(pair[0], bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
+		;
+}
+
+/* That the kernel gives a connection up tells nothing of the server. */
+START_TEST(stands_when_the_kernel_gives_up)
+{
+	struct pollfd pfd;
+	int pair[2];
+
+	make_stuck_pair(pair);
+	if (_i) {
+		ck_assert(nbd_fence_raise(&fence, pair[0]));
+		nbd_fence_add(&fence, 1, 0, 512);
+		while (fence.nr_open)
+			ck_assert_int_ge(io_loop_run(loop, true), 0);
+	} else {
+		pfd = (struct pollfd){ .fd = pair[0] };
+		ck_assert_int_eq(poll(&pfd, 1, 10000), 1);
+		ck_assert(nbd_fence_raise(&fence, pair[0]));
+		nbd_fence_add(&fence, 1, 0, 512);
+	}
+	ck_assert_uint_eq(nr_lifted, 0);
+	ck_assert(nbd_fence_is_up(&fence));
+	ck_assert(holds(3, 0, 512));
+	ck_assert(nbd_fence_check(&fence, clock_now_ms() + 2 * NBD_FENCE_MS));
+	ck_assert(!holds(3, 0, 512));
+	close(pair[0]);
+	close(pair[1]);
 }
 END_TEST
 
@@ -191,6 +246,7 @@ Suite *suite_nbd_fence(void)
 	tcase_add_test(tc, holds_ranges_but_for_their_own);
 	tcase_add_test(tc, lifts_when_the_server_closes);
 	tcase_add_test(tc, not_raised_around_a_closed_end);
+	tcase_add_loop_test(tc, stands_when_the_kernel_gives_up, 0, 2);
 	tcase_add_test(tc, waits_for_all_sockets);
 	tcase_add_test(tc, lifts_when_its_time_is_over);
 	tcase_add_test(tc, full_means_everything);
