@@ -186,10 +186,13 @@ void host_daemon_start(struct host *h)
 {
 	uint64_t end = host_now_ms() + HOST_WAIT_MS;
 	char run_dir[64], worker[600];
-	const char *const argv[] = {
-		program_path(PROGRAM_DAEMON), run_dir, worker, "--queues=4",
-		"--log-level=debug",          NULL
-	};
+	const char *const argv[] = { program_path(PROGRAM_DAEMON),
+				     run_dir,
+				     worker,
+				     "--queues=4",
+				     "--log-level=debug",
+				     h->daemon_option,
+				     NULL };
 	json_t *answer;
 	int status;
 

@@ -52,6 +52,7 @@ struct host {
 	/* Of the test's own: no leak when the daemon goes.  Or 0. */
 	pid_t server;
 	bool oxenstored;
+	const char *daemon_option; /* one more than always, or NULL */
 	struct guest guests[HOST_MAX_GUESTS];
 	unsigned int nr_guests;
 };

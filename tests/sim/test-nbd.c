@@ -817,6 +817,35 @@ START_TEST(another_size)
 }
 END_TEST
 
+/* That flushes fail as well is no news, even past --flush-timeout. */
+START_TEST(another_size_and_flushes)
+{
+	struct fe_request rq = { .operation = FE_FLUSH };
+	const char *at;
+
+	host_daemon_stop(&h);
+	h.daemon_option = "--flush-timeout=0";
+	host_daemon_start(&h);
+	server_start("file %s", image);
+	attach_connect("");
+	wait_server_state("connected");
+	server_kill();
+	server_start("--filter=truncate file %s truncate=2M", image);
+	wait_server_state("failed");
+	expect_error_node("came back as another disk (size)");
+	blkfront_submit(&fe.queues[0], &fe, &rq);
+	submit_writes(1);
+	expect_responses(1, FE_ERROR);
+	/* What the worker said before that has been heard by the second. */
+	diskctl("list");
+	at = strstr(diskctl("list"), "\n    error: ");
+	need(at && strstr(at, "came back as another disk"), "list prints %s",
+	     out);
+	expect_error_node("came back as another disk (size)");
+	detach_finish();
+}
+END_TEST
+
 /* ---- refusals --------------------------------------------------------------------------- */
 
 /* On a socket that nobody accepts from, or with a server of these arguments. */
@@ -1044,6 +1073,7 @@ static void add_gone(Suite *suite)
 	tcase_add_test(tc, guest_crash_while_it_is_gone);
 	tcase_add_test(tc, timeout_0);
 	tcase_add_loop_test(tc, another_size, 0, NR_DETACHES);
+	tcase_add_test(tc, another_size_and_flushes);
 	suite_add_tcase(suite, tc);
 }
 

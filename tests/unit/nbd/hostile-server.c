@@ -28,12 +28,13 @@
 #define OPTION_REPLY_MAGIC UINT64_C(0x3e889045565a9)
 #define SIMPLE_MAGIC 0x67446698u
 #define STRUCTURED_MAGIC 0x668e33efu
-#define FLAGS (1 | 4 | 8) /* has flags, flush, FUA */
+#define FLAGS (1 | 4 | 8 | 32) /* has flags, flush, FUA, trim */
 
 enum { OPT_EXPORT_NAME = 1, OPT_ABORT = 2, OPT_GO = 7, OPT_STRUCTURED = 8 };
 enum { REP_ACK = 1, REP_INFO = 3 };
 enum { INFO_EXPORT = 0, INFO_NAME = 1, INFO_BLOCK_SIZE = 3 };
-enum { CMD_READ = 0, CMD_WRITE = 1, CMD_DISC = 2, CMD_FLUSH = 3 };
+enum { CMD_READ = 0, CMD_WRITE = 1, CMD_DISC = 2 };
+enum { ERROR_IO = 5, ERROR_NOT_SUPPORTED = 95, ERROR_SHUTDOWN = 108 };
 enum { CHUNK_NONE = 0, CHUNK_DATA = 1, CHUNK_HOLE = 2, CHUNK_ERROR = 32769 };
 
 static const char *fault;
@@ -247,10 +248,10 @@ static void data_chunk(uint16_t flags, const struct request *r, uint64_t offset,
 	put_data(offset, length);
 }
 
-static void error_chunk(uint16_t flags, const struct request *r)
+static void error_chunk(uint16_t flags, const struct request *r, uint32_t error)
 {
 	chunk(flags, CHUNK_ERROR, r->cookie, 6);
-	put32(5); /* EIO */
+	put32(error);
 	put16(0);
 }
 
@@ -263,6 +264,15 @@ static void reply(const struct request *r)
 	simple(r->cookie, 0);
 	if (r->type == CMD_READ)
 		put_data(r->offset, r->length);
+}
+
+/* Whatever it is asked for. */
+static void refuse(const struct request *r)
+{
+	if (structured && r->type == CMD_READ)
+		error_chunk(1, r, ERROR_NOT_SUPPORTED);
+	else
+		simple(r->cookie, ERROR_NOT_SUPPORTED);
 }
 
 /* In place of a reply to a read: true when the fault was one of these. */
@@ -291,12 +301,10 @@ static bool bad_framing(const struct request *r)
 		put32(STRUCTURED_MAGIC);
 		be_silent();
 	} else if (is("shutdown")) {
-		error_chunk(0, r);
+		error_chunk(0, r, ERROR_IO);
 		chunk(1, CHUNK_NONE, r->cookie, 0);
 	} else if (is("eshutdown")) {
-		chunk(1, CHUNK_ERROR, r->cookie, 6);
-		put32(108);
-		put16(0);
+		error_chunk(1, r, ERROR_SHUTDOWN);
 	} else if (is("simple")) {
 		simple(r->cookie, 0);
 		put_data(r->offset, r->length);
@@ -344,7 +352,7 @@ static bool bad_chunks(const struct request *r)
 		}
 	} else if (is("slow-errors")) {
 		for (;;) {
-			error_chunk(0, r);
+			error_chunk(0, r, ERROR_IO);
 			usleep(20000);
 		}
 	} else {
@@ -390,7 +398,9 @@ static void serve(void)
 			_exit(0);
 		if (r.type == CMD_WRITE)
 			get(discarded, r.length);
-		if (r.type == CMD_READ && is("reordered"))
+		if (is("unsupported"))
+			refuse(&r);
+		else if (r.type == CMD_READ && is("reordered"))
 			reply_reordered(&r);
 		else if (r.type != CMD_READ ||
 			 (!bad_framing(&r) && !bad_chunks(&r)))

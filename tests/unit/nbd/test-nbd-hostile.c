@@ -217,6 +217,19 @@ START_TEST(short_read)
 }
 END_TEST
 
+/* Of data or a flush, the guest would take it for one of barriers. */
+START_TEST(unsupported)
+{
+	start("unsupported", NULL);
+	disk_open(&server, "");
+	ck_assert_int_eq(do_read(0, 4096), -EIO);
+	ck_assert_int_eq(do_write(0, 4096), -EIO);
+	ck_assert_int_eq(do_flush(), -EIO);
+	ck_assert_int_eq(do_io(BLOCK_OP_DISCARD, 0, 4096, 0), -EOPNOTSUPP);
+	ck_assert_uint_eq(status.reconnects, 0);
+}
+END_TEST
+
 /* It never stops: the operator's timeout= does. */
 static const char *const for_ever[] = { "reply-magic", "endless-data",
 					"twice-the-same", "slow-errors" };
@@ -255,6 +268,7 @@ Suite *suite_nbd_hostile(void)
 	tcase_add_loop_test(tc, endless_is_cut, 0, (int)NR_OF(endless));
 	tcase_add_test(tc, reordered);
 	tcase_add_loop_test(tc, short_read, 0, (int)NR_OF(short_reads));
+	tcase_add_test(tc, unsupported);
 	tcase_add_loop_test(tc, without_end, 0, (int)NR_OF(for_ever));
 	suite_add_tcase(suite, tc);
 	return suite;

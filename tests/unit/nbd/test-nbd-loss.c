@@ -7,13 +7,18 @@
 #include "tests/unit/nbd/disk.h"
 #include "tests/unit/nbd/unit-nbd.h"
 
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static struct server server;
@@ -27,6 +32,11 @@ static void teardown(void)
 {
 	disk_teardown();
 	server_kill(&server);
+}
+
+static bool disk_is_lost(void)
+{
+	return status.state == BLOCK_LINK_CONNECTING;
 }
 
 static void end_all(int error)
@@ -417,6 +427,28 @@ START_TEST(timeout_of_1)
 }
 END_TEST
 
+#define SLOW_WRITES 40u
+
+/* Longer than timeout= in all, but each write of the record comes to be. */
+START_TEST(timeout_is_not_for_a_long_replay)
+{
+	NBDKIT(&server, "--filter=delay", "memory", "1M", "delay-write=0");
+	disk_open(&server, "timeout=2");
+	/* To one place: one after the other. */
+	for (unsigned int i = 0; i < SLOW_WRITES; i++) {
+		fill(4096, i);
+		ck_assert_int_eq(do_write(0, 4096), 0);
+	}
+	server_kill(&server);
+	server.argv[7] = "delay-write=100ms";
+	server_restart(&server);
+	ck_assert_int_eq(do_read(0, 4096), 0);
+	check_filled(4096, SLOW_WRITES - 1);
+	ck_assert_uint_eq(status.resent, SLOW_WRITES);
+	ck_assert_uint_eq(status.reconnects, 1);
+}
+END_TEST
+
 START_TEST(status_is_shown)
 {
 	NBDKIT(&server, "memory", "1M");
@@ -513,6 +545,69 @@ START_TEST(stale_write_does_not_land_last)
 	ck_assert_int_eq(pread(fd, buffer, 4096, 2048), 4096);
 	check_filled(4096, 2);
 	close(fd);
+}
+END_TEST
+
+/* Of the connection to the server, or -1. */
+static int server_socket(void)
+{
+	for (int fd = 3; fd < 256; fd++) {
+		struct sockaddr_in peer = { .sin_family = AF_UNSPEC };
+		socklen_t length = sizeof(peer);
+
+		if (getpeername(fd, (struct sockaddr *)&peer, &length) == 0 &&
+		    peer.sin_family == AF_INET &&
+		    ntohs(peer.sin_port) == server.port)
+			return fd;
+	}
+	return -1;
+}
+
+/* The kernel gives a connection up whose other end takes nothing. */
+static void wait_cut_here(int fd)
+{
+	struct pollfd pfd = { .fd = fd };
+
+	ck_assert_int_eq(poll(&pfd, 1, 10000), 1);
+	ck_assert(pfd.revents & POLLERR);
+}
+
+/*
+ * More than a server takes that is stopped: the kernel gives the connection
+ * up, and the server carries the writes out when it likes.  Seen by the loop,
+ * or by what is sent next.
+ */
+START_TEST(fence_where_the_kernel_gave_up)
+{
+	const unsigned int give_up_ms = 300;
+	int fd;
+
+	/* With more threads nbdkit dies of a client that does not listen. */
+	NBDKIT_TCP(&server, "-t", "1", "memory", "4M");
+	disk_open(&server, "reply-timeout=0");
+	ck_assert_int_eq(do_read(0, 4096), 0);
+	fd = server_socket();
+	ck_assert_int_eq(setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT,
+				    &give_up_ms, sizeof(give_up_ms)),
+			 0);
+	server_hang(&server);
+	for (unsigned int i = 0; i < DISK_SLOTS - 2; i++)
+		slot_submit(&slots[i], BLOCK_OP_WRITE, i * 4096, 4096);
+	if (_i)
+		wait_cut_here(fd);
+	for (unsigned int i = DISK_SLOTS - 2; i < DISK_SLOTS; i++)
+		slot_submit(&slots[i], BLOCK_OP_WRITE, i * 4096, 4096);
+	run_loop_until(disk_is_lost, 10000);
+	kill(server.pid, SIGCONT);
+	/* The same again may pass the fence; what is newer may not. */
+	end_all(0);
+	ck_assert_uint_eq(status.reconnects, 1);
+	slot_submit(&slots[0], BLOCK_OP_WRITE, 0, 4096);
+	for (unsigned int i = 0; i < 20; i++)
+		ck_assert_int_eq(do_write(2 << 20, 4096), 0);
+	ck_assert(slots[0].busy);
+	block_queue_abandon(queue);
+	end_all(-EIO);
 }
 END_TEST
 
@@ -615,10 +710,12 @@ Suite *suite_nbd_loss(void)
 	tc = add_case(suite, "waiting");
 	tcase_add_test(tc, timeout_of_0);
 	tcase_add_test(tc, timeout_of_1);
+	tcase_add_test(tc, timeout_is_not_for_a_long_replay);
 	tcase_add_test(tc, status_is_shown);
 	tc = add_case(suite, "silence");
 	tcase_add_test(tc, half_open);
 	tcase_add_test(tc, stale_write_does_not_land_last);
+	tcase_add_loop_test(tc, fence_where_the_kernel_gave_up, 0, 2);
 	tc = add_case(suite, "closing");
 	tcase_add_loop_test(tc, lost_while_idle, 0, 2);
 	tcase_add_loop_test(tc, closes_without_a_server, 0, 8);

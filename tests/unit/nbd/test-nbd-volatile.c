@@ -6,6 +6,7 @@
 #include "tests/unit/nbd/disk.h"
 #include "tests/unit/nbd/unit-nbd.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -112,6 +113,26 @@ START_TEST(write_behind_a_failed_flush)
 	check_page(8192, 3);
 	check_page(16384, 4);
 	ck_assert_int_eq(do_flush(), 0);
+}
+END_TEST
+
+/* What is read behind it is what the server has lost, until it has it again. */
+START_TEST(read_behind_a_failed_flush)
+{
+	start("flush-fails");
+	disk_open(&server, "");
+	fill(4096, 1);
+	ck_assert_int_eq(do_write(65536, 4096), 0);
+	fill(4096, 2);
+	ck_assert_int_eq(do_write(65536, 4096), 0);
+	slot_submit(&slots[0], BLOCK_OP_FLUSH, 0, 0);
+	slot_submit(&slots[1], BLOCK_OP_READ, 65536, 4096);
+	drain();
+	ck_assert_int_eq(slots[0].io.error, -EIO);
+	ck_assert_int_eq(slots[1].io.error, 0);
+	ck_assert_mem_eq(slots[1].page, buffer, 4096);
+	ck_assert_uint_eq(status.resent, 2);
+	ck_assert_uint_eq(status.reconnects, 0);
 }
 END_TEST
 
@@ -225,6 +246,7 @@ Suite *suite_nbd_volatile(void)
 	tcase_set_timeout(tc, 30);
 	tcase_add_test(tc, two_flushes);
 	tcase_add_test(tc, write_behind_a_failed_flush);
+	tcase_add_test(tc, read_behind_a_failed_flush);
 	tcase_add_loop_test(tc, failed_flush_and_loss, 0, 2);
 	tcase_add_test(tc, own_flush_fails);
 	tcase_add_test(tc, late_flush);
