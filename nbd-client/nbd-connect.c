@@ -425,6 +425,24 @@ int nbd_connect_within(const struct nbd_target *target,
 
 /* ---- the end -------------------------------------------------------- */
 
+int nbd_flush_within(struct nbd_handle *nbd, uint64_t deadline_ms,
+		     struct error_text *err)
+{
+	int64_t cookie = nbd_aio_flush(nbd, NBD_NULL_COMPLETION, 0);
+	int rc = 0, done = cookie < 0 ? -1 : 0;
+
+	while (rc == 0 && done == 0) {
+		done = nbd_aio_command_completed(nbd, (uint64_t)cookie);
+		if (done == 0)
+			rc = step(nbd, deadline_ms);
+	}
+	if (done > 0)
+		return 0;
+	if (done < 0 || rc == -EPROTO)
+		return error_set(err, -EIO, "%s", nbd_error_cause());
+	return error_set(err, rc, "%s", strerror(-rc));
+}
+
 static bool is_over(struct nbd_handle *nbd)
 {
 	return nbd_aio_is_closed(nbd) > 0 || nbd_aio_is_dead(nbd) > 0;

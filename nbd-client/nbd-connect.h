@@ -73,6 +73,13 @@ int nbd_connect_within(const struct nbd_target *target,
 		       struct error_text *err);
 
 /*
+ * Has the server flush, over a connection that nobody uses.  Blocks, but not
+ * past the deadline.  -ETIMEDOUT, or -EIO with libnbd's message.
+ */
+int nbd_flush_within(struct nbd_handle *nbd, uint64_t deadline_ms,
+		     struct error_text *err);
+
+/*
  * Closes a handle in good order, so that the server need not find out by
  * itself: says so, and waits for its end of the connection to be closed, but
  * not past the deadline.  Blocks.  NULL is a no-op.

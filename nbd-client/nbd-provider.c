@@ -3,6 +3,7 @@
 #include "nbd-client/nbd-provider.h"
 
 #include "common/clock.h"
+#include "common/log.h"
 #include "nbd-client/nbd-queue.h"
 
 #include <errno.h>
@@ -11,7 +12,7 @@
 
 /* A server has so long to be found, to answer and to negotiate. */
 #define OPEN_TIMEOUT_MS 10000u
-/* And so long to see a connection off. */
+/* And so long for a last flush and to see a connection off. */
 #define PART_MS 500u
 
 struct nbd_provider {
@@ -25,11 +26,35 @@ static struct nbd_provider *nbd_of(struct block_provider *provider)
 	return container_of(provider, struct nbd_provider, base);
 }
 
+/*
+ * The record ends with us: what is in it has to be durable by then, or at
+ * least the server has been told.
+ */
+static void flush_at_the_end(struct nbd_disk *disk, uint64_t deadline_ms)
+{
+	struct error_text err;
+	int rc;
+
+	if (!disk->dirty ||
+	    dirty_record_start(disk->dirty) == dirty_record_end(disk->dirty))
+		return;
+	if (disk->spare)
+		rc = nbd_flush_within(disk->spare, deadline_ms, &err);
+	else
+		rc = error_set(&err, -ENOTCONN, "no connection");
+	if (rc < 0)
+		log_warning("nbd server '%.200s': last flush: %s; what it has "
+			    "not flushed is remembered no longer",
+			    disk->server, err.text);
+}
+
 static void nbd_provider_close(struct block_provider *provider)
 {
 	struct nbd_provider *nbd = nbd_of(provider);
+	uint64_t deadline_ms = clock_now_ms() + PART_MS;
 
-	nbd_part(nbd->disk.spare, clock_now_ms() + PART_MS);
+	flush_at_the_end(&nbd->disk, deadline_ms);
+	nbd_part(nbd->disk.spare, deadline_ms);
 	nbd_fence_fini(&nbd->disk.fence);
 	dirty_record_free(nbd->disk.dirty);
 	free(nbd);

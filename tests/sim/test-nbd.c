@@ -957,6 +957,32 @@ START_TEST(daemon_restart)
 }
 END_TEST
 
+/* The record ends in good order: what was in it is durable by then. */
+START_TEST(durable_at_the_end)
+{
+	server_start("--filter=cache file %s", image);
+	host_image_read(image, model, DISK_BYTES);
+	percent_flushes = 0;
+	attach_connect("");
+	launch_all();
+	land_all();
+	if (_i == 0) {
+		detach_by_diskctl();
+		wait_nothing_left();
+		server_kill();
+		compare_image();
+		return;
+	}
+	host_daemon_stop(&h);
+	server_kill();
+	compare_image();
+	server_start("file %s", image);
+	host_daemon_start(&h);
+	need(host_wait_worker(&h, 1, XVDB, "connected"), "not connected");
+	detach_finish();
+}
+END_TEST
+
 /* The worker finishes what it took: for a server that is there, it waits. */
 START_TEST(daemon_restart_under_load)
 {
@@ -1091,6 +1117,7 @@ int main(void)
 	tcase_add_loop_test(tc, attach_refused, 0, NR_REFUSALS);
 	tcase_add_test(tc, detach_while_it_opens);
 	tcase_add_loop_test(tc, daemon_restart, 0, 2);
+	tcase_add_loop_test(tc, durable_at_the_end, 0, 2);
 	tcase_add_loop_test(tc, daemon_restart_under_load, 0, 2);
 	tcase_add_loop_test(tc, worker_killed, 0, NR_DETACHES);
 	tcase_add_test(tc, driver_reload);

@@ -664,6 +664,24 @@ START_TEST(closes_without_a_server)
 }
 END_TEST
 
+/* What was acknowledged is durable before it is forgotten. */
+START_TEST(flushed_at_the_end)
+{
+	const char *path = scratch_file("image", PAGES * PAGE);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	NBDKIT(&server, "--filter=cache", "file", path);
+	disk_open(&server, _i ? "connections=4" : "");
+	fill(65536, 1);
+	ck_assert_int_eq(do_write(0, 65536), 0);
+	disk_close();
+	server_kill(&server);
+	ck_assert_int_eq(pread(fd, buffer, 65536, 0), 65536);
+	check_filled(65536, 1);
+	close(fd);
+}
+END_TEST
+
 /*
  * It takes fewer connections than it says it does.  (The memory plugin allows
  * more than one; nbdkit's multi-conn filter would, too, but dies of a client
@@ -719,6 +737,7 @@ Suite *suite_nbd_loss(void)
 	tc = add_case(suite, "closing");
 	tcase_add_loop_test(tc, lost_while_idle, 0, 2);
 	tcase_add_loop_test(tc, closes_without_a_server, 0, 8);
+	tcase_add_loop_test(tc, flushed_at_the_end, 0, 2);
 	tcase_add_test(tc, fewer_connections);
 	return suite;
 }
