@@ -91,8 +91,9 @@ static bool handle_is_over(struct nbd_handle *nbd)
 
 static void fail_as_handle(struct nbd_link *link)
 {
-	link->cut_here = nbd_aio_is_dead(link->nbd) > 0 &&
-			 nbd_socket_is_cut_here(nbd_get_errno());
+	if (nbd_aio_is_dead(link->nbd) > 0 &&
+	    nbd_socket_is_cut_here(nbd_get_errno()))
+		link->cut_here = true;
 	/* An orderly end is no error to libnbd: its last one is older. */
 	fail(link, nbd_aio_is_closed(link->nbd) > 0
 			   ? "the server has closed the connection"

@@ -39,7 +39,7 @@ struct nbd_link {
 		struct io_op op;
 		bool armed;
 	} in, out;
-	/* Our own kernel gave it up: the server may not know. */
+	/* We, or our kernel, gave it up: the server may not know. */
 	bool cut_here;
 	struct error_text error; /* why it went down, or did not come up */
 

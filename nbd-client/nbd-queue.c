@@ -131,8 +131,10 @@ static int on_chunk(void *arg, const void *buffer, size_t nr_bytes,
 		request->seen_bytes += nr_bytes;
 	request->nr_chunks++;
 	if (request->seen_bytes > length ||
-	    request->nr_chunks > length / BLOCK_SECTOR_BYTES + CHUNKS_BESIDES)
+	    request->nr_chunks > length / BLOCK_SECTOR_BYTES + CHUNKS_BESIDES) {
+		request->link->cut_here = true;
 		shutdown(request->link->fd, SHUT_RDWR);
+	}
 	return 0;
 }
 

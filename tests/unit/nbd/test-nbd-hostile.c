@@ -195,6 +195,29 @@ START_TEST(endless_is_cut)
 }
 END_TEST
 
+/* Cut off on this side: that tells nothing of the write behind the read. */
+START_TEST(fence_behind_a_reply_without_end)
+{
+	start("endless-data", "1");
+	disk_open(&server, "reply-timeout=0");
+	slot_submit(&slots[0], BLOCK_OP_READ, 4096, 4096);
+	slot_submit(&slots[1], BLOCK_OP_WRITE, 0, 4096);
+	while (slots_busy())
+		ck_assert_ptr_nonnull(slot_next_done(8000));
+	ck_assert_int_eq(slots[0].io.error, 0);
+	ck_assert_int_eq(slots[1].io.error, 0);
+	ck_assert_uint_eq(status.reconnects, 1);
+	slot_submit(&slots[2], BLOCK_OP_WRITE, 0, 4096);
+	/* What is sent later is done; this one is not sent. */
+	for (unsigned int i = 0; i < 20; i++)
+		ck_assert_int_eq(do_write(65536, 4096), 0);
+	ck_assert(slots[2].busy);
+	block_queue_abandon(queue);
+	ck_assert_ptr_eq(slot_next_done(8000), &slots[2]);
+	ck_assert_int_eq(slots[2].io.error, -EIO);
+}
+END_TEST
+
 START_TEST(reordered)
 {
 	start("reordered", NULL);
@@ -266,6 +289,7 @@ Suite *suite_nbd_hostile(void)
 	tcase_add_test(tc, size_is_odd);
 	tcase_add_loop_test(tc, connected_again, 0, (int)NR_OF(lost));
 	tcase_add_loop_test(tc, endless_is_cut, 0, (int)NR_OF(endless));
+	tcase_add_test(tc, fence_behind_a_reply_without_end);
 	tcase_add_test(tc, reordered);
 	tcase_add_loop_test(tc, short_read, 0, (int)NR_OF(short_reads));
 	tcase_add_test(tc, unsupported);
