@@ -28,6 +28,9 @@
 #define RESUME_BIND_MS 10000u
 /* Looks at the ring between two at the clock. */
 #define LOOKS_PER_CLOCK 16u
+/* A part of the requests of a turn that is answered before the others. */
+#define PART_REQUESTS_MIN 4u
+#define PART_BYTES (UINT64_C(64) << 10)
 #define SLEEP_TRIALS 8u
 #define SLEEP_FACTOR 4u
 /* Submissions that a turn collects before they are handed over early. */
@@ -471,22 +474,6 @@ static void take_requests(struct queue *q)
 	enter_buffered(q, &q->parsed);
 }
 
-static void start_taken(struct queue *q)
-{
-	struct list *node;
-
-	transfer_data(q->transfer, &q->taken, true);
-	while ((node = list_pop(&q->taken))) {
-		struct blk_request *req =
-			container_of(node, struct blk_request, node);
-
-		if (req->status == BLKIF_RSP_OKAY)
-			request_run_step(q, req);
-		else
-			list_add_tail(&q->finished, &req->node);
-	}
-}
-
 static void collect_done(struct queue *q)
 {
 	struct block_io *io;
@@ -513,6 +500,41 @@ static void answer_finished(struct queue *q)
 	}
 	if (ring_publish(&q->ring))
 		evtchn_notify(q->ec, q->port);
+}
+
+/*
+ * What a provider does at once is answered in parts: the guest then works on
+ * one while the next is done.  More than two of them only where there is much
+ * to do for each request.
+ */
+static void start_taken(struct queue *q)
+{
+	unsigned int nr = 0, part = q->nr_busy / 2;
+	uint64_t nr_bytes = 0;
+	struct list *node;
+
+	if (part < PART_REQUESTS_MIN)
+		part = PART_REQUESTS_MIN;
+	transfer_data(q->transfer, &q->taken, true);
+	while ((node = list_pop(&q->taken))) {
+		struct blk_request *req =
+			container_of(node, struct blk_request, node);
+
+		if (req->status == BLKIF_RSP_OKAY)
+			request_run_step(q, req);
+		else
+			list_add_tail(&q->finished, &req->node);
+		if (list_empty(&q->block->done))
+			continue;
+		nr++;
+		nr_bytes += req->entry->length_bytes;
+		if (nr < part && nr_bytes < PART_BYTES)
+			continue;
+		collect_done(q);
+		answer_finished(q);
+		nr = 0;
+		nr_bytes = 0;
+	}
 }
 
 static void evtchn_done(struct io_op *op, int result)
