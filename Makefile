@@ -89,7 +89,7 @@ SUPERVISOR := $(COMMON) providers/provider-spec.c blkback/backend.c \
 	diskd/options.c diskd/worker-programs.c xenstore-watch/xenstore.c
 CTL := common/error-text.c diskctl/client.c diskctl/command-list.c \
 	diskctl/command-modprobe.c diskctl/command-vbd.c diskctl/command.c \
-	diskctl/main.c diskctl/options.c diskctl/printable.c
+	diskctl/main.c diskctl/options.c diskctl/printable.c diskctl/table.c
 
 PROGRAMS := xen-diskd xen-diskd-worker xen-diskd-worker-git \
 	xen-diskd-worker-nbd xen-diskd-hold xen-diskctl git-fat

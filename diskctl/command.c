@@ -87,6 +87,26 @@ int command_ask(const struct arguments *arguments,
 	return code;
 }
 
+int command_ask_vbds(const struct arguments *arguments,
+		     const struct client_patience *patience, json_t *request,
+		     json_t **ret_vbds)
+{
+	json_t *answer = NULL, *vbds;
+	int code = command_ask(arguments, patience, request, &answer);
+
+	if (code != EXIT_CODE_DONE)
+		return code;
+	vbds = json_object_get(answer, "vbds");
+	if (json_is_array(vbds)) {
+		*ret_vbds = json_incref(vbds);
+	} else {
+		complain("xen-diskd's answer has no array 'vbds'");
+		code = EXIT_CODE_UNREACHABLE;
+	}
+	json_decref(answer);
+	return code;
+}
+
 int command_tell(const struct arguments *arguments,
 		 const struct client_patience *patience, json_t *request)
 {

@@ -83,6 +83,14 @@ int command_ask(const struct arguments *arguments,
 		const struct client_patience *patience, json_t *request,
 		json_t **ret_answer);
 
+/*
+ * As command_ask(), for an answer with an array of disks, which the caller
+ * releases.
+ */
+int command_ask_vbds(const struct arguments *arguments,
+		     const struct client_patience *patience, json_t *request,
+		     json_t **ret_vbds);
+
 /* As command_ask(), for an answer that carries nothing but its "ok". */
 int command_tell(const struct arguments *arguments,
 		 const struct client_patience *patience, json_t *request);
