@@ -64,7 +64,8 @@ GIT_FAT := git-fat/directory.c git-fat/fold.c git-fat/git-disk-options.c \
 WORKER := $(COMMON) blkback/blkif-abi.c blkback/connection.c \
 	blkback/connection-params.c blkback/grant-cache.c blkback/idle-poll.c \
 	blkback/inflight.c blkback/page-pool.c blkback/queue.c blkback/request.c blkback/ring.c \
-	blkback/transfer.c blkback/worker-message.c diskd/worker-main.c
+	blkback/throttle.c blkback/transfer.c blkback/worker-message.c \
+	diskd/worker-main.c
 # Workers differ in their providers; the names are diskd/worker-programs.c's.
 WORKER_LOCAL := $(WORKER) $(PROVIDERS) diskd/registry.c
 WORKER_GIT := $(WORKER) providers/provider-spec.c providers/provider.c \
@@ -82,13 +83,15 @@ SUPERVISOR := $(COMMON) providers/provider-spec.c blkback/backend.c \
 	blkback/blkif-abi.c blkback/child-process.c \
 	blkback/connection-params.c blkback/inflight.c \
 	blkback/negotiate.c blkback/ring.c blkback/vbd.c \
+	blkback/vbd-change.c \
 	blkback/vbd-hold.c blkback/vbd-state.c blkback/vbd-worker.c \
 	blkback/vdev.c \
 	blkback/worker-message.c blkback/worker-process.c diskd/attach.c \
 	diskd/commands.c diskd/control.c diskd/main.c diskd/notify.c \
-	diskd/options.c diskd/worker-programs.c xenstore-watch/xenstore.c
-CTL := common/error-text.c diskctl/client.c diskctl/command-list.c \
-	diskctl/command-modprobe.c diskctl/command-vbd.c diskctl/command.c \
+	diskd/options.c diskd/vbd-json.c diskd/worker-programs.c xenstore-watch/xenstore.c
+CTL := common/error-text.c common/number.c diskctl/client.c \
+	diskctl/command-list.c diskctl/command-modprobe.c \
+	diskctl/command-stat.c diskctl/command-vbd.c diskctl/command.c \
 	diskctl/main.c diskctl/options.c diskctl/printable.c diskctl/table.c
 
 PROGRAMS := xen-diskd xen-diskd-worker xen-diskd-worker-git \

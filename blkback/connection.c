@@ -49,25 +49,25 @@ static void fill_queue(const struct connection_params *params,
 		queue->refs[i] = params->queues[index].refs[i];
 	queue->port = params->queues[index].port;
 	queue->persistent_grants = params->persistent_grants;
+	queue->pool_pages = params->pool_pages;
 	queue->resume = params->resume;
 	queue->index = index;
 	queue->nr_queues = params->nr_queues;
 }
 
 int connection_start(const struct connection_params *params,
-		     struct block_provider *provider, int inflight_fd,
-		     uint64_t flush_timeout_ms, bool *disk_failed,
-		     struct queue_stats *stats,
+		     const struct connection_disk *disk, int inflight_fd,
 		     const struct queue_events *events,
 		     struct connection **ret_connection, struct error_text *err)
 {
 	struct connection *connection = calloc(1, sizeof(*connection));
 	struct queue_params queue = {
-		.provider = provider,
+		.provider = disk->provider,
 		.inflight_fd = inflight_fd,
-		.flush_timeout_ms = flush_timeout_ms,
+		.flush_timeout_ms = disk->flush_timeout_ms,
+		.disk_failed = disk->failed,
+		.throttle = disk->throttle,
 		.grant_idle_ms = GRANT_IDLE_MS,
-		.stats = stats,
 		.events = { on_ring_broken, on_disk_failed, on_stopped, NULL },
 	};
 	int rc;
@@ -76,9 +76,9 @@ int connection_start(const struct connection_params *params,
 		return error_set(err, -ENOMEM, "start a connection: no memory");
 	connection->owner = *events;
 	queue.events.arg = connection;
-	queue.disk_failed = disk_failed;
 	for (unsigned int i = 0; i < params->nr_queues; i++) {
 		fill_queue(params, i, &queue);
+		queue.stats = &disk->stats->queues[i];
 		__atomic_add_fetch(&connection->nr_running, 1,
 				   __ATOMIC_RELAXED);
 		rc = queue_start(&queue, &connection->queues[i], err);
@@ -99,6 +99,12 @@ void connection_stop(struct connection *connection)
 {
 	for (unsigned int i = 0; i < connection->nr_queues; i++)
 		queue_stop(connection->queues[i]);
+}
+
+void connection_limits_changed(struct connection *connection)
+{
+	for (unsigned int i = 0; i < connection->nr_queues; i++)
+		queue_limits_changed(connection->queues[i]);
 }
 
 void connection_free(struct connection *connection)

@@ -140,6 +140,7 @@ static int read_persistent(struct xenstore *xs, const char *dir,
 			     &persistent, err);
 
 	params->persistent_grants = persistent ? limits->persistent_grants : 0;
+	params->pool_pages = limits->pool_pages;
 	return rc;
 }
 
@@ -210,6 +211,15 @@ static int publish_features(struct xenstore *xs, xs_transaction_t tx,
 	return rc;
 }
 
+int negotiate_publish_size(struct xenstore *xs, xs_transaction_t tx,
+			   const char *backend_path,
+			   const struct block_info *info)
+{
+	return xenstore_printf(
+		xs, tx, backend_path, "sectors", "%llu",
+		(unsigned long long)(info->size_bytes / BLOCK_SECTOR_BYTES));
+}
+
 int negotiate_publish_disk(struct xenstore *xs, xs_transaction_t tx,
 			   const char *backend_path,
 			   const struct block_info *info, bool cdrom)
@@ -217,11 +227,8 @@ int negotiate_publish_disk(struct xenstore *xs, xs_transaction_t tx,
 	const char *dir = backend_path;
 	unsigned int bits = (info->read_only ? VDISK_BITS_READONLY : 0) |
 			    (cdrom ? VDISK_BITS_CDROM : 0);
-	int rc;
+	int rc = negotiate_publish_size(xs, tx, dir, info);
 
-	rc = xenstore_printf(
-		xs, tx, dir, "sectors", "%llu",
-		(unsigned long long)(info->size_bytes / BLOCK_SECTOR_BYTES));
 	if (!rc)
 		rc = xenstore_printf(xs, tx, dir, "sector-size", "%u",
 				     info->logical_block_bytes);

@@ -32,6 +32,11 @@ int negotiate_read_frontend(struct xenstore *xs, const char *frontend_path,
 			    struct connection_params *ret_params,
 			    struct error_text *err);
 
+/* Writes the disk's size alone. */
+int negotiate_publish_size(struct xenstore *xs, xs_transaction_t tx,
+			   const char *backend_path,
+			   const struct block_info *info);
+
 /* Writes the disk's size, geometry and features: all before state 4. */
 int negotiate_publish_disk(struct xenstore *xs, xs_transaction_t tx,
 			   const char *backend_path,

@@ -11,23 +11,29 @@
 #include <stddef.h>
 #include <sys/mman.h>
 
-#define POOL_BYTES ((size_t)PAGE_POOL_PAGES * PAGE_POOL_PAGE_BYTES)
-
-int page_pool_init(struct page_pool *pool)
+static size_t pool_bytes(unsigned int nr_pages)
 {
-	void *base = mmap(NULL, POOL_BYTES, PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	return (size_t)nr_pages * PAGE_POOL_PAGE_BYTES;
+}
 
+int page_pool_init(struct page_pool *pool, unsigned int nr_pages)
+{
+	void *base;
+
+	assert(nr_pages >= PAGE_POOL_PAGES_MIN &&
+	       nr_pages <= PAGE_POOL_PAGES_MAX);
+	base = mmap(NULL, pool_bytes(nr_pages), PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (base == MAP_FAILED)
 		return -errno;
-	*pool = (struct page_pool){ .base = base };
+	*pool = (struct page_pool){ .base = base, .nr_pages = nr_pages };
 	return 0;
 }
 
 void page_pool_fini(struct page_pool *pool)
 {
 	if (pool->base)
-		munmap(pool->base, POOL_BYTES);
+		munmap(pool->base, pool_bytes(pool->nr_pages));
 	pool->base = NULL;
 }
 
@@ -47,13 +53,13 @@ static void mark_run(struct page_pool *pool, unsigned int first,
 	}
 }
 
-/* The first run of nr_pages free pages, or PAGE_POOL_PAGES. */
+/* The first run of nr_pages free pages, or the pool's size. */
 static unsigned int find_run(const struct page_pool *pool,
 			     unsigned int nr_pages)
 {
 	unsigned int start = 0, page = 0;
 
-	while (page < PAGE_POOL_PAGES) {
+	while (page < pool->nr_pages) {
 		uint64_t word = pool->used[page / 64];
 
 		if (page % 64 == 0 && word == UINT64_MAX) {
@@ -67,16 +73,16 @@ static unsigned int find_run(const struct page_pool *pool,
 			return start;
 		page++;
 	}
-	return PAGE_POOL_PAGES;
+	return pool->nr_pages;
 }
 
 void *page_pool_take(struct page_pool *pool, unsigned int nr_pages)
 {
 	unsigned int first;
 
-	assert(nr_pages && nr_pages <= PAGE_POOL_PAGES);
+	assert(nr_pages && nr_pages <= pool->nr_pages);
 	first = find_run(pool, nr_pages);
-	if (first == PAGE_POOL_PAGES)
+	if (first == pool->nr_pages)
 		return NULL;
 	mark_run(pool, first, nr_pages, true);
 	return pool->base + (size_t)first * PAGE_POOL_PAGE_BYTES;

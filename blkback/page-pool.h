@@ -10,21 +10,26 @@
 #include <stdint.h>
 
 #define PAGE_POOL_PAGE_BYTES 4096u
-/* 16 MiB a queue: sixteen requests of the largest size there is. */
-#define PAGE_POOL_PAGES 4096u
+/* At least two requests of the largest size there is; at most 64 MiB. */
+#define PAGE_POOL_PAGES_MIN 512u
+#define PAGE_POOL_PAGES_MAX 16384u
 
 struct page_pool {
 	unsigned char *base;
-	uint64_t used[PAGE_POOL_PAGES / 64];
+	unsigned int nr_pages;
+	uint64_t used[PAGE_POOL_PAGES_MAX / 64];
 };
 
-/* Maps the pool; pages take memory when they are first used. -ENOMEM. */
-int page_pool_init(struct page_pool *pool);
+/*
+ * Maps a pool of nr_pages (within the above); they take memory when they are
+ * first used.  -ENOMEM.
+ */
+int page_pool_init(struct page_pool *pool, unsigned int nr_pages);
 /* Harmless for a zeroed or failed pool. */
 void page_pool_fini(struct page_pool *pool);
 
 /*
- * Takes nr_pages (1 to PAGE_POOL_PAGES) consecutive pages, or NULL when no
+ * Takes nr_pages (1 to the pool's) consecutive pages, or NULL when no
  * run is that long.  A pool with nothing taken never refuses.
  */
 void *page_pool_take(struct page_pool *pool, unsigned int nr_pages);

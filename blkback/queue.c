@@ -73,9 +73,10 @@ struct queue {
 	unsigned int nr_unbuffered; /* and on the list of that name */
 	struct blk_request *barrier; /* nothing is taken while it is there */
 
-	struct io_op evtchn_op, wake_op, retry_op, idle_op;
+	struct io_op evtchn_op, wake_op, retry_op, idle_op, throttle_op;
 	unsigned int nr_loop_ops; /* of these, in flight */
-	bool evtchn_armed, retry_armed, idle_armed;
+	bool evtchn_armed, retry_armed, idle_armed, throttle_armed;
+	struct throttle_payer payer;
 	struct idle_poll poll;
 	bool masked; /* an event was taken; the port cannot fire */
 	bool unblocked; /* this turn, a request was released */
@@ -85,9 +86,10 @@ struct queue {
 
 /* ---- responses ---------------------------------------------------- */
 
+/* Nobody else writes it. */
 static void count(uint64_t *counter, uint64_t n)
 {
-	__atomic_fetch_add(counter, n, __ATOMIC_RELAXED);
+	__atomic_store_n(counter, *counter + n, __ATOMIC_RELAXED);
 }
 
 static void count_request(struct queue *q, const struct blk_request *req)
@@ -205,7 +207,7 @@ static void idle_done(struct io_op *op, int result);
 /* Armed only while something is mapped: a disk at rest wakes nobody. */
 static void idle_arm(struct queue *q)
 {
-	if (q->idle_armed || q->stopping || !transfer_has_mapped(q->transfer))
+	if (q->idle_armed || q->stopping || !transfer_nr_mapped(q->transfer))
 		return;
 	q->idle_op.done = idle_done;
 	io_loop_timeout(q->loop, &q->idle_op, q->params.grant_idle_ms);
@@ -227,6 +229,48 @@ static void idle_done(struct io_op *op, int result)
 			transfer_keep(q->transfer, &q->requests[i]);
 	}
 	transfer_release_idle(q->transfer);
+}
+
+/* ---- limits --------------------------------------------------------- */
+
+static void throttle_done(struct io_op *op, int result)
+{
+	struct queue *q = container_of(op, struct queue, throttle_op);
+
+	(void)result; /* the turn that follows looks whether it may take */
+	q->throttle_armed = false;
+	q->nr_loop_ops--;
+}
+
+static void throttle_arm(struct queue *q)
+{
+	if (q->throttle_armed || q->stopping || !q->payer.waits)
+		return;
+	q->throttle_op.done = throttle_done;
+	io_loop_timeout(q->loop, &q->throttle_op,
+			throttle_wait_ms(&q->payer, clock_now_ns()));
+	q->throttle_armed = true;
+	q->nr_loop_ops++;
+}
+
+static bool may_take(struct queue *q)
+{
+	uint64_t waited_ns;
+	bool may = throttle_may_take(&q->payer, ring_has_requests(&q->ring),
+				     clock_now_ns(), &waited_ns);
+
+	count(&q->params.stats->throttled_ns, waited_ns);
+	return may;
+}
+
+/* A flush or discard moves no bytes. */
+static void pay(struct queue *q, const struct blk_request *req)
+{
+	const struct inflight_entry *entry = req->entry;
+
+	throttle_pay(q->params.throttle, &q->payer,
+		     entry->nr_segments ? entry->length_bytes : 0,
+		     clock_now_ns());
 }
 
 static void disk_fail(struct queue *q, int error)
@@ -419,7 +463,7 @@ static struct blk_request *request_take(struct queue *q)
 }
 
 /* Up to a barrier: what is behind it stays in the ring until it is answered. */
-static void take_slots(struct queue *q)
+static void take_slots(struct queue *q, unsigned int most)
 {
 	struct blk_request *req;
 	bool first = true;
@@ -433,7 +477,8 @@ static void take_slots(struct queue *q)
 		if (req)
 			list_add_tail(&q->parsed, &req->node);
 		first = false;
-	} while (req && req->entry->operation != BLKIF_OP_WRITE_BARRIER);
+	} while (req && --most &&
+		 req->entry->operation != BLKIF_OP_WRITE_BARRIER);
 }
 
 /* Those that find a buffer may start; the others keep their order. */
@@ -457,6 +502,22 @@ static void enter_buffered(struct queue *q, struct list *requests)
 	}
 }
 
+/*
+ * One after the other, while the limits allow it: the size of an indirect one
+ * is known only when its segments have been fetched.
+ */
+static void take_limited(struct queue *q)
+{
+	while (!q->barrier && !q->nr_unbuffered && may_take(q)) {
+		take_slots(q, 1);
+		if (list_empty(&q->parsed))
+			return;
+		transfer_indirect(q->transfer, &q->parsed);
+		pay(q, container_of(q->parsed.next, struct blk_request, node));
+		enter_buffered(q, &q->parsed);
+	}
+}
+
 static void take_requests(struct queue *q)
 {
 	struct list again;
@@ -469,7 +530,11 @@ static void take_requests(struct queue *q)
 	enter_buffered(q, &again);
 	if (q->barrier || q->nr_unbuffered)
 		return;
-	take_slots(q);
+	if (throttle_active(q->params.throttle) || q->payer.waits) {
+		take_limited(q);
+		return;
+	}
+	take_slots(q, q->ring.nr_slots);
 	transfer_indirect(q->transfer, &q->parsed);
 	enter_buffered(q, &q->parsed);
 }
@@ -561,7 +626,8 @@ static void evtchn_arm(struct queue *q)
 
 static bool taking_blocked(const struct queue *q)
 {
-	return q->barrier || q->nr_unbuffered || q->stopping || q->ring_broken;
+	return q->barrier || q->nr_unbuffered || q->payer.waits ||
+	       q->stopping || q->ring_broken;
 }
 
 /* ---- before sleeping ---------------------------------------------- */
@@ -604,8 +670,9 @@ static bool prepare_sleep(struct queue *q)
 		return true;
 	evtchn_arm(q);
 	idle_arm(q);
+	throttle_arm(q);
 	if (taking_blocked(q))
-		return false; /* completions will wake us */
+		return false; /* completions, or time, will wake us */
 	if (ring_final_check(&q->ring))
 		return true;
 	if (q->masked) {
@@ -613,6 +680,16 @@ static bool prepare_sleep(struct queue *q)
 		evtchn_unmask(q->ec, q->port);
 	}
 	return false;
+}
+
+/* For others to read. */
+static void show_state(struct queue *q)
+{
+	struct queue_stats *stats = q->params.stats;
+
+	__atomic_store_n(&stats->in_flight, q->nr_busy, __ATOMIC_RELAXED);
+	__atomic_store_n(&stats->grants_mapped, transfer_nr_mapped(q->transfer),
+			 __ATOMIC_RELAXED);
 }
 
 /*
@@ -628,6 +705,7 @@ static bool queue_turn(struct queue *q)
 	collect_done(q); /* what was complete before submit returned */
 	answer_finished(q);
 	barrier_check(q); /* the last one before it may just be answered */
+	show_state(q);
 	return (q->unblocked && taking_blocked(q)) ||
 	       !list_empty(&q->block->done) || !list_empty(&q->finished);
 }
@@ -650,6 +728,10 @@ static void wake_done(struct io_op *op, int result)
 		block_queue_abandon(q->block);
 		return;
 	}
+	/* Else the limits have changed, or it is measured what this takes. */
+	q->payer.paid_ns = 0;
+	if (q->throttle_armed)
+		io_loop_cancel(q->loop, &q->throttle_op);
 	wake_arm(q);
 }
 
@@ -716,7 +798,7 @@ static int alloc_requests(struct queue *q)
 		q->requests[i].iov = &q->iovs[i * INFLIGHT_SEGMENTS_MAX];
 		list_add_tail(&q->free, &q->requests[i].node);
 	}
-	return page_pool_init(&q->pool);
+	return page_pool_init(&q->pool, q->params.pool_pages);
 }
 
 static int queue_open(struct queue *q, struct error_text *err)
@@ -794,6 +876,8 @@ static void quiesce(struct queue *q)
 		io_loop_cancel(q->loop, &q->retry_op);
 	if (q->idle_armed)
 		io_loop_cancel(q->loop, &q->idle_op);
+	if (q->throttle_armed)
+		io_loop_cancel(q->loop, &q->throttle_op);
 	while (q->nr_loop_ops && io_loop_run(q->loop, true) >= 0)
 		;
 }
@@ -846,8 +930,13 @@ static void *queue_thread(void *arg)
 		return NULL;
 	}
 	sem_post(&q->started);
+	__atomic_store_n(&q->params.stats->slots, q->ring.nr_slots,
+			 __ATOMIC_RELAXED);
 	queue_serve(q);
 	queue_close(q);
+	__atomic_store_n(&q->params.stats->slots, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&q->params.stats->in_flight, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&q->params.stats->grants_mapped, 0, __ATOMIC_RELAXED);
 	q->params.events.stopped(q->params.events.arg);
 	return NULL;
 }
@@ -899,13 +988,23 @@ fail:
 	return rc;
 }
 
-void queue_stop(struct queue *queue)
+static void queue_wake(struct queue *queue)
 {
 	uint64_t one = 1;
 
-	__atomic_store_n(&queue->stop_requested, true, __ATOMIC_RELEASE);
 	if (write(queue->wake_fd, &one, sizeof(one)) < 0)
 		assert(errno == EAGAIN); /* it is awake already */
+}
+
+void queue_stop(struct queue *queue)
+{
+	__atomic_store_n(&queue->stop_requested, true, __ATOMIC_RELEASE);
+	queue_wake(queue);
+}
+
+void queue_limits_changed(struct queue *queue)
+{
+	queue_wake(queue);
 }
 
 void queue_free(struct queue *queue)

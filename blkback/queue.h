@@ -14,6 +14,7 @@
 #define XEN_DISKD_QUEUE_H
 
 #include "blkback/blkif-abi.h"
+#include "blkback/throttle.h"
 #include "common/error-text.h"
 #include "providers/provider.h"
 
@@ -25,12 +26,20 @@
 
 struct queue;
 
-/* Counters, written by queue threads with relaxed atomics. */
+/*
+ * What a queue has done, and how it is: written by its thread alone, with
+ * relaxed atomics, into memory that others read.  The counters go on with the
+ * next queue of the same place.
+ */
 struct queue_stats {
 	uint64_t reads, writes, flushes, discards, errors;
 	uint64_t read_bytes, written_bytes, discarded_bytes;
-	struct block_status provider; /* of what is behind the disk */
-};
+	uint64_t throttled_ns; /* requests were there, and a limit reached */
+	/* Now; all 0 while there is no queue. */
+	uint64_t slots; /* of the ring */
+	uint64_t in_flight; /* requests taken and not answered */
+	uint64_t grants_mapped; /* persistent ones */
+} __attribute__((aligned(64))); /* no cache line for two threads */
 
 /* What a queue tells its owner; called on the queue's thread. */
 struct queue_events {
@@ -53,6 +62,8 @@ struct queue_params {
 	unsigned int persistent_grants;
 	/* One that was not used is given back after this time to twice that. */
 	uint64_t grant_idle_ms;
+	/* Pages for the data of requests in flight: see page_pool_init(). */
+	unsigned int pool_pages;
 	/* See ring_init(). */
 	bool resume;
 	struct block_provider *provider;
@@ -63,7 +74,9 @@ struct queue_params {
 	uint64_t flush_timeout_ms;
 	/* Set when the disk has failed; shared by the queues of a disk. */
 	bool *disk_failed;
-	struct queue_stats *stats;
+	/* The disk's; shared likewise. */
+	struct throttle *throttle;
+	struct queue_stats *stats; /* this queue's own */
 	struct queue_events events;
 };
 
@@ -83,6 +96,9 @@ int queue_start(const struct queue_params *params, struct queue **ret_queue,
  * events.stopped.  Returns at once.
  */
 void queue_stop(struct queue *queue);
+
+/* The disk's limits were changed: what waited for the old ones is let go. */
+void queue_limits_changed(struct queue *queue);
 
 /* Waits for the thread of a stopped queue and frees it.  NULL is a no-op. */
 void queue_free(struct queue *queue);

@@ -221,9 +221,9 @@ void transfer_indirect(struct transfer *transfer, struct list *requests)
 
 /* ---- mapped pages --------------------------------------------------- */
 
-bool transfer_has_mapped(const struct transfer *transfer)
+unsigned int transfer_nr_mapped(const struct transfer *transfer)
 {
-	return transfer->grants && grant_cache_pages(transfer->grants);
+	return transfer->grants ? grant_cache_pages(transfer->grants) : 0;
 }
 
 void transfer_keep(struct transfer *transfer, const struct blk_request *req)

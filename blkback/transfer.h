@@ -44,8 +44,8 @@ void transfer_data(struct transfer *transfer, struct list *requests,
  */
 void transfer_indirect(struct transfer *transfer, struct list *requests);
 
-/* Whether pages are mapped that may come to rest. */
-bool transfer_has_mapped(const struct transfer *transfer);
+/* Persistent grants that are mapped, and may come to rest. */
+unsigned int transfer_nr_mapped(const struct transfer *transfer);
 /* They are in use: a request that is mapped has not come to its end. */
 void transfer_keep(struct transfer *transfer, const struct blk_request *req);
 /* Gives back those that have rested, or not been kept, since the last call. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the parts of a vbd (vbd.c, vbd-state.c, vbd-worker.c) use of one
+ * What the parts of a vbd (vbd.c, vbd-*.c) use of one
  * another.  Nothing else includes it.
  */
 #ifndef XEN_DISKD_VBD_PRIVATE_H
@@ -78,6 +78,12 @@ bool vbd_version_is_sane(const char *version);
 
 /* What the worker serves is held, or could not be: the disk is ready. */
 void vbd_worker_held(struct vbd *vbd);
+
+/* ---- vbd-change.c ------------------------------------------------------ */
+
+/* What the worker answers to a resize, or its end. */
+void vbd_resized(struct vbd *vbd, uint64_t size_bytes);
+void vbd_resize_failed(struct vbd *vbd, const char *cause);
 
 /* ---- vbd-hold.c --------------------------------------------------------- */
 

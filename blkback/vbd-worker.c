@@ -188,7 +188,7 @@ static void on_message(void *arg, struct worker_message *message, int *fd)
 
 	/* A worker may have been taken over: its text may have no end. */
 	vbd->worker_answered = true;
-	if (message->type != WORKER_OPENED)
+	if (message->type != WORKER_OPENED && message->type != WORKER_RESIZED)
 		message->error.text[ERROR_TEXT_BYTES - 1] = '\0';
 
 	if (vbd->worker_state == VBD_WORKER_QUITTING)
@@ -218,6 +218,12 @@ static void on_message(void *arg, struct worker_message *message, int *fd)
 	case WORKER_DISK_FAILED:
 		vbd->disk_failed = true;
 		vbd_error(vbd, "%s", message->error.text);
+		break;
+	case WORKER_RESIZED:
+		vbd_resized(vbd, message->size_bytes);
+		break;
+	case WORKER_RESIZE_FAILED:
+		vbd_resize_failed(vbd, message->error.text);
 		break;
 	default:
 		vbd_log(LOG_LEVEL_ERROR, vbd,
@@ -254,6 +260,7 @@ static void on_exited(void *arg, int wait_status)
 	vbd->worker = NULL;
 	vbd->info_valid = false;
 	vbd->disk_failed = false;
+	vbd_resize_failed(vbd, "the worker has ended");
 	if (asked && !vbd->backend->quitting)
 		vbd_hold_release(vbd);
 	/* It left in good order: nothing has to be remembered. */

@@ -93,7 +93,7 @@ struct vbd {
 	bool worker_killed; /* by us, for it had not */
 	bool info_valid;
 	struct block_info info;
-	struct queue_stats *stats; /* shared with the worker */
+	struct disk_stats *stats; /* shared with the worker */
 	int stats_fd;
 	int record_fd; /* the provider's memory, kept for its successor */
 	/* What is offered; and what the frontend has made of it. */
@@ -104,6 +104,11 @@ struct vbd {
 	struct child_process hold_child;
 	/* The last that was, or an earlier daemon had, held; or "". */
 	char held_version[BLOCK_VERSION_BYTES];
+
+	/* The worker was asked to, and has not answered. */
+	bool resizing;
+	struct error_text
+		resize_error; /* of the last one; "" if it went well */
 
 	/* Of the connection: the requests in flight survive the worker. */
 	int inflight_fd;
@@ -144,6 +149,17 @@ void vbd_quit(struct vbd *vbd);
  * whose provider is open.
  */
 int vbd_hotplug_add(struct vbd *vbd);
+
+/*
+ * Has the worker look at the size anew; ->resizing is set until it has, and the
+ * guest is told.  -ENODEV for a disk that is not served, -EBUSY while another
+ * is under way, and those of the worker's socket, with a message.
+ */
+int vbd_resize(struct vbd *vbd, bool may_shrink, struct error_text *err);
+
+/* Sets limits, until the worker ends.  Errors as above. */
+int vbd_limit(struct vbd *vbd, const struct block_limits *limits,
+	      struct error_text *err);
 
 /* The provider could not be opened, or the node cannot be ours. */
 bool vbd_failed(const struct vbd *vbd);

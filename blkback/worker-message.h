@@ -20,12 +20,15 @@
 enum worker_message_type {
 	/*
 	 * To the worker.  Its first message is OPEN, with a descriptor of
-	 * struct queue_stats; CONNECT comes with the in-flight table.  The
-	 * end of the stream means: disconnect, close, exit.
+	 * struct disk_stats; CONNECT comes with the in-flight table.  LIMIT
+	 * is not answered.  The end of the stream means: disconnect, close,
+	 * exit.
 	 */
 	WORKER_OPEN = 1,
 	WORKER_CONNECT,
 	WORKER_DISCONNECT,
+	WORKER_RESIZE,
+	WORKER_LIMIT,
 	/* From the worker; each failure carries its message. */
 	WORKER_OPENED,
 	WORKER_OPEN_FAILED,
@@ -34,6 +37,8 @@ enum worker_message_type {
 	WORKER_DISCONNECTED,
 	WORKER_RING_BROKEN,
 	WORKER_DISK_FAILED,
+	WORKER_RESIZED,
+	WORKER_RESIZE_FAILED,
 };
 
 struct worker_open {
@@ -50,7 +55,10 @@ struct worker_message {
 	union {
 		struct worker_open open;
 		struct connection_params connect;
+		bool may_shrink; /* RESIZE */
+		struct block_limits limits; /* LIMIT */
 		struct block_info opened;
+		uint64_t size_bytes; /* RESIZED */
 		struct error_text error;
 	};
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * attach, detach, hotplug and version: the commands that are one request and
+ * attach, detach, resize, limit, hotplug and version: the commands that are one request and
  * its yes or no.  The patience of each is a little longer than the daemon's
  * own, so that the daemon's reason is what is reported.
  */
@@ -32,6 +32,19 @@ static const struct client_patience patience_detach = {
 	.notice = WAITING "the guest to let go of the disk "
 			  "(an interrupt ends the wait, not the detach)",
 	.notice_ms = NOTICE_MS,
+};
+
+/* The daemon itself gives up after 20 s. */
+static const struct client_patience patience_resize = {
+	.connect_ms = 2000,
+	.answer_ms = 40000,
+	.notice = WAITING "the image or device to tell its size",
+	.notice_ms = NOTICE_MS,
+};
+
+static const struct client_patience patience_limit = {
+	.connect_ms = 2000,
+	.answer_ms = 10000,
 };
 
 /*
@@ -105,6 +118,100 @@ const struct command command_detach = {
 		"guest had not\nwritten yet.",
 	.options = OPTION_BIT(OPTION_SOCKET) | OPTION_BIT(OPTION_FORCE),
 	.run = run_detach,
+};
+
+static int run_resize(const struct arguments *arguments)
+{
+	char **operands = arguments->operands;
+	json_t *answer = NULL;
+	const json_t *size;
+	int code;
+
+	code = command_ask(arguments, &patience_resize,
+			   json_pack("{s:s, s:s, s:s, s:b}", "command",
+				     "resize", "domain", operands[0], "vdev",
+				     operands[1], "shrink",
+				     arguments->values[OPTION_SHRINK] != NULL),
+			   &answer);
+	if (code != EXIT_CODE_DONE)
+		return code;
+	size = json_object_get(answer, "size_bytes");
+	if (json_is_integer(size)) {
+		print_line("%" JSON_INTEGER_FORMAT " bytes",
+			   json_integer_value(size));
+	} else {
+		complain("xen-diskd's answer has no size");
+		code = EXIT_CODE_UNREACHABLE;
+	}
+	json_decref(answer);
+	return code;
+}
+
+const struct command command_resize = {
+	.name = "resize",
+	.operands = "DOMAIN VDEV",
+	.min_operands = 2,
+	.max_operands = 2,
+	.summary = "give a disk the size that its image has now",
+	.description =
+		"Looks at the size of the image or device behind the disk "
+		"VDEV (xvdb) of the\nguest DOMAIN (a name or an id) again, and "
+		"gives the disk that size while it is\nin use.  Make the image "
+		"larger before.  A smaller one is refused without\n--shrink: "
+		"what is behind the new end is out of the guest's reach then.",
+	.options = OPTION_BIT(OPTION_SOCKET) | OPTION_BIT(OPTION_SHRINK),
+	.run = run_resize,
+};
+
+/* Adds "iops=500" to a request; what the value may be is the daemon's word. */
+static int add_limit(json_t *request, const char *operand)
+{
+	static const char *const keys[] = { "iops", "bps" };
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++) {
+		size_t length = strlen(keys[i]);
+
+		if (strncmp(operand, keys[i], length) == 0 &&
+		    operand[length] == '=')
+			return json_object_set_new(
+				request, keys[i],
+				json_string(operand + length + 1));
+	}
+	return -1;
+}
+
+static int run_limit(const struct arguments *arguments)
+{
+	char **operands = arguments->operands;
+	json_t *request = json_pack("{s:s, s:s, s:s}", "command", "limit",
+				    "domain", operands[0], "vdev", operands[1]);
+
+	for (int i = 2; request && i < arguments->operand_count; i++) {
+		if (add_limit(request, operands[i]) == 0)
+			continue;
+		complain("limit: '%s' is neither iops=NUMBER nor bps=SIZE",
+			 operands[i]);
+		json_decref(request);
+		return EXIT_CODE_USAGE;
+	}
+	return command_tell(arguments, &patience_limit, request);
+}
+
+const struct command command_limit = {
+	.name = "limit",
+	.operands = "DOMAIN VDEV [iops=NUMBER] [bps=SIZE]",
+	.min_operands = 3,
+	.max_operands = 4,
+	.summary = "limit what a guest does with a disk in a second",
+	.description =
+		"Limits the requests (iops), and the bytes read and written "
+		"(bps, 10M for\ninstance), that the disk VDEV (xvdb) of the "
+		"guest DOMAIN (a name or an id) takes\nin a second, at once and "
+		"until it is detached or its worker ends.  0 lifts a\nlimit; "
+		"one that is not given stays.  The options iops= and bps= of a "
+		"target set\nthem from the start.",
+	.options = OPTION_BIT(OPTION_SOCKET),
+	.run = run_limit,
 };
 
 static int run_hotplug(const struct arguments *arguments)

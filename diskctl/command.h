@@ -33,6 +33,8 @@ enum option_id {
 	OPTION_UNDO,
 	OPTION_YES,
 	OPTION_ROOT,
+	OPTION_SHRINK,
+	OPTION_WATCH,
 	OPTION_COUNT,
 };
 
@@ -63,6 +65,9 @@ struct command {
 extern const struct command command_list;
 extern const struct command command_attach;
 extern const struct command command_detach;
+extern const struct command command_resize;
+extern const struct command command_limit;
+extern const struct command command_stat;
 extern const struct command command_hotplug;
 extern const struct command command_setup_modprobe;
 extern const struct command command_version;

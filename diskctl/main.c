@@ -14,7 +14,8 @@
 #include <string.h>
 
 static const struct command *const commands[] = {
-	&command_list,    &command_attach,         &command_detach,
+	&command_list,    &command_stat,           &command_attach,
+	&command_detach,  &command_resize,         &command_limit,
 	&command_hotplug, &command_setup_modprobe, &command_version,
 };
 

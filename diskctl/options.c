@@ -31,6 +31,10 @@ static const struct option_row option_rows[OPTION_COUNT] = {
 	[OPTION_YES] = { "yes", NULL, "do not ask" },
 	[OPTION_ROOT] = { "root", "DIR",
 			  "act on the system below DIR instead of /" },
+	[OPTION_SHRINK] = { "shrink", NULL, "also if it has become smaller" },
+	[OPTION_WATCH] = { "watch", "SECONDS",
+			   "show it again and again, as what it was in a\n"
+			   "second" },
 };
 
 /* getopt_long() returns these for the options, clear of '?' and ':'. */

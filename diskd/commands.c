@@ -5,6 +5,7 @@
 #include "blkback/vdev.h"
 #include "common/clock.h"
 #include "diskd/attach.h"
+#include "diskd/vbd-json.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -15,6 +16,8 @@
 #define DETACH_TIMEOUT_MS 10000u
 /* A provider that takes longer to open is given up. */
 #define ATTACH_TIMEOUT_MS 30000u
+/* Less than a client waits. */
+#define RESIZE_TIMEOUT_MS 20000u
 
 /* A vbd is named, not pointed at: it may be gone at the next look. */
 struct command {
@@ -57,22 +60,6 @@ answer_error(const char *fmt, ...)
 	return json_pack("{s:b, s:s}", "ok", 0, "error", text);
 }
 
-/* A string for JSON whatever its bytes are. */
-static json_t *json_text(const char *text)
-{
-	json_t *value = json_string(text);
-	char copy[PROVIDER_SPEC_BYTES];
-
-	if (value)
-		return value;
-	snprintf(copy, sizeof(copy), "%s", text);
-	for (char *p = copy; *p; p++) {
-		if ((unsigned char)*p >= 0x80)
-			*p = '?';
-	}
-	return json_string(copy);
-}
-
 static const char *request_text(const json_t *request, const char *key)
 {
 	const char *text = json_string_value(json_object_get(request, key));
@@ -80,103 +67,64 @@ static const char *request_text(const json_t *request, const char *key)
 	return text ? text : "";
 }
 
-/* ---- list ------------------------------------------------------------- */
+/* ---- list and stat ----------------------------------------------------- */
 
-static uint64_t counter(const uint64_t *value)
+/*
+ * The disk that a request names by "domain" and "vdev".  NULL when there is
+ * none, with the answer to give.
+ */
+static struct vbd *request_vbd(struct backend *backend, const json_t *request,
+			       json_t **ret_answer)
 {
-	return __atomic_load_n(value, __ATOMIC_RELAXED);
-}
-
-static json_t *list_requests(const struct vbd *vbd)
-{
-	static const struct queue_stats none;
-	const struct queue_stats *stats = vbd->stats ? vbd->stats : &none;
-
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "read",
-			 (json_int_t)counter(&stats->reads), "write",
-			 (json_int_t)counter(&stats->writes), "flush",
-			 (json_int_t)counter(&stats->flushes), "discard",
-			 (json_int_t)counter(&stats->discards), "errors",
-			 (json_int_t)counter(&stats->errors), "read_bytes",
-			 (json_int_t)counter(&stats->read_bytes),
-			 "written_bytes",
-			 (json_int_t)counter(&stats->written_bytes),
-			 "discarded_bytes",
-			 (json_int_t)counter(&stats->discarded_bytes));
-}
-
-/* How the server behind a disk is; null where there is none. */
-static json_t *list_server(const struct vbd *vbd)
-{
-	static const char *const names[] = {
-		[BLOCK_LINK_CONNECTED] = "connected",
-		[BLOCK_LINK_CONNECTING] = "connecting",
-		[BLOCK_LINK_FAILED] = "failed",
-	};
-	const struct block_status *status;
-	uint64_t state;
-
-	if (!vbd->stats)
-		return json_null();
-	status = &vbd->stats->provider;
-	/* Another process writes it: it may be anything. */
-	state = counter(&status->state);
-	if (state == BLOCK_LINK_NONE || state > BLOCK_LINK_FAILED)
-		return json_null();
-	return json_pack("{s:s, s:I, s:I, s:I}", "state", names[state],
-			 "reconnects", (json_int_t)counter(&status->reconnects),
-			 "waiting", (json_int_t)counter(&status->waiting),
-			 "resent", (json_int_t)counter(&status->resent));
-}
-
-static void list_provider(const struct vbd *vbd, char *name)
-{
+	const char *vdev = request_text(request, "vdev");
 	struct error_text err;
+	struct vbd *vbd = NULL;
+	uint32_t devid;
+	uint16_t domid;
 
-	if (provider_spec_name(vbd->target, name, &err) < 0)
-		strcpy(name, "?");
+	if (attach_find_domain(backend, request_text(request, "domain"), &domid,
+			       &err) < 0) {
+		*ret_answer = answer_error("%s", err.text);
+		return NULL;
+	}
+	if (vdev_parse(vdev, &devid) < 0) {
+		*ret_answer = answer_error("'%s' is no virtual device", vdev);
+		return NULL;
+	}
+	vbd = backend_find(backend, &backend_kind_vbd, domid, devid);
+	if (vbd && vbd->published)
+		return vbd;
+	*ret_answer = answer_error("domain %u has no device %s of xen-diskd",
+				   domid, vdev);
+	return NULL;
 }
 
-static json_t *list_vbd(struct vbd *vbd)
-{
-	char domain[256], vdev[VDEV_NAME_BYTES], provider[PROVIDER_NAME_BYTES];
-	bool connected = vbd->worker_state == VBD_WORKER_CONNECTED;
-	json_t *protocol = json_null();
-
-	backend_domain_name(vbd->backend, vbd->domid, domain, sizeof(domain));
-	vdev_format(vbd->devid, vdev);
-	list_provider(vbd, provider);
-	if (connected)
-		protocol = json_string(connection_abi(&vbd->params)->protocol);
-	return json_pack(
-		"{s:i, s:o, s:I, s:s, s:s, s:s, s:o, s:s, s:s, s:s, "
-		"s:{s:i, s:s}, s:o, s:o, s:o, s:o, s:o, s:o}",
-		"domid", vbd->domid, "domain", json_text(domain), "devid",
-		(json_int_t)vbd->devid, "vdev", vdev, "kind", vbd->kind->name,
-		"path", vbd->path, "target", json_text(vbd->target), "provider",
-		provider, "mode", vbd->read_only ? "r" : "w", "state",
-		vbd_state_name(vbd->state), "worker", "pid",
-		(int)vbd->worker_pid, "status",
-		vbd_worker_state_name(vbd->worker_state), "size_bytes",
-		vbd->info_valid ? json_integer((json_int_t)vbd->info.size_bytes)
-				: json_null(),
-		"version",
-		vbd->info_valid && vbd->info.version[0]
-			? json_string(vbd->info.version)
-			: json_null(),
-		"server", list_server(vbd), "protocol", protocol, "error",
-		vbd->has_error ? json_text(vbd->error.text) : json_null(),
-		"requests", list_requests(vbd));
-}
-
-static json_t *start_list(struct backend *backend)
+/* Every disk, or the one that is not NULL. */
+static json_t *answer_vbds(struct backend *backend, const struct vbd *only,
+			   json_t *(*json)(const struct vbd *vbd))
 {
 	json_t *vbds = json_array();
 
-	list_for_each_safe(it, tmp, &backend->vbds)
-		json_array_append_new(
-			vbds, list_vbd(container_of(it, struct vbd, node)));
+	list_for_each_safe(it, tmp, &backend->vbds) {
+		const struct vbd *vbd = container_of(it, struct vbd, node);
+
+		if (!only || vbd == only)
+			json_array_append_new(vbds, json(vbd));
+	}
 	return json_pack("{s:b, s:o}", "ok", 1, "vbds", vbds);
+}
+
+static json_t *start_stat(struct backend *backend, const json_t *request)
+{
+	const struct vbd *only = NULL;
+	json_t *answer;
+
+	if (json_object_get(request, "domain")) {
+		only = request_vbd(backend, request, &answer);
+		if (!only)
+			return answer;
+	}
+	return answer_vbds(backend, only, vbd_json_stat);
 }
 
 static json_t *start_version(void)
@@ -386,27 +334,82 @@ static json_t *poll_detach(struct command *command)
 static json_t *start_detach(struct backend *backend, const json_t *request,
 			    struct command **ret_command)
 {
-	const char *vdev = request_text(request, "vdev");
 	bool force = json_is_true(json_object_get(request, "force"));
 	struct error_text err;
-	struct vbd *vbd;
-	uint32_t devid;
-	uint16_t domid;
+	json_t *answer;
+	struct vbd *vbd = request_vbd(backend, request, &answer);
 
-	if (attach_find_domain(backend, request_text(request, "domain"), &domid,
-			       &err) < 0)
-		return answer_error("%s", err.text);
-	if (vdev_parse(vdev, &devid) < 0)
-		return answer_error("'%s' is no virtual device", vdev);
-	vbd = backend_find(backend, &backend_kind_vbd, domid, devid);
-	if (!vbd || !vbd->published)
-		return answer_error("domain %u has no device %s of xen-diskd",
-				    domid, vdev);
+	if (!vbd)
+		return answer;
 	if (attach_request_detach(vbd, force, &err) < 0)
 		return answer_error("%s", err.text);
-	*ret_command = command_new(backend, domid, devid, poll_detach,
+	*ret_command = command_new(backend, vbd->domid, vbd->devid, poll_detach,
 				   DETACH_TIMEOUT_MS);
 	return *ret_command ? NULL : answer_error("no memory");
+}
+
+/* ---- resize --------------------------------------------------------------- */
+
+static json_t *poll_resize(struct command *command)
+{
+	struct vbd *vbd = command_vbd(command);
+
+	if (!vbd)
+		return answer_error("vbd %u/%u has gone", command->domid,
+				    command->devid);
+	if (vbd->resizing && expired(command))
+		return answer_error("vbd %u/%u: the medium has not told its "
+				    "size within %u s",
+				    vbd->domid, vbd->devid,
+				    RESIZE_TIMEOUT_MS / 1000);
+	if (vbd->resizing)
+		return NULL;
+	if (vbd->resize_error.text[0])
+		return answer_error("%s", vbd->resize_error.text);
+	return json_pack("{s:b, s:I}", "ok", 1, "size_bytes",
+			 (json_int_t)vbd->info.size_bytes);
+}
+
+static json_t *start_resize(struct backend *backend, const json_t *request,
+			    struct command **ret_command)
+{
+	bool may_shrink = json_is_true(json_object_get(request, "shrink"));
+	struct error_text err;
+	json_t *answer;
+	struct vbd *vbd = request_vbd(backend, request, &answer);
+
+	if (!vbd)
+		return answer;
+	if (vbd_resize(vbd, may_shrink, &err) < 0)
+		return answer_error("%s", err.text);
+	*ret_command = command_new(backend, vbd->domid, vbd->devid, poll_resize,
+				   RESIZE_TIMEOUT_MS);
+	return *ret_command ? NULL : answer_error("no memory");
+}
+
+/* ---- limit ---------------------------------------------------------------- */
+
+/* Those that are not given stay as they are. */
+static json_t *start_limit(struct backend *backend, const json_t *request)
+{
+	static const char *const keys[] = { "iops", "bps" };
+	struct block_limits limits;
+	struct error_text err;
+	json_t *answer;
+	struct vbd *vbd = request_vbd(backend, request, &answer);
+
+	if (!vbd)
+		return answer;
+	limits = vbd->info.limits;
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		if (json_object_get(request, keys[i]) &&
+		    block_limits_set(&limits, keys[i],
+				     request_text(request, keys[i]), &err) < 0)
+			return answer_error("%s", err.text);
+	}
+	if (vbd_limit(vbd, &limits, &err) < 0)
+		return answer_error("%s", err.text);
+	return answer_ok();
 }
 
 /* ---- dispatch ----------------------------------------------------------- */
@@ -418,7 +421,9 @@ json_t *command_start(struct backend *backend, const json_t *request,
 
 	*ret_command = NULL;
 	if (!strcmp(name, "list"))
-		return start_list(backend);
+		return answer_vbds(backend, NULL, vbd_json);
+	if (!strcmp(name, "stat"))
+		return start_stat(backend, request);
 	if (!strcmp(name, "version"))
 		return start_version();
 	if (!strcmp(name, "hotplug-add"))
@@ -429,6 +434,10 @@ json_t *command_start(struct backend *backend, const json_t *request,
 		return start_attach(backend, request, ret_command);
 	if (!strcmp(name, "detach"))
 		return start_detach(backend, request, ret_command);
+	if (!strcmp(name, "resize"))
+		return start_resize(backend, request, ret_command);
+	if (!strcmp(name, "limit"))
+		return start_limit(backend, request);
 	return answer_error("unknown command '%s'", name);
 }
 

@@ -2,6 +2,7 @@
 /* The command line of xen-diskd. */
 #include "diskd/options.h"
 
+#include "blkback/page-pool.h"
 #include "common/number.h"
 
 #include <errno.h>
@@ -20,6 +21,7 @@ _Static_assert(1u << RING_PAGE_ORDER_MAX == QUEUE_RING_PAGES_MAX, "order");
 #define PERSISTENT_GRANTS_MAX 2048u
 /* Each is a thread; more than there are CPUs help nobody. */
 #define DEFAULT_QUEUES_MAX 4u
+#define DEFAULT_POOL_BYTES (UINT64_C(16) << 20)
 #define WORKER_NAME "xen-diskd-worker"
 #define HOLD_NAME "xen-diskd-hold"
 
@@ -35,6 +37,8 @@ static const char help[] =
 	"                           before the disk fails (default: 60)\n"
 	"  --persistent-grants=NUMBER  most pages of a guest that a queue\n"
 	"                           keeps mapped (default: 1056; 0: none)\n"
+	"  --inflight-bytes=SIZE    most data of requests in flight that a\n"
+	"                           queue holds, 2M to 64M (default: 16M)\n"
 	"  --queues=NUMBER          most queues of one disk, each a thread\n"
 	"                           (default: one a CPU, at most 4)\n"
 	"  --ring-page-order=ORDER  largest ring, of 2^ORDER pages, 0 to 4\n"
@@ -51,6 +55,7 @@ enum {
 	OPTION_WORKER,
 	OPTION_FLUSH_TIMEOUT,
 	OPTION_PERSISTENT_GRANTS,
+	OPTION_INFLIGHT_BYTES,
 	OPTION_QUEUES,
 	OPTION_RING_PAGE_ORDER,
 	OPTION_LOG_LEVEL,
@@ -64,6 +69,7 @@ static const struct option long_options[] = {
 	{ "flush-timeout", required_argument, NULL, OPTION_FLUSH_TIMEOUT },
 	{ "persistent-grants", required_argument, NULL,
 	  OPTION_PERSISTENT_GRANTS },
+	{ "inflight-bytes", required_argument, NULL, OPTION_INFLIGHT_BYTES },
 	{ "queues", required_argument, NULL, OPTION_QUEUES },
 	{ "ring-page-order", required_argument, NULL, OPTION_RING_PAGE_ORDER },
 	{ "log-level", required_argument, NULL, OPTION_LOG_LEVEL },
@@ -129,6 +135,22 @@ static int set_number(unsigned int *field, unsigned int min, unsigned int max,
 	return rc;
 }
 
+/* Kept in whole pages, of which a request takes some. */
+static int set_inflight_bytes(struct options *options, const char *text)
+{
+	uint64_t bytes, pages;
+	int rc = number_parse_size(text, &bytes);
+
+	if (rc < 0)
+		return rc;
+	pages = bytes / PAGE_POOL_PAGE_BYTES;
+	if (pages < PAGE_POOL_PAGES_MIN ||
+	    bytes > (uint64_t)PAGE_POOL_PAGES_MAX * PAGE_POOL_PAGE_BYTES)
+		return -ERANGE;
+	options->limits.pool_pages = (unsigned int)pages;
+	return 0;
+}
+
 static int take_option(struct options *options, int option)
 {
 	switch (option) {
@@ -142,6 +164,8 @@ static int take_option(struct options *options, int option)
 	case OPTION_PERSISTENT_GRANTS:
 		return set_number(&options->limits.persistent_grants, 0,
 				  PERSISTENT_GRANTS_MAX, optarg);
+	case OPTION_INFLIGHT_BYTES:
+		return set_inflight_bytes(options, optarg);
 	case OPTION_QUEUES:
 		return set_number(&options->limits.queues, 1,
 				  CONNECTION_QUEUES_MAX, optarg);
@@ -172,7 +196,9 @@ int options_parse(int argc, char **argv, struct options *ret_options)
 		.flush_timeout_ms = DEFAULT_FLUSH_TIMEOUT_S * 1000,
 		.limits = { .ring_page_order = RING_PAGE_ORDER_MAX,
 			    .queues = default_queues(),
-			    .persistent_grants = DEFAULT_PERSISTENT_GRANTS },
+			    .persistent_grants = DEFAULT_PERSISTENT_GRANTS,
+			    .pool_pages =
+				    DEFAULT_POOL_BYTES / PAGE_POOL_PAGE_BYTES },
 	};
 	rc = program_beside(WORKER_NAME, options->worker);
 	if (!rc)

@@ -29,7 +29,8 @@ struct worker {
 	struct block_provider *provider;
 	uint64_t flush_timeout_ms;
 	bool disk_failed; /* set by the queues, never reset */
-	struct queue_stats *stats;
+	struct throttle throttle; /* shared by the queues */
+	struct disk_stats *stats;
 	struct connection *connection;
 	int inflight_fd;
 };
@@ -116,6 +117,7 @@ static void do_open(struct worker *worker, const struct worker_open *open,
 	worker->provider->status = &worker->stats->provider;
 	worker->provider->failed = on_provider_failed;
 	worker->provider->failed_arg = worker;
+	throttle_set(&worker->throttle, &worker->provider->info.limits);
 	reply.opened = worker->provider->info;
 	worker_message_send(worker->socket_fd, &reply,
 			    worker->provider->record_fd > 0
@@ -130,6 +132,13 @@ static bool do_connect(struct worker *worker,
 	const struct queue_events events = { on_ring_broken, on_disk_failed,
 					     on_stopped, worker };
 	struct worker_message reply = { .type = WORKER_CONNECTED };
+	const struct connection_disk disk = {
+		.provider = worker->provider,
+		.flush_timeout_ms = worker->flush_timeout_ms,
+		.failed = &worker->disk_failed,
+		.throttle = &worker->throttle,
+		.stats = worker->stats,
+	};
 	struct error_text err;
 
 	if (!worker->provider || worker->connection) {
@@ -137,9 +146,7 @@ static bool do_connect(struct worker *worker,
 			  "not open, or connected already");
 		return false;
 	}
-	if (connection_start(params, worker->provider, fd,
-			     worker->flush_timeout_ms, &worker->disk_failed,
-			     worker->stats, &events, &worker->connection,
+	if (connection_start(params, &disk, fd, &events, &worker->connection,
 			     &err) < 0) {
 		tell_text(worker, WORKER_CONNECT_FAILED, err.text);
 		return false;
@@ -157,6 +164,31 @@ static void do_disconnect(struct worker *worker)
 		connection_stop(worker->connection);
 	else
 		tell(worker, &reply);
+}
+
+/* The queues go on meanwhile; each I/O is held against one size or the other. */
+static void do_resize(struct worker *worker, bool may_shrink)
+{
+	struct worker_message reply = { .type = WORKER_RESIZED };
+	struct error_text err;
+
+	if (!worker->provider) {
+		tell_text(worker, WORKER_RESIZE_FAILED, "not open");
+		return;
+	}
+	if (block_provider_resize(worker->provider, may_shrink, &err) < 0) {
+		tell_text(worker, WORKER_RESIZE_FAILED, err.text);
+		return;
+	}
+	reply.size_bytes = worker->provider->info.size_bytes;
+	tell(worker, &reply);
+}
+
+static void do_limit(struct worker *worker, const struct block_limits *limits)
+{
+	throttle_set(&worker->throttle, limits);
+	if (worker->connection)
+		connection_limits_changed(worker->connection);
 }
 
 static void connection_ended(struct worker *worker)
@@ -187,6 +219,12 @@ static bool receive(struct worker *worker)
 		break;
 	case WORKER_DISCONNECT:
 		do_disconnect(worker);
+		break;
+	case WORKER_RESIZE:
+		do_resize(worker, message.may_shrink);
+		break;
+	case WORKER_LIMIT:
+		do_limit(worker, &message.limits);
 		break;
 	default:
 		log_error("message %d from the supervisor: unknown",

@@ -128,14 +128,22 @@ static int open_for_io(struct file_provider *file, const char *path,
 	return error_set(err, rc, "open '%s': %s", path, strerror(-rc));
 }
 
-static int size_of(const struct file_provider *file, const struct stat *st,
-		   uint64_t *ret_bytes)
+static int file_size(struct block_provider *provider, uint64_t *ret_bytes,
+		     struct error_text *err)
 {
-	if (!S_ISBLK(st->st_mode)) {
-		*ret_bytes = (uint64_t)st->st_size;
-		return 0;
-	}
-	return ioctl(file->fd, BLKGETSIZE64, ret_bytes) < 0 ? -errno : 0;
+	const struct file_provider *file =
+		container_of(provider, struct file_provider, base);
+	struct stat st;
+	int rc = fstat(file->fd, &st) < 0 ? -errno : 0;
+
+	if (!rc && S_ISBLK(st.st_mode))
+		rc = ioctl(file->fd, BLKGETSIZE64, ret_bytes) < 0 ? -errno : 0;
+	else if (!rc)
+		*ret_bytes = (uint64_t)st.st_size;
+	if (rc < 0)
+		return error_set(err, rc, "size of the image: %s",
+				 strerror(-rc));
+	return 0;
 }
 
 /* The largest unit that the medium gives back. */
@@ -220,10 +228,9 @@ static int open_inode(struct file_provider *file, const char *path,
 	rc = open_for_io(file, path, path_fd, &st, read_only, err);
 	if (rc < 0)
 		return rc;
-	rc = size_of(file, &st, &file->base.info.size_bytes);
+	rc = file_size(&file->base, &file->base.info.size_bytes, err);
 	if (rc < 0)
-		return error_set(err, rc, "size of '%s': %s", path,
-				 strerror(-rc));
+		return rc;
 	file->in_memory = fstatfs(file->fd, &fs) == 0 &&
 			  fs.f_type == TMPFS_MAGIC && S_ISREG(st.st_mode);
 	fill_info(file, &st, read_only);
@@ -416,6 +423,7 @@ const struct block_provider_ops file_provider_ops = {
 	.name = "file",
 	.has_path = true,
 	.open = file_open,
+	.size = file_size,
 	.close = file_close,
 	.submit = file_submit,
 };

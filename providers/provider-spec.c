@@ -2,6 +2,8 @@
 /* Taking provider specs apart. */
 #include "providers/provider-spec.h"
 
+#include "common/number.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
@@ -173,6 +175,50 @@ int provider_spec_flag(struct provider_spec *spec, const char *key,
 	}
 	return error_set(err, -EINVAL, "option %s=%s: neither yes nor no", key,
 			 value);
+}
+
+/* More than any disk does; a request's cost in time stays a whole number. */
+#define IOPS_MAX UINT64_C(10000000)
+#define BPS_MAX (UINT64_C(1) << 36)
+/* A large request would wait for minutes. */
+#define BPS_MIN UINT64_C(4096)
+
+int block_limits_set(struct block_limits *limits, const char *key,
+		     const char *text, struct error_text *err)
+{
+	bool is_bps = !strcmp(key, "bps");
+	uint64_t min = is_bps ? BPS_MIN : 1, value;
+	uint64_t max = is_bps ? BPS_MAX : IOPS_MAX;
+	int rc = is_bps ? number_parse_size(text, &value)
+			: number_parse(text, max, &value);
+
+	if (rc == -EINVAL)
+		return error_set(err, rc, "%s=%s: not a %s", key, text,
+				 is_bps ? "size" : "number");
+	if (rc < 0 || value > max || (value && value < min))
+		return error_set(err, -ERANGE,
+				 "%s=%s: neither 0 nor from %llu to %llu", key,
+				 text, (unsigned long long)min,
+				 (unsigned long long)max);
+	*(is_bps ? &limits->bps : &limits->iops) = value;
+	return 0;
+}
+
+int provider_spec_limits(struct provider_spec *spec,
+			 struct block_limits *ret_limits,
+			 struct error_text *err)
+{
+	static const char *const keys[] = { "iops", "bps" };
+	int rc = 0;
+
+	*ret_limits = (struct block_limits){ 0 };
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]) && !rc; i++) {
+		const char *text = provider_spec_option(spec, keys[i]);
+
+		if (text)
+			rc = block_limits_set(ret_limits, keys[i], text, err);
+	}
+	return rc;
 }
 
 int provider_spec_all_taken(const struct provider_spec *spec,

@@ -14,6 +14,7 @@
 #include "common/error-text.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #define PROVIDER_SPEC_BYTES 4096
 #define PROVIDER_SPEC_OPTIONS 16
@@ -33,6 +34,12 @@ struct provider_spec {
 	/* Not of the text: which block_info.version to open, or NULL. */
 	const char *version;
 	char text[PROVIDER_SPEC_BYTES];
+};
+
+/* What a guest may do with a disk in a second, on average.  0: no limit. */
+struct block_limits {
+	uint64_t iops; /* requests of any kind */
+	uint64_t bps; /* bytes read and written */
 };
 
 /*
@@ -56,6 +63,18 @@ const char *provider_spec_option(struct provider_spec *spec, const char *key);
 /* As above, for "yes" and "no": -EINVAL with a message for other values. */
 int provider_spec_flag(struct provider_spec *spec, const char *key,
 		       bool *ret_value, struct error_text *err);
+
+/*
+ * Sets the limit that key names ("iops" or "bps") from text: a number, or a
+ * size (number.h), or 0 for none.  -EINVAL or -ERANGE with a message.
+ */
+int block_limits_set(struct block_limits *limits, const char *key,
+		     const char *text, struct error_text *err);
+
+/* The limits that the spec has options for. */
+int provider_spec_limits(struct provider_spec *spec,
+			 struct block_limits *ret_limits,
+			 struct error_text *err);
 
 /* -EINVAL and a message when an option was given that nobody asked for. */
 int provider_spec_all_taken(const struct provider_spec *spec,

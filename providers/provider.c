@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,21 +19,33 @@ registry_find(const struct block_provider_ops *const *registry,
 	return NULL;
 }
 
+static int size_check(uint64_t size_bytes, const char *what,
+		      struct error_text *err)
+{
+	if (!size_bytes)
+		return error_set(err, -EINVAL, "%s: size is 0", what);
+	if (size_bytes % BLOCK_SECTOR_BYTES)
+		return error_set(err, -EINVAL,
+				 "%s: size of %llu bytes is not a multiple "
+				 "of %u",
+				 what, (unsigned long long)size_bytes,
+				 BLOCK_SECTOR_BYTES);
+	if (size_bytes > INT64_MAX)
+		return error_set(err, -EFBIG, "%s: too large", what);
+	return 0;
+}
+
 /* What every provider must deliver, whatever the medium said. */
 static int info_check(const struct block_info *info, const char *target,
 		      bool read_only, struct error_text *err)
 {
-	if (!info->size_bytes)
-		return error_set(err, -EINVAL, "target '%s': size is 0",
-				 target);
-	if (info->size_bytes % BLOCK_SECTOR_BYTES)
-		return error_set(err, -EINVAL,
-				 "target '%s': size of %llu bytes is not a "
-				 "multiple of %u",
-				 target, (unsigned long long)info->size_bytes,
-				 BLOCK_SECTOR_BYTES);
-	if (info->size_bytes > INT64_MAX)
-		return error_set(err, -EFBIG, "target '%s': too large", target);
+	char what[PROVIDER_SPEC_BYTES + sizeof("target ''")];
+	int rc;
+
+	snprintf(what, sizeof(what), "target '%s'", target);
+	rc = size_check(info->size_bytes, what, err);
+	if (rc < 0)
+		return rc;
 	if (info->read_only && !read_only)
 		return error_set(err, -EROFS,
 				 "target '%s': is read-only; attach it "
@@ -61,6 +74,7 @@ int block_provider_reopen(const struct block_provider_ops *const *registry,
 {
 	const struct block_provider_ops *ops;
 	struct block_provider *provider;
+	struct block_limits limits;
 	struct provider_spec spec;
 	bool shared;
 	int rc;
@@ -77,6 +91,8 @@ int block_provider_reopen(const struct block_provider_ops *const *registry,
 	if (rc < 0)
 		return rc;
 	rc = provider_spec_flag(&spec, "share", &shared, err);
+	if (!rc)
+		rc = provider_spec_limits(&spec, &limits, err);
 	if (rc < 0)
 		return rc;
 	spec.version = version[0] ? version : NULL;
@@ -85,6 +101,7 @@ int block_provider_reopen(const struct block_provider_ops *const *registry,
 		return rc;
 	provider->ops = ops;
 	provider->info.shared = shared;
+	provider->info.limits = limits;
 	rc = provider_spec_all_taken(&spec, err);
 	if (!rc)
 		rc = info_check(&provider->info, target, read_only, err);
@@ -107,6 +124,33 @@ int block_provider_open(const struct block_provider_ops *const *registry,
 {
 	return block_provider_reopen(registry, target, "", read_only,
 				     ret_provider, err);
+}
+
+int block_provider_resize(struct block_provider *provider, bool may_shrink,
+			  struct error_text *err)
+{
+	uint64_t old = provider->info.size_bytes, new;
+	int rc;
+
+	if (!provider->ops->size)
+		return error_set(err, -EOPNOTSUPP,
+				 "provider %s: the size of a disk is fixed "
+				 "while it is attached",
+				 provider->ops->name);
+	rc = provider->ops->size(provider, &new, err);
+	if (!rc)
+		rc = size_check(new, "the medium", err);
+	if (rc < 0)
+		return rc;
+	if (new < old && !may_shrink)
+		return error_set(err, -ERANGE,
+				 "the medium has %llu bytes, %llu less than "
+				 "the disk; --shrink takes them from the guest",
+				 (unsigned long long)new,
+				 (unsigned long long)(old - new));
+	/* Pairs with nothing: an I/O is held against the one or the other. */
+	__atomic_store_n(&provider->info.size_bytes, new, __ATOMIC_RELAXED);
+	return 0;
 }
 
 void block_provider_close(struct block_provider *provider)
@@ -172,13 +216,14 @@ static uint64_t iov_bytes(const struct block_io *io)
 static int io_check_range(const struct block_info *info,
 			  const struct block_io *io)
 {
+	uint64_t size = __atomic_load_n(&info->size_bytes, __ATOMIC_RELAXED);
 	uint64_t end;
 
 	if (io->offset_bytes % BLOCK_SECTOR_BYTES ||
 	    io->length_bytes % BLOCK_SECTOR_BYTES)
 		return -EINVAL;
 	if (__builtin_add_overflow(io->offset_bytes, io->length_bytes, &end) ||
-	    end > info->size_bytes)
+	    end > size)
 		return -EINVAL;
 	return 0;
 }

@@ -75,9 +75,13 @@ struct block_identity {
 	uint64_t a, b;
 };
 
-/* What a provider serves.  Constant while it is open. */
+/*
+ * What a provider serves.  Constant while it is open, but for the size, which
+ * block_provider_resize() alone changes.
+ */
 struct block_info {
-	uint64_t size_bytes; /* a multiple of 512, never 0 */
+	/* A multiple of 512, never 0.  Queues look at it for each I/O. */
+	uint64_t size_bytes;
 	uint32_t logical_block_bytes, physical_block_bytes;
 	bool read_only;
 	bool can_flush;
@@ -97,6 +101,8 @@ struct block_info {
 	bool any_memory;
 	/* The operator allows the same bytes to be served twice. */
 	bool shared;
+	/* And so much of it to a guest; kept by the queues (throttle.h). */
+	struct block_limits limits;
 	struct block_identity identity;
 	/*
 	 * What exactly is served, where the content has a name of its own (a
@@ -182,6 +188,14 @@ struct block_provider_ops {
 	int (*open)(struct provider_spec *spec, bool read_only,
 		    struct block_provider **ret_provider,
 		    struct error_text *err);
+	/*
+	 * Optional (NULL: it never changes); main thread; may block; queues are
+	 * at work.  The size of the medium now, whatever it is.  Does not touch
+	 * ->info.
+	 */
+	int (*size)(struct block_provider *provider, uint64_t *ret_bytes,
+		    struct error_text *err);
+
 	/* Required; main thread; may block.  No queue is open. */
 	void (*close)(struct block_provider *provider);
 
@@ -227,6 +241,16 @@ int block_provider_open(const struct block_provider_ops *const *registry,
 int block_provider_reopen(const struct block_provider_ops *const *registry,
 			  const char *target, const char *version,
 			  bool read_only, struct block_provider **ret_provider,
+			  struct error_text *err);
+/*
+ * Looks at the medium's size anew and serves what it has now: I/O that is
+ * submitted from then on is held against it.  Main thread; may block; queues
+ * may be at work.  Errors, with a message, and the old size stays: -EOPNOTSUPP
+ * for a provider whose size cannot change, -EINVAL for a size that cannot be
+ * served, -EFBIG, -ERANGE for a smaller one without may_shrink, others from the
+ * medium.
+ */
+int block_provider_resize(struct block_provider *provider, bool may_shrink,
 			  struct error_text *err);
 /* NULL is a no-op. */
 void block_provider_close(struct block_provider *provider);

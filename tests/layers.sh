@@ -38,7 +38,7 @@ allowed() {
 # one line includes nothing else of that line but its own header.  The source
 # behind vbd.h comes last, as the others of its kind do: it may look at the list
 # that a vbd is in.
-blkback_order="blkif-abi child-process grant-cache idle-poll inflight page-pool vdev
+blkback_order="blkif-abi child-process grant-cache idle-poll inflight page-pool throttle vdev
 ring
 request
 transfer
@@ -49,7 +49,7 @@ worker-process
 vbd
 backend
 vbd-private
-vbd-hold vbd-state vbd-worker"
+vbd-change vbd-hold vbd-state vbd-worker"
 
 # Fills rank[name] with the line.
 declare -A rank

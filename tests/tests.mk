@@ -12,7 +12,7 @@ export CK_TIMEOUT_MULTIPLIER ?= 5
 SOURCES_unit := $(sort $(wildcard tests/unit/*.c)) $(COMMON) $(PROVIDERS) \
 	blkback/blkif-abi.c blkback/idle-poll.c blkback/inflight.c \
 	blkback/page-pool.c \
-	blkback/request.c blkback/ring.c blkback/vdev.c \
+	blkback/request.c blkback/ring.c blkback/throttle.c blkback/vdev.c \
 	blkback/worker-message.c
 LIBS_unit := $(CHECK_LIBS) -luring
 # Whole queues, over a transport that does as the test says.
@@ -21,7 +21,7 @@ SOURCES_unit-queue := $(sort $(wildcard tests/unit/queue/*.c)) \
 	blkback/blkif-abi.c blkback/connection-params.c blkback/connection.c \
 	blkback/grant-cache.c blkback/idle-poll.c blkback/inflight.c \
 	blkback/page-pool.c blkback/queue.c blkback/request.c blkback/ring.c \
-	blkback/transfer.c
+	blkback/throttle.c blkback/transfer.c
 LIBS_unit-queue := $(CHECK_LIBS) -luring
 
 # The disk out of a git tree.
@@ -54,7 +54,7 @@ LIBS_xen-diskd-worker-sim-nbd := -luring -lnbd
 SIM_HOST := tests/sim/blkfront.c tests/sim/host-control.c \
 	tests/sim/host-process.c tests/sim/host-toolstack.c tests/sim/host.c \
 	tests/sim/sim.c
-SIM_TESTS := control features frontend-faults git handshake hostile io nbd \
+SIM_TESTS := control features frontend-faults git handshake hostile io limits nbd \
 	races transport xenstored xl
 define sim_test
 SOURCES_test-$(1) := tests/sim/test-$(1).c $$(SIM_HOST)
@@ -138,6 +138,12 @@ TSAN_SUITES := $(call tsan_git_fat,git-provider)
 TSAN_SUITES += 'sim-io-tsan=TEST_DAEMON=$$PWD/build/tsan/bin/xen-diskd \
 	TEST_WORKER=$$PWD/build/tsan/tests/xen-diskd-worker-sim \
 	build/release/tests/test-io'
+# Changed by one thread while the others are at it.
+tsan_limits = 'sim-limits-$(1)-tsan=CK_RUN_CASE=$(1) \
+	TEST_DAEMON=$$PWD/build/tsan/bin/xen-diskd \
+	TEST_WORKER=$$PWD/build/tsan/tests/xen-diskd-worker-sim \
+	build/release/tests/test-limits'
+TSAN_SUITES += $(call tsan_limits,size) $(call tsan_limits,limits)
 # Whole disks out of repositories of every kind; each prints TAP.
 GIT_FAT_SUITES := $(foreach s,corpus repositories revisions hostile, \
 	$(if $(wildcard tests/git-fat/$(s).sh),'git-fat-$(s)=BIN=build/release/bin \

@@ -83,6 +83,13 @@ check 'list with an operand is a usage error' usage list x
 check 'attach with two operands is a usage error' usage attach g1 xvdb
 check 'attach with four operands is a usage error' usage attach g1 xvdb /x y
 check 'detach with one operand is a usage error' usage detach g1
+check 'stat with one operand is a usage error' usage stat g1
+check 'stat --watch=0 is a usage error' usage stat --watch=0
+check 'stat --watch=soon is a usage error' usage stat --watch=soon
+check 'resize with one operand is a usage error' usage resize g1
+check 'limit without a limit is a usage error' usage limit g1 xvdb
+check 'limit of something else is a usage error' usage limit g1 xvdb mbps=1
+check 'limit that is no assignment is a usage error' usage limit g1 xvdb iops
 check 'an unknown hotplug action is a usage error' usage hotplug online x
 check 'help of an unknown command is a usage error' usage help frobnicate
 check 'text that is not UTF-8 is a usage error' \
@@ -107,11 +114,13 @@ every_help() {
 	local command
 	run "$ctl" help
 	expect status "$status" 0
-	for command in list attach detach hotplug setup-modprobe version help
+	for command in list stat attach detach resize limit hotplug \
+		setup-modprobe version help
 	do
 		expect_match help "$out" "^  $command "
 	done
-	for command in list attach detach hotplug setup-modprobe version help
+	for command in list stat attach detach resize limit hotplug \
+		setup-modprobe version help
 	do
 		run "$ctl" "$command" --help
 		expect status "$status" 0
@@ -123,7 +132,8 @@ check 'every command has help' every_help
 
 long_lines() {
 	local command
-	for command in '' list attach detach hotplug setup-modprobe version
+	for command in '' list stat attach detach resize limit hotplug \
+		setup-modprobe version
 	do
 		# shellcheck disable=SC2086
 		run "$ctl" help $command
@@ -237,12 +247,32 @@ requests() {
 		"force":false}' detach g1 xvdb
 	sends '{"command":"detach", "domain":"g1", "vdev":"xvdb",
 		"force":true}' detach --force g1 xvdb
+	sends '{"command":"stat"}' stat
+	sends '{"command":"stat", "domain":"g1", "vdev":"xvdb"}' stat g1 xvdb
+	sends '{"command":"limit", "domain":"g1", "vdev":"xvdb",
+		"iops":"500"}' limit g1 xvdb iops=500
+	sends '{"command":"limit", "domain":"g1", "vdev":"xvdb",
+		"bps":"10M", "iops":""}' limit g1 xvdb bps=10M iops=
 	sends '{"command":"hotplug-remove", "path":"backend/vbd/1/51728"}' \
 		hotplug remove backend/vbd/1/51728
 	sends '{"command":"version"}' version
 	expect_match output "$out" '^xen-diskd 9\.8$'
 }
 check 'each command sends its request' requests
+
+resize() {
+	local request='{"command":"resize","domain":"g1","vdev":"xvdb","shrink":'
+	with_answer $'{"ok":true,"size_bytes":1048576}\n' resize g1 xvdb
+	expect status "$status" 0
+	expect request "$sent" "${request}false}"
+	expect output "$out" '1048576 bytes'
+	with_answer $'{"ok":true,"size_bytes":512}\n' resize --shrink g1 xvdb
+	expect request "$sent" "${request}true}"
+	with_answer $'{"ok":true,"size_bytes":"512"}\n' resize g1 xvdb
+	expect status "$status" 3
+	expect_match 'standard error' "$err" 'no size'
+}
+check 'resize tells the size' resize
 
 refusal() {
 	with_answer $'{"ok":false,"error":"no domain g1"}\n' attach g1 xvdb /x
@@ -400,6 +430,88 @@ hostile_servers() {
 		{"state":"${long:0:40}","reconnects":$max,"waiting":$max,"resent":$max}	    server: ${long:0:32}, $max reconnects, $max requests wait, $max acknowledged writes sent again
 	END
 }
+
+### stat
+
+# A disk that has done so much: reads, bytes read, milliseconds throttled.
+stat_vbd() {
+	local disk='{"domain":"g1","vdev":"xvdb","path":"/a","requests":{
+		"read":'$1',"write":2,"flush":3,"discard":0,"errors":0,
+		"read_bytes":'$2',"written_bytes":1536,"in_flight":5,
+		"slots":64,"grants_mapped":7,"throttled_ms":'$3'},
+		"queues":[{"read":'$1',"slots":64}],
+		"limits":{"iops":0,"bps":0},"server":null}'
+	printf '%s' "${disk//[$'\n\t']/}"
+}
+
+stat_titles='DOMAIN  VDEV  READS  WRITES  FLUSHES  DISCARDS  ERRORS  READ'
+stat_titles+='  WRITTEN  INFLIGHT  GRANTS  THROTTLED'
+
+stat_table() {
+	local disk limited
+	disk=$(stat_vbd 12 49152 1500)
+	limited=${disk/\"iops\":0,\"bps\":0/\"iops\":500,\"bps\":10485760}
+	with_answer '{"ok":true,"vbds":['"$disk,$limited"']}'$'\n' stat
+	expect status "$status" 0
+	expect table "$out" "\
+$stat_titles
+g1      xvdb  12     2       3        0         0       48K   1.5K     5/64      7       1500ms
+g1      xvdb  12     2       3        0         0       48K   1.5K     5/64      7       1500ms
+    limits: iops=500 bps=10M"
+	limited=${disk/\"bps\":0/\"bps\":1024}
+	with_answer '{"ok":true,"vbds":['"$limited"']}'$'\n' stat g1 xvdb
+	expect limit "$(tail -n 1 "$work/out")" '    limits: bps=1K'
+	with_answer '{"ok":true,"vbds":['"$disk"']}'$'\n' stat --json
+	expect status "$status" 0
+	expect_match json "$out" '^      "throttled_ms": 1500,?$'
+}
+check 'stat shows a table' stat_table
+
+stat_hostile() {
+	local vbds='null,1,[],{"requests":[],"limits":7,"queues":{}}'
+	vbds+=',{"requests":{"read":"x","read_bytes":-1,"slots":1.5},"limits":{"iops":-1}}'
+	with_answer '{"ok":true,"vbds":['"$vbds"']}'$'\n' stat
+	expect status "$status" 0
+	expect rows "$(wc -l < "$work/out")" 6
+	expect 'standard error' "$err" ''
+	with_answer '{"ok":true,"vbds":7}'$'\n' stat
+	expect status "$status" 3
+}
+check 'a stat with members of the wrong type is no harm' stat_hostile
+
+# Differences over the time between two answers, of which the second may be
+# late, but not early; one that has become less began anew.  The daemon is
+# waited for in between, and is asked a third time in vain.
+stat_watch() {
+	local second pid reads
+	second="$(stat_vbd 1600 4096 250)"
+	second+=",$(stat_vbd 30 0 0 | sed 's,"/a","/b",')"
+	printf '{"ok":true,"vbds":[%s]}\n' "$(stat_vbd 1000 0 0)" \
+		> "$work/answer1"
+	printf '{"ok":true,"vbds":[%s]}\n' "$second" > "$work/answer2"
+	: > "$work/answer3"
+	serve "$work/answer1"
+	"$ctl" --socket="$sock" stat --watch=2 > "$work/out" &
+	pid=$!
+	request > /dev/null
+	serve "$work/answer2"
+	request > /dev/null
+	serve "$work/answer3"
+	request > /dev/null
+	status=0
+	wait "$pid" || status=$?
+	expect status "$status" 3
+	expect titles "$(sed -n 1p "$work/out")" "$stat_titles"
+	expect lines "$(wc -l < "$work/out")" 3
+	reads=$(awk 'NR == 2 { print $3 }' "$work/out")
+	[ "$reads" -le 300 ] && [ "$reads" -ge 30 ]
+	# 5 are in flight now: that is not a second's worth of them.
+	expect others "$(awk 'NR == 2 { print $4, $10, $11 }' "$work/out")" \
+		'0 5/64 7'
+	reads=$(awk 'NR == 3 { print $3 }' "$work/out")
+	[ "$reads" -le 15 ] && [ "$reads" -ge 1 ]
+}
+check 'stat --watch shows what it was in a second' stat_watch
 
 # One size a line: bytes, then what is shown.
 sizes() {

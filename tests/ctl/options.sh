@@ -198,6 +198,11 @@ completes_values() {
 		"$work/im")" "$work/image"
 	expect 'attach target' "$(complete_words xen-diskctl attach g1 xvdb \
 		"$work/im")" "$work/image"
+	expect '--watch=' "$(complete_words xen-diskctl stat --watch = '')" ''
+	expect limits "$(complete_words xen-diskctl limit g1 xvdb '' |
+		xargs)" 'iops= bps='
+	expect 'a limit' "$(complete_words xen-diskctl limit g1 xvdb iops = \
+		'')" ''
 	expect 'after --socket' "$(complete_words xen-diskctl --socket = /s \
 		hotplug r)" remove
 	expect '--partition=' "$(complete_words git-fat ls --partition = '' |
@@ -208,6 +213,20 @@ completes_values() {
 	expect ref "$(complete_words git-fat ls --cache 1M "$work/repository" \
 		H)" HEAD
 }
+refuses_values() {
+	local option status
+	for option in --inflight-bytes=2095103 --inflight-bytes=65M \
+		--inflight-bytes=much --queues=0 --queues=17 \
+		--ring-page-order=5 --persistent-grants=2049
+	do
+		status=0
+		"$BIN/xen-diskd" "$option" > "$work/said" 2>&1 || status=$?
+		expect "$option" "$status" 2
+		grep -q -- "^xen-diskd: $option: " "$work/said"
+	done
+}
+check 'xen-diskd refuses values that are out of bounds' refuses_values
+
 check 'completion offers values, files and actions' completes_values
 
 # lint_page PAGE: fails on any output, which covers any level of warning.

@@ -63,30 +63,38 @@ static bool read_line(int fd, char *line, size_t max_bytes)
 	return false;
 }
 
-json_t *host_control(struct host *h, json_t *request)
+int host_control_begin(struct host *h, json_t *request)
 {
 	int fd = control_connect(h);
-	json_t *answer = NULL;
-	char *text, *line;
+	char *text = json_dumps(request, JSON_COMPACT);
 
-	need(request, "a request that cannot be built");
-	if (fd < 0) {
-		json_decref(request);
-		return NULL;
-	}
-	text = json_dumps(request, JSON_COMPACT);
-	line = malloc(ANSWER_BYTES);
-	need(text && line, "memory");
-	dprintf(fd, "%s\n", text);
-	if (read_line(fd, line, ANSWER_BYTES)) {
-		answer = json_loads(line, 0, NULL);
-		need(answer, "the answer to %s is no JSON: %s", text, line);
-	}
-	close(fd);
+	need(text, "a request that cannot be built");
+	if (fd >= 0)
+		dprintf(fd, "%s\n", text);
 	json_decref(request);
 	free(text);
+	return fd;
+}
+
+json_t *host_control_end(int fd)
+{
+	char *line = malloc(ANSWER_BYTES);
+	json_t *answer = NULL;
+
+	need(line, "memory");
+	if (fd >= 0 && read_line(fd, line, ANSWER_BYTES)) {
+		answer = json_loads(line, 0, NULL);
+		need(answer, "the answer is no JSON: %s", line);
+	}
+	if (fd >= 0)
+		close(fd);
 	free(line);
 	return answer;
+}
+
+json_t *host_control(struct host *h, json_t *request)
+{
+	return host_control_end(host_control_begin(h, request));
 }
 
 json_t *host_control_ok(struct host *h, json_t *request)

@@ -129,6 +129,9 @@ void host_vbd_force(struct host *h, struct guest *g, unsigned int devid);
 /* ---- the daemon's control socket ---- */
 /* One command; the answer is the caller's.  NULL if nobody listens. */
 json_t *host_control(struct host *h, json_t *request);
+/* The same in two steps: the request is on its way; the answer has come. */
+int host_control_begin(struct host *h, json_t *request);
+json_t *host_control_end(int fd);
 /* {"ok":true,...} is required. */
 json_t *host_control_ok(struct host *h, json_t *request);
 /* The error text of an answer {"ok":false,...}, which is required. */

@@ -570,6 +570,19 @@ START_TEST(device_reads_and_writes)
 }
 END_TEST
 
+START_TEST(device_is_resized)
+{
+	loop_setup(false, 512);
+	open_good(false);
+	ck_assert_int_eq(do_read(1 << 20, 512), -EINVAL);
+	ck_assert_int_eq(ftruncate(backing_fd, 2 << 20), 0);
+	ck_assert_int_eq(ioctl(loop_fd, LOOP_SET_CAPACITY), 0);
+	ck_assert_int_eq(block_provider_resize(provider, false, &err), 0);
+	ck_assert_uint_eq(provider->info.size_bytes, 2 << 20);
+	ck_assert_int_eq(do_read((2 << 20) - 512, 512), 0);
+}
+END_TEST
+
 START_TEST(device_in_use_is_refused)
 {
 	int claim;
@@ -605,6 +618,27 @@ static const char *loop_missing(void)
 	close(fd);
 	return NULL;
 }
+
+/* The inode that is open tells, whatever its name names by now. */
+START_TEST(file_is_resized)
+{
+	make_file(unit_dir(), 8192);
+	open_good(false);
+	ck_assert_int_eq(truncate(path, 65536), 0);
+	ck_assert_int_eq(do_read(8192, 512), -EINVAL);
+	ck_assert_int_eq(block_provider_resize(provider, false, &err), 0);
+	ck_assert_uint_eq(provider->info.size_bytes, 65536);
+	memset(buffer, 0x33, 512);
+	ck_assert_int_eq(do_write(65024, 512), 0);
+	ck_assert_int_eq(truncate(path, 4096), 0);
+	ck_assert_int_eq(block_provider_resize(provider, false, &err), -ERANGE);
+	ck_assert_uint_eq(provider->info.size_bytes, 65536);
+	ck_assert_int_eq(block_provider_resize(provider, true, &err), 0);
+	ck_assert_int_eq(do_read(4096, 512), -EINVAL);
+	ck_assert_int_eq(do_read(0, 4096), 0);
+	check_fill(0, 4096);
+}
+END_TEST
 
 /* ---- the suite -------------------------------------------------------- */
 
@@ -652,6 +686,7 @@ static TCase *case_refusals(void)
 	tcase_add_loop_test(tc, refuses_size, 0, (int)NR_OF(sizes));
 	tcase_add_test(tc, follows_links_and_outlives_names);
 	tcase_add_test(tc, leaks_no_descriptors);
+	tcase_add_test(tc, file_is_resized);
 	return tc;
 }
 
@@ -661,6 +696,7 @@ static TCase *case_device(void)
 
 	tcase_add_checked_fixture(tc, setup, loop_teardown);
 	tcase_add_loop_test(tc, device_reads_and_writes, 0, 2);
+	tcase_add_test(tc, device_is_resized);
 	tcase_add_test(tc, device_in_use_is_refused);
 	tcase_add_test(tc, device_read_only_is_refused);
 	return tc;

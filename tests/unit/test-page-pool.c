@@ -7,11 +7,14 @@
 #include <stdint.h>
 #include <string.h>
 
+/* 16 MiB. */
+#define PAGES 4096u
+
 static struct page_pool pool;
 
 static void setup(void)
 {
-	ck_assert_int_eq(page_pool_init(&pool), 0);
+	ck_assert_int_eq(page_pool_init(&pool, PAGES), 0);
 }
 
 static void teardown(void)
@@ -22,21 +25,48 @@ static void teardown(void)
 
 START_TEST(the_largest_run)
 {
-	unsigned char *all = page_pool_take(&pool, PAGE_POOL_PAGES);
+	unsigned char *all = page_pool_take(&pool, PAGES);
 
 	ck_assert_ptr_nonnull(all);
 	ck_assert_uint_eq((uintptr_t)all % 4096, 0);
 	ck_assert_ptr_null(page_pool_take(&pool, 1));
 	/* All of it is there to be written. */
 	all[0] = all[16 * 1024 * 1024 - 1] = 1;
-	page_pool_give(&pool, all, PAGE_POOL_PAGES);
-	ck_assert_ptr_nonnull(page_pool_take(&pool, PAGE_POOL_PAGES));
+	page_pool_give(&pool, all, PAGES);
+	ck_assert_ptr_nonnull(page_pool_take(&pool, PAGES));
+}
+END_TEST
+
+/* The smallest and the largest pool, to their last page. */
+START_TEST(other_sizes)
+{
+	unsigned int nr = _i ? PAGE_POOL_PAGES_MAX : PAGE_POOL_PAGES_MIN;
+	unsigned char *all;
+
+	page_pool_fini(&pool);
+	ck_assert_int_eq(page_pool_init(&pool, nr), 0);
+	ck_assert_ptr_nonnull(page_pool_take(&pool, nr - 1));
+	ck_assert_ptr_null(page_pool_take(&pool, 2));
+	all = page_pool_take(&pool, 1);
+	ck_assert_ptr_nonnull(all);
+	all[4095] = 1;
+	ck_assert_ptr_null(page_pool_take(&pool, 1));
+	page_pool_give(&pool, all, 1);
+	ck_assert_ptr_eq(page_pool_take(&pool, 1), all);
+}
+END_TEST
+
+START_TEST(sizes_out_of_bounds_abort)
+{
+	page_pool_fini(&pool);
+	page_pool_init(&pool,
+		       _i ? PAGE_POOL_PAGES_MAX + 1 : PAGE_POOL_PAGES_MIN - 1);
 }
 END_TEST
 
 START_TEST(single_pages)
 {
-	for (unsigned int i = 0; i < PAGE_POOL_PAGES; i++) {
+	for (unsigned int i = 0; i < PAGES; i++) {
 		uint32_t *page = page_pool_take(&pool, 1);
 
 		ck_assert_ptr_nonnull(page);
@@ -50,13 +80,13 @@ END_TEST
 
 START_TEST(fragments)
 {
-	static unsigned char *pages[PAGE_POOL_PAGES];
+	static unsigned char *pages[PAGES];
 	unsigned char *run;
 
-	for (unsigned int i = 0; i < PAGE_POOL_PAGES; i++)
+	for (unsigned int i = 0; i < PAGES; i++)
 		pages[i] = page_pool_take(&pool, 1);
 	/* Half of it is free, and no two together. */
-	for (unsigned int i = 0; i < PAGE_POOL_PAGES; i += 2)
+	for (unsigned int i = 0; i < PAGES; i += 2)
 		page_pool_give(&pool, pages[i], 1);
 	ck_assert_ptr_null(page_pool_take(&pool, 2));
 	page_pool_give(&pool, pages[2001], 1);
@@ -67,8 +97,8 @@ START_TEST(fragments)
 	page_pool_give(&pool, pages[1], 1);
 	ck_assert_ptr_eq(page_pool_take(&pool, 3), pages[0]);
 	/* The very end of the pool. */
-	page_pool_give(&pool, pages[PAGE_POOL_PAGES - 1], 1);
-	ck_assert_ptr_eq(page_pool_take(&pool, 2), pages[PAGE_POOL_PAGES - 2]);
+	page_pool_give(&pool, pages[PAGES - 1], 1);
+	ck_assert_ptr_eq(page_pool_take(&pool, 2), pages[PAGES - 2]);
 }
 END_TEST
 
@@ -103,7 +133,7 @@ START_TEST(runs_never_overlap)
 		if (held[i].run)
 			page_pool_give(&pool, held[i].run, held[i].nr);
 	}
-	ck_assert_ptr_nonnull(page_pool_take(&pool, PAGE_POOL_PAGES));
+	ck_assert_ptr_nonnull(page_pool_take(&pool, PAGES));
 }
 END_TEST
 
@@ -142,7 +172,7 @@ END_TEST
 
 START_TEST(taking_nothing_aborts)
 {
-	page_pool_take(&pool, (unsigned int)_i * (PAGE_POOL_PAGES + 1));
+	page_pool_take(&pool, (unsigned int)_i * (PAGES + 1));
 }
 END_TEST
 
@@ -153,6 +183,9 @@ Suite *suite_page_pool(void)
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, the_largest_run);
+	tcase_add_loop_test(tc, other_sizes, 0, 2);
+	tcase_add_loop_test_raise_signal(tc, sizes_out_of_bounds_abort, SIGABRT,
+					 0, 2);
 	tcase_add_test(tc, single_pages);
 	tcase_add_test(tc, fragments);
 	tcase_add_test(tc, runs_never_overlap);

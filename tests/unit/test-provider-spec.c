@@ -172,6 +172,46 @@ START_TEST(options_are_taken)
 }
 END_TEST
 
+static const struct {
+	const char *key, *text;
+	int rc;
+	uint64_t iops, bps;
+} limits[] = {
+	{ "iops", "1", 0, 1, 78 },
+	{ "iops", "10000000", 0, 10000000, 78 },
+	{ "iops", "0", 0, 0, 78 },
+	{ "iops", "10000001", -ERANGE, 77, 78 },
+	{ "iops", "1K", -EINVAL, 77, 78 },
+	{ "iops", "", -EINVAL, 77, 78 },
+	{ "iops", "-1", -EINVAL, 77, 78 },
+	{ "iops", "18446744073709551617", -ERANGE, 77, 78 },
+	{ "bps", "4096", 0, 77, 4096 },
+	{ "bps", "64G", 0, 77, UINT64_C(64) << 30 },
+	{ "bps", "10M", 0, 77, 10 << 20 },
+	{ "bps", "0", 0, 77, 0 },
+	{ "bps", "4095", -ERANGE, 77, 78 },
+	{ "bps", "65G", -ERANGE, 77, 78 },
+	{ "bps", "99999999T", -ERANGE, 77, 78 },
+	{ "bps", "1MB", -EINVAL, 77, 78 },
+};
+
+static void sets_limits_row(int row)
+{
+	struct block_limits got = { .iops = 77, .bps = 78 };
+	int rc =
+		block_limits_set(&got, limits[row].key, limits[row].text, &err);
+
+	ck_assert_msg(rc == limits[row].rc, "%s=%s: %d", limits[row].key,
+		      limits[row].text, rc);
+	ck_assert_uint_eq(got.iops, limits[row].iops);
+	ck_assert_uint_eq(got.bps, limits[row].bps);
+	if (rc)
+		ck_assert_msg(strstr(err.text, limits[row].key), "'%s'",
+			      err.text);
+}
+
+ROWS_TEST(sets_limits, NR_OF(limits))
+
 Suite *suite_provider_spec(void)
 {
 	Suite *suite = suite_create("provider-spec");
@@ -183,6 +223,7 @@ Suite *suite_provider_spec(void)
 	tcase_add_test(tc, lengths);
 	tcase_add_test(tc, names_alone);
 	tcase_add_test(tc, options_are_taken);
+	tcase_add_test(tc, sets_limits);
 	suite_add_tcase(suite, tc);
 	return suite;
 }

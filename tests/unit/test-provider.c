@@ -52,11 +52,26 @@ static void counting_submit(struct block_queue *queue, struct block_io *io)
 	block_io_complete(io, 0);
 }
 
+/* What the medium says of its size when it is asked again. */
+static uint64_t next_size;
+static int size_error;
+
+static int counting_size(struct block_provider *p, uint64_t *ret_bytes,
+			 struct error_text *text)
+{
+	ck_assert_ptr_eq(p, &provider);
+	if (size_error)
+		return error_set(text, size_error, "told to fail");
+	*ret_bytes = next_size;
+	return 0;
+}
+
 static const struct block_provider_ops counting_ops = {
 	.name = "counting",
 	.has_path = true,
 	.open = counting_open,
 	.close = counting_close,
+	.size = counting_size,
 	.submit = counting_submit,
 };
 
@@ -100,6 +115,8 @@ static const struct {
 	{ "counting:/x", SIZE, false, -EIO, -EIO, "told to fail" },
 	{ "counting:/x?known=1", SIZE, false, 0, -EINVAL, "'known'" },
 	{ "counting:/x?share=maybe", SIZE, false, 0, -EINVAL, "share" },
+	{ "counting:/x?iops=-1", SIZE, false, 0, -EINVAL, "iops" },
+	{ "counting:/x?bps=4095", SIZE, false, 0, -ERANGE, "4096" },
 	{ "other:/x", SIZE, false, 0, -EINVAL, "'other'" },
 	{ "/x", SIZE, false, 0, -EINVAL, "'file'" },
 	{ "countin:/x", SIZE, false, 0, -EINVAL, "'countin'" },
@@ -140,6 +157,19 @@ START_TEST(opens)
 	block_provider_close(opened);
 	ck_assert_uint_eq(nr_closed, 1);
 	block_provider_close(NULL);
+}
+END_TEST
+
+START_TEST(opens_with_limits)
+{
+	ck_assert_msg(open_target("counting:/x?bps=1M&iops=250", false) == 0,
+		      "%s", err.text);
+	ck_assert_uint_eq(opened->info.limits.iops, 250);
+	ck_assert_uint_eq(opened->info.limits.bps, 1 << 20);
+	block_provider_close(opened);
+	ck_assert_int_eq(open_target("counting:/x", false), 0);
+	ck_assert_uint_eq(opened->info.limits.iops, 0);
+	ck_assert_uint_eq(opened->info.limits.bps, 0);
 }
 END_TEST
 
@@ -358,6 +388,60 @@ START_TEST(completing_twice_aborts)
 }
 END_TEST
 
+/* ---- another size ------------------------------------------------------- */
+
+static const struct {
+	uint64_t size;
+	int error;
+	bool may_shrink;
+	int rc;
+	const char *says;
+} sizes[] = {
+	{ SIZE, 0, false, 0, NULL },
+	{ SIZE + 512, 0, false, 0, NULL },
+	{ SIZE - 512, 0, true, 0, NULL },
+	{ SIZE - 512, 0, false, -ERANGE, "512 less" },
+	{ SIZE + 1, 0, true, -EINVAL, "multiple" },
+	{ 0, 0, true, -EINVAL, "size is 0" },
+	{ UINT64_C(1) << 63, 0, true, -EFBIG, "too large" },
+	{ SIZE, -EIO, true, -EIO, "told to fail" },
+};
+
+/* What is beyond the end is beyond the new one; a refusal changes nothing. */
+static void resizes_row(int row)
+{
+	uint64_t end = sizes[row].rc ? SIZE : sizes[row].size;
+	int rc;
+
+	provider.info.size_bytes = SIZE;
+	next_size = sizes[row].size;
+	size_error = sizes[row].error;
+	rc = block_provider_resize(&provider, sizes[row].may_shrink, &err);
+	ck_assert_msg(rc == sizes[row].rc, "row %d is %d", row, rc);
+	if (rc)
+		ck_assert_msg(strstr(err.text, sizes[row].says), "'%s'",
+			      err.text);
+	ck_assert_uint_eq(provider.info.size_bytes, end);
+	ck_assert_int_eq(submit_plain(BLOCK_OP_READ, end - 512, 512), 0);
+	ck_assert_int_eq(submit_plain(BLOCK_OP_READ, end, 512), -EINVAL);
+}
+
+ROWS_TEST(resizes, NR_OF(sizes))
+
+START_TEST(fixed_size)
+{
+	static struct block_provider_ops fixed;
+
+	fixed = counting_ops;
+	fixed.size = NULL;
+	provider.ops = &fixed;
+	ck_assert_int_eq(block_provider_resize(&provider, true, &err),
+			 -EOPNOTSUPP);
+	ck_assert_ptr_nonnull(strstr(err.text, "provider counting"));
+	ck_assert_uint_eq(provider.info.size_bytes, SIZE);
+}
+END_TEST
+
 Suite *suite_provider(void)
 {
 	Suite *suite = suite_create("provider");
@@ -366,6 +450,7 @@ Suite *suite_provider(void)
 	tcase_add_checked_fixture(tc, setup, NULL);
 	tcase_add_test(tc, refuses);
 	tcase_add_test(tc, opens);
+	tcase_add_test(tc, opens_with_limits);
 	tcase_add_test(tc, read_only_by_wish);
 	tcase_add_test(tc, reopens_the_version);
 	suite_add_tcase(suite, tc);
@@ -376,6 +461,8 @@ Suite *suite_provider(void)
 	tcase_add_test(tc, refuses_writes_to_read_only);
 	tcase_add_test(tc, refuses_what_is_unsupported);
 	tcase_add_test(tc, done_in_order);
+	tcase_add_test(tc, resizes);
+	tcase_add_test(tc, fixed_size);
 	tcase_add_test_raise_signal(tc, completing_twice_aborts, SIGABRT);
 	suite_add_tcase(suite, tc);
 	return suite;

@@ -10,6 +10,7 @@ int main(void)
 		suite_null,     suite_file,          suite_ring,
 		suite_request,  suite_page_pool,     suite_idle_poll,
 		suite_inflight, suite_vdev,          suite_worker_message,
+		suite_throttle,
 	};
 
 	return unit_main("unit", suites, NR_OF(suites));

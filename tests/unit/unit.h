@@ -25,6 +25,7 @@ Suite *suite_ring(void);
 Suite *suite_request(void);
 Suite *suite_page_pool(void);
 Suite *suite_idle_poll(void);
+Suite *suite_throttle(void);
 Suite *suite_inflight(void);
 Suite *suite_vdev(void);
 Suite *suite_worker_message(void);

@@ -5,6 +5,7 @@
  */
 #include "blkback/connection.h"
 #include "blkback/inflight.h"
+#include "blkback/page-pool.h"
 #include "tests/unit/queue/fake-transport.h"
 #include "tests/unit/queue/guest.h"
 #include "tests/unit/queue/script-provider.h"
@@ -22,7 +23,8 @@
 
 static struct block_provider *provider;
 static struct connection *connection;
-static struct queue_stats stats;
+static struct disk_stats stats;
+static struct throttle throttle;
 static bool disk_failed; /* as the worker keeps it */
 static int inflight_fd;
 static sem_t stopped;
@@ -66,15 +68,23 @@ static void connect_guest(void)
 		.domid = FAKE_DOMID,
 		.nr_queues = 1,
 		.ring_pages = 1,
+		.pool_pages = PAGE_POOL_PAGES_MIN,
 		.queues = { { .port = FAKE_PORT } },
+	};
+	const struct connection_disk disk = {
+		.provider = provider,
+		.flush_timeout_ms = 60000,
+		.failed = &disk_failed,
+		.throttle = &throttle,
+		.stats = &stats,
 	};
 	struct error_text err;
 	int rc;
 
 	snprintf(params.protocol, sizeof(params.protocol), "%s",
 		 guest_layout->protocol);
-	rc = connection_start(&params, provider, inflight_fd, 60000,
-			      &disk_failed, &stats, &events, &connection, &err);
+	rc = connection_start(&params, &disk, inflight_fd, &events, &connection,
+			      &err);
 	ck_assert_msg(rc == 0, "%s", err.text);
 }
 

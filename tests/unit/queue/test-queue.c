@@ -5,6 +5,7 @@
  * decided and not raced for.
  */
 #include "blkback/inflight.h"
+#include "blkback/page-pool.h"
 #include "blkback/queue.h"
 #include "tests/unit/queue/fake-transport.h"
 #include "tests/unit/queue/guest.h"
@@ -26,6 +27,7 @@ static struct queue_params params;
 static struct queue_stats stats;
 static struct error_text err;
 static bool disk_failed;
+static struct throttle throttle;
 static sem_t stopped;
 static struct inflight table;
 
@@ -72,6 +74,8 @@ static void prepare(int which)
 		.flush_timeout_ms = 60000,
 		.grant_idle_ms = 20,
 		.disk_failed = &disk_failed,
+		.throttle = &throttle,
+		.pool_pages = PAGE_POOL_PAGES_MIN,
 		.stats = &stats,
 		.events = { on_ring_broken, on_disk_failed, on_stopped, NULL },
 	};
@@ -849,6 +853,137 @@ START_TEST(idle_queue_stops)
 }
 END_TEST
 
+/* ---- limits ----------------------------------------------------------- */
+
+static void limit(uint64_t iops, uint64_t bps)
+{
+	const struct block_limits limits = { .iops = iops, .bps = bps };
+
+	throttle_set(&throttle, &limits);
+}
+
+/* Eleven pages at 4096 bytes a second are paid off after 10.9 s. */
+static void start_in_debt(void)
+{
+	limit(0, 4096);
+	start();
+	guest_put(SLOT_READ, 1, 0, 11, GUEST_DATA);
+	guest_put(SLOT_READ, 2, 0, 1, GUEST_DATA);
+	guest_put(SLOT_FLUSH, 3, 0, 0, 0);
+	guest_push();
+	guest_expect(SLOT_READ, 1, 0);
+}
+
+/* What is beyond the limit stays in the ring, until that is lifted. */
+START_TEST(limited)
+{
+	start_in_debt();
+	ck_assert(!stops_within(300)); /* nothing stops it: a pause */
+	ck_assert_str_eq(script_log(), "r");
+	ck_assert_uint_eq(guest_shared_load(8), 1);
+	limit(0, 0);
+	queue_limits_changed(queue);
+	guest_expect(SLOT_READ, 2, 0);
+	guest_expect(SLOT_FLUSH, 3, 0);
+	stop();
+	ck_assert_uint_ge(stats.throttled_ns, 200 * 1000000);
+	ck_assert_uint_le(stats.throttled_ns, UINT64_C(10000000000));
+	ck_assert_uint_eq(stats.slots, 0);
+}
+END_TEST
+
+START_TEST(limit_is_lowered)
+{
+	limit(1000000, 0);
+	start();
+	guest_put(SLOT_READ, 1, 0, 11, GUEST_DATA);
+	guest_push();
+	guest_expect(SLOT_READ, 1, 0);
+	limit(0, 4096);
+	queue_limits_changed(queue);
+	guest_put(SLOT_READ, 2, 0, 11, GUEST_DATA);
+	guest_push();
+	guest_expect(SLOT_READ, 2, 0);
+	guest_put(SLOT_READ, 3, 0, 1, GUEST_DATA);
+	guest_push();
+	ck_assert(!stops_within(300));
+	ck_assert_uint_eq(guest_shared_load(8), 2);
+	stop();
+}
+END_TEST
+
+/* A guest that lets go does not wait for its debt. */
+START_TEST(limited_queue_stops)
+{
+	start_in_debt();
+	stop();
+	ck_assert_uint_eq(guest_shared_load(8), 1);
+}
+END_TEST
+
+/* Each of these would have to be paid off for most of a second. */
+#define NR_FLUSHES 8u
+START_TEST(flushes_have_no_bytes)
+{
+	limit(0, 4096);
+	start();
+	for (unsigned int i = 0; i < NR_FLUSHES; i++) {
+		guest_put(SLOT_FLUSH, i, 0, 0, 0);
+		guest_push();
+		guest_expect(SLOT_FLUSH, i, 0);
+	}
+	guest_put(SLOT_READ, 1, 0, 11, GUEST_DATA);
+	guest_push();
+	guest_expect(SLOT_READ, 1, 0);
+	stop();
+	ck_assert_uint_eq(stats.flushes, NR_FLUSHES);
+	ck_assert_uint_eq(stats.throttled_ns, 0);
+}
+END_TEST
+
+/* A barrier that does not end keeps the queue, not its timer, waiting. */
+START_TEST(limited_behind_a_barrier)
+{
+	struct timespec before, after;
+
+	limit(20, 0);
+	script_hold(BLOCK_OP_FLUSH, true);
+	start();
+	guest_put(SLOT_READ, 1, 0, 1, GUEST_DATA);
+	guest_put(SLOT_READ, 2, 0, 1, GUEST_DATA);
+	guest_put(SLOT_BARRIER, 3, 0, 0, 0);
+	guest_put(SLOT_READ, 4, 0, 1, GUEST_DATA);
+	guest_push();
+	script_wait_held(1);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
+	ck_assert(!stops_within(300));
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
+	ck_assert_int_lt((after.tv_sec - before.tv_sec) * 1000000000 +
+				 after.tv_nsec - before.tv_nsec,
+			 3000000);
+	script_release(0);
+	guest_expect(SLOT_READ, 1, 0);
+	guest_expect(SLOT_READ, 2, 0);
+	guest_expect(SLOT_BARRIER, 3, 0);
+	guest_expect(SLOT_READ, 4, 0);
+	stop();
+}
+END_TEST
+
+static TCase *case_limits(void)
+{
+	TCase *tc = tcase_create("limits");
+
+	tcase_set_timeout(tc, 20);
+	tcase_add_checked_fixture(tc, setup, NULL);
+	tcase_add_test(tc, limited);
+	tcase_add_test(tc, limit_is_lowered);
+	tcase_add_test(tc, limited_queue_stops);
+	tcase_add_test(tc, flushes_have_no_bytes);
+	tcase_add_test(tc, limited_behind_a_barrier);
+	return tc;
+}
+
 static TCase *case_requests(void)
 {
 	TCase *tc = tcase_create("requests");
@@ -925,5 +1060,6 @@ Suite *suite_queue(void)
 	suite_add_tcase(suite, case_flushes());
 	suite_add_tcase(suite, case_persistent());
 	suite_add_tcase(suite, case_life());
+	suite_add_tcase(suite, case_limits());
 	return suite;
 }

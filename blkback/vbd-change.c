@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What an operator changes of a disk that is served: its size, its limits. */
+#include "blkback/vbd-private.h"
+
+#include "blkback/backend.h"
+#include "blkback/negotiate.h"
+
+#include <errno.h>
+#include <string.h>
+
+static int check_served(const struct vbd *vbd, struct error_text *err)
+{
+	if (vbd->worker && vbd->info_valid &&
+	    vbd->worker_state != VBD_WORKER_QUITTING)
+		return 0;
+	return error_set(err, -ENODEV, "vbd %u/%u: is not served", vbd->domid,
+			 vbd->devid);
+}
+
+static int tell_worker(struct vbd *vbd, const struct worker_message *message,
+		       struct error_text *err)
+{
+	int rc = worker_process_send(vbd->worker, message, -1);
+
+	if (rc < 0)
+		return error_set(err, rc, "vbd %u/%u: tell the worker: %s",
+				 vbd->domid, vbd->devid, strerror(-rc));
+	return 0;
+}
+
+/* ---- size --------------------------------------------------------------- */
+
+int vbd_resize(struct vbd *vbd, bool may_shrink, struct error_text *err)
+{
+	const struct worker_message message = { .type = WORKER_RESIZE,
+						.may_shrink = may_shrink };
+	int rc = check_served(vbd, err);
+
+	if (rc < 0)
+		return rc;
+	if (vbd->resizing)
+		return error_set(err, -EBUSY,
+				 "vbd %u/%u: is being resized already",
+				 vbd->domid, vbd->devid);
+	rc = tell_worker(vbd, &message, err);
+	vbd->resizing = rc == 0;
+	return rc;
+}
+
+void vbd_resize_failed(struct vbd *vbd, const char *cause)
+{
+	if (!vbd->resizing)
+		return;
+	vbd->resizing = false;
+	error_set(&vbd->resize_error, -EIO, "%s", cause);
+	backend_touch(vbd);
+}
+
+/*
+ * The state as it is, once more: the frontend's watch on it fires, and the
+ * frontend reads the size again (blkif.h; Linux's blkback_changed()).
+ */
+static int write_size(struct xenstore *xs, xs_transaction_t tx, struct vbd *vbd)
+{
+	int rc = negotiate_publish_size(xs, tx, vbd->path, &vbd->info);
+
+	if (!rc)
+		rc = xenstore_printf(xs, tx, vbd->path, "state", "%d",
+				     (int)vbd->state);
+	return rc;
+}
+
+void vbd_resized(struct vbd *vbd, uint64_t size_bytes)
+{
+	int rc = 0;
+
+	if (!vbd->resizing)
+		return;
+	vbd_log(LOG_LEVEL_INFO, vbd, "resized from %llu to %llu bytes",
+		(unsigned long long)vbd->info.size_bytes,
+		(unsigned long long)size_bytes);
+	vbd->info.size_bytes = size_bytes;
+	/* Before that state it is told with all else, and after it no more. */
+	if (vbd->state == XenbusStateConnected)
+		rc = vbd_write(vbd, vbd->state, write_size);
+	if (rc < 0 && rc != -ENOENT && rc != -ESTALE) {
+		vbd_resize_failed(vbd, "the guest could not be told");
+		return;
+	}
+	vbd->resizing = false;
+	vbd->resize_error.text[0] = '\0';
+	backend_touch(vbd);
+}
+
+/* ---- limits ------------------------------------------------------------- */
+
+int vbd_limit(struct vbd *vbd, const struct block_limits *limits,
+	      struct error_text *err)
+{
+	const struct worker_message message = { .type = WORKER_LIMIT,
+						.limits = *limits };
+	int rc = check_served(vbd, err);
+
+	if (!rc)
+		rc = tell_worker(vbd, &message, err);
+	if (rc < 0)
+		return rc;
+	vbd->info.limits = *limits;
+	vbd_log(LOG_LEVEL_INFO, vbd, "limited to iops=%llu bps=%llu",
+		(unsigned long long)limits->iops,
+		(unsigned long long)limits->bps);
+	return 0;
+}
