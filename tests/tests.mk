@@ -23,6 +23,11 @@ SOURCES_unit-queue := $(sort $(wildcard tests/unit/queue/*.c)) \
 	blkback/page-pool.c blkback/queue.c blkback/request.c blkback/ring.c \
 	blkback/transfer.c
 LIBS_unit-queue := $(CHECK_LIBS) -luring
+# The same without what looks at the clock, and without tests.
+SOURCES_instructions := tests/bench/instructions.c tests/bench/never-poll.c \
+	$(filter-out tests/unit/queue/test-%.c tests/unit/queue/unit-%.c \
+	tests/unit/unit-main.c blkback/idle-poll.c,$(SOURCES_unit-queue))
+LIBS_instructions := $(LIBS_unit-queue)
 
 # The disk out of a git tree.
 SOURCES_unit-git-fat := $(sort $(wildcard tests/unit/git-fat/*.c)) \
@@ -111,7 +116,7 @@ TEST_PROGRAMS := unit unit-git-fat unit-nbd unit-queue nbd-hostile-server \
 	nbd-volatile-server \
 	xen-diskd-worker-sim xen-diskd-worker-sim-git xen-diskd-worker-sim-nbd \
 	ctl-answer git-first-sector nbd-bench ring-bench \
-	vhost-bench \
+	vhost-bench instructions \
 	$(SIM_TESTS:%=test-%)
 
 test-programs: all $(TEST_PROGRAMS:%=$(TEST_BIN)/%) $(SIM_PRELOAD)
@@ -150,6 +155,7 @@ FAST_SUITES := $(call fast_suites,release) $(call fast_suites,asan) \
 	'fuzz-corpus=FUZZ=$(FUZZ) tests/fuzz/run.sh' \
 	'ctl=BIN=build/release/bin TEST_BIN=build/release/tests TOP=. tests/ctl/ctl.sh' \
 	'options=BIN=build/release/bin TOP=. tests/ctl/options.sh' \
+	'instructions=tests/bench/instructions.sh build/release/tests/instructions' \
 	'layers=tests/layers.sh' 'format=tests/format.sh'
 # Too long to wait for after each change.
 SLOW_SUITES := 'fuzz=FUZZ=$(FUZZ) tests/fuzz/run.sh $(FUZZ_SECONDS)' \
@@ -217,6 +223,10 @@ bench: release-programs deps-bench
 	@tests/bench/engine.sh --bin build/release/tests \
 		--rounds $(BENCH_ROUNDS) --seconds $(BENCH_SECONDS) \
 		$(BENCH_CASES:%=--case %) --json build/bench/engine.json
+bench-instructions: release-programs
+	@tests/bench/instructions.sh build/release/tests/instructions
+bench-instructions-update: release-programs
+	@tests/bench/instructions.sh build/release/tests/instructions --update
 bench-charts: deps-bench
 	@tests/bench/charts.sh build/bench docs
 bench-xen: deps-xen dest
@@ -241,6 +251,8 @@ mutants: check-programs
 #: make bench             what the engine costs, beside qemu-storage-daemon and fio
 #: make bench-xen         how fast disks are, beside blkback and qdisk
 #: make bench-charts      draws what these two have measured, into docs/
+#: make bench-instructions  instructions of a request, beside the baseline
+#: make bench-instructions-update  makes what is so now the baseline
 #: make xen-shell         a shell in dom0, the daemon running and a guest up
 #: make mutants           faults put into the source, each must be caught
 #: make format            lay all C files out as .clang-format has it
@@ -251,5 +263,5 @@ format:
 
 .PHONY: format test-programs tsan-programs deps deps-xen release-programs \
 	check-programs check check-fast check-xen soak soak-xen bench bench-git bench-xen \
-	bench-charts deps-bench \
+	bench-charts bench-instructions bench-instructions-update deps-bench \
 	deps-git-fat xen-shell demo mutants dest
