@@ -23,6 +23,11 @@ SOURCES_unit-queue := $(sort $(wildcard tests/unit/queue/*.c)) \
 	blkback/page-pool.c blkback/queue.c blkback/request.c blkback/ring.c \
 	blkback/throttle.c blkback/transfer.c
 LIBS_unit-queue := $(CHECK_LIBS) -luring
+# The same without what looks at the clock, and without tests.
+SOURCES_instructions := tests/bench/instructions.c tests/bench/never-poll.c \
+	$(filter-out tests/unit/queue/test-%.c tests/unit/queue/unit-%.c \
+	tests/unit/unit-main.c blkback/idle-poll.c,$(SOURCES_unit-queue))
+LIBS_instructions := $(LIBS_unit-queue)
 
 # The disk out of a git tree.
 SOURCES_unit-git-fat := $(sort $(wildcard tests/unit/git-fat/*.c)) \
@@ -83,7 +88,9 @@ LIBS_git-first-sector := -lgit2 -lz
 SOURCES_nbd-bench := tests/bench/nbd-bench.c $(COMMON) $(NBD_CLIENT) \
 	providers/provider-spec.c providers/provider.c
 LIBS_nbd-bench := -luring -lnbd
-SOURCES_ring-bench := tests/bench/ring-bench.c $(SIM_HOST)
+SOURCES_ring-bench := tests/bench/ring-bench.c tests/bench/meter.c \
+	$(SIM_HOST)
+SOURCES_vhost-bench := tests/bench/vhost-bench.c tests/bench/meter.c
 LIBS_ring-bench := $(CHECK_LIBS) -lxenstore -ljansson
 
 # ---- fuzzing -----------------------------------------------------------------
@@ -109,6 +116,7 @@ TEST_PROGRAMS := unit unit-git-fat unit-nbd unit-queue nbd-hostile-server \
 	nbd-volatile-server \
 	xen-diskd-worker-sim xen-diskd-worker-sim-git xen-diskd-worker-sim-nbd \
 	ctl-answer git-first-sector nbd-bench ring-bench \
+	vhost-bench instructions \
 	$(SIM_TESTS:%=test-%)
 
 test-programs: all $(TEST_PROGRAMS:%=$(TEST_BIN)/%) $(SIM_PRELOAD)
@@ -153,6 +161,7 @@ FAST_SUITES := $(call fast_suites,release) $(call fast_suites,asan) \
 	'fuzz-corpus=FUZZ=$(FUZZ) tests/fuzz/run.sh' \
 	'ctl=BIN=build/release/bin TEST_BIN=build/release/tests TOP=. tests/ctl/ctl.sh' \
 	'options=BIN=build/release/bin TOP=. tests/ctl/options.sh' \
+	'instructions=tests/bench/instructions.sh build/release/tests/instructions' \
 	'layers=tests/layers.sh' 'format=tests/format.sh'
 # Too long to wait for after each change.
 SLOW_SUITES := 'fuzz=FUZZ=$(FUZZ) tests/fuzz/run.sh $(FUZZ_SECONDS)' \
@@ -208,14 +217,24 @@ soak: deps-git-fat release-programs
 bench-git: deps-git-fat release-programs
 	@BIN=build/release/bin TEST_BIN=build/release/tests TOP=. \
 		tests/git-fat/bench.sh $(REPOSITORY)
-bench: release-programs
+deps-bench: deps
 	@tests/install-packages.sh tests/bench/packages
-	@tests/bench/nbd.sh build/release/tests/nbd-bench \
-		build/release/tests/ring-bench
-# For half an hour.  BENCH_CASES="tmpfs" is the one that needs ten minutes.
+# Each for half an hour; of bench-xen, BENCH_CASES="tmpfs" needs ten minutes.
 BENCH_ROUNDS ?= 5
 BENCH_SECONDS ?= 3
-BENCH_CASES ?= tmpfs disk brd
+bench: BENCH_CASES ?= null tmpfs disk queues vbds nbd
+bench-xen: BENCH_CASES ?= tmpfs disk brd
+bench: release-programs deps-bench
+	@mkdir -p build/bench
+	@tests/bench/engine.sh --bin build/release/tests \
+		--rounds $(BENCH_ROUNDS) --seconds $(BENCH_SECONDS) \
+		$(BENCH_CASES:%=--case %) --json build/bench/engine.json
+bench-instructions: release-programs
+	@tests/bench/instructions.sh build/release/tests/instructions
+bench-instructions-update: release-programs
+	@tests/bench/instructions.sh build/release/tests/instructions --update
+bench-charts: deps-bench
+	@tests/bench/charts.sh build/bench docs
 bench-xen: deps-xen dest
 	@mkdir -p build/bench
 	@tests/xen/bench/bench.sh --dest build/release/dest \
@@ -235,8 +254,11 @@ mutants: check-programs
 #: make soak-xen          the scenarios with their whole counts
 #: make soak              the checks of git disks with the kernel's sources
 #: make bench-git         how fast a git disk is (REPOSITORY=path)
-#: make bench             how fast NBD disks are, beside fio
+#: make bench             what the engine costs, beside qemu-storage-daemon and fio
 #: make bench-xen         how fast disks are, beside blkback and qdisk
+#: make bench-charts      draws what these two have measured, into docs/
+#: make bench-instructions  instructions of a request, beside the baseline
+#: make bench-instructions-update  makes what is so now the baseline
 #: make xen-shell         a shell in dom0, the daemon running and a guest up
 #: make mutants           faults put into the source, each must be caught
 #: make format            lay all C files out as .clang-format has it
@@ -247,4 +269,5 @@ format:
 
 .PHONY: format test-programs tsan-programs deps deps-xen release-programs \
 	check-programs check check-fast check-xen soak soak-xen bench bench-git bench-xen \
+	bench-charts bench-instructions bench-instructions-update deps-bench \
 	deps-git-fat xen-shell demo mutants dest

@@ -4,7 +4,7 @@
 # The NBD provider against fio's nbd engine, both as clients of one nbdkit
 # memory server: random reads, runs in turn, medians.
 #
-#   tests/bench/nbd.sh NBD-BENCH RING-BENCH [SECONDS [RUNS]]
+#   tests/bench/nbd.sh NBD-BENCH RING-BENCH [SECONDS [RUNS [RAW]]]
 #
 # Prints one line a load:
 #   bench nbd-4k-qd1 ours_iops=N fio_iops=N ratio=R cpu_ratio=R ring_iops=N
@@ -14,12 +14,14 @@
 # ring_iops is what a guest's driver gets through the simulated ring, with
 # daemon and worker as they are; ring_ratio is that by fio's.  spread is how far
 # the slowest and fastest of our own runs are apart, of their median.
+# What each run measured is put behind the file RAW, for summary.awk.
 set -eu
 
 bench=$1
 ring=$2
 seconds=${3:-3}
 runs=${4:-5}
+raw=${5:-/dev/null}
 
 dir=$(mktemp -d)
 server=
@@ -56,12 +58,12 @@ run_ours() { # BYTES DEPTH
 }
 
 run_ring() { # BYTES DEPTH
-	"$ring" "$uri" "$1" "$2" "$seconds" >"$dir/out" || {
+	"$ring" run "$uri" "$1" "$2" "$seconds" >"$dir/out" || {
 		cat "$dir/out" >&2
 		return 1
 	}
-	awk '/^ios=/ { split($1, n, "="); split($2, s, "=")
-		       print n[2] / s[2] }' "$dir/out"
+	awk '/^iops=/ { split($1, n, "="); split($2, c, "=")
+			print n[2], c[2] }' "$dir/out"
 }
 
 run_fio() { # BYTES DEPTH
@@ -87,6 +89,12 @@ spread() { # FILE
 		END { print (a[NR] - a[1]) * 100 / a[int((NR + 1) / 2)] }'
 }
 
+note() { # BACKEND LOAD FILE
+	tail -n 1 "$3" | awk -v "about=raw nbd $run $1 $2" '{
+		printf "%s iops=%.0f cpu_us_per_io=%.3f\n", about, $1, $2
+	}' >>"$raw"
+}
+
 load() { # NAME BYTES DEPTH
 	: >"$dir/ours"
 	: >"$dir/fio"
@@ -97,6 +105,9 @@ load() { # NAME BYTES DEPTH
 		run_fio "$2" "$3" >>"$dir/fio"
 		run_ring "$2" "$3" >>"$dir/ring"
 		run=$((run + 1))
+		note nbd-provider "$1" "$dir/ours"
+		note fio "$1" "$dir/fio"
+		note xen-diskd "$1" "$dir/ring"
 	done
 	echo "$(median "$dir/ours" 1) $(median "$dir/fio" 1)" \
 		"$(median "$dir/ours" 2) $(median "$dir/fio" 2)" \

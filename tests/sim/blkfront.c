@@ -607,9 +607,8 @@ static void response_check(struct blkfront *fe, struct fe_queue *q,
 	q->nr_busy--;
 }
 
-/* Takes one response if it is there. */
-static bool response_take(struct blkfront *fe, struct fe_queue *q,
-			  struct fe_response *ret_response)
+bool blkfront_take(struct blkfront *fe, struct fe_queue *q,
+		   struct fe_response *ret_response)
 {
 	uint32_t prod = __atomic_load_n(&head(q)->rsp_prod, __ATOMIC_ACQUIRE);
 	struct fe_wire_response w = { 0 };
@@ -626,28 +625,40 @@ static bool response_take(struct blkfront *fe, struct fe_queue *q,
 	return true;
 }
 
+bool blkfront_rest(struct fe_queue *q)
+{
+	__atomic_store_n(&head(q)->rsp_event, q->rsp_cons + 1,
+			 __ATOMIC_RELAXED);
+	/* Pairs with the backend's barrier before it reads this. */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	return __atomic_load_n(&head(q)->rsp_prod, __ATOMIC_RELAXED) ==
+	       q->rsp_cons;
+}
+
+uint64_t blkfront_events(struct fe_queue *q)
+{
+	uint64_t nr;
+
+	return read(q->event_fd, &nr, sizeof(nr)) == sizeof(nr) ? nr : 0;
+}
+
 bool blkfront_poll(struct blkfront *fe, struct fe_queue *q,
 		   struct fe_response *ret_response, unsigned int timeout_ms)
 {
 	uint64_t end = host_now_ms() + timeout_ms;
-	uint64_t count;
 
 	for (;;) {
 		struct pollfd p = { q->event_fd, POLLIN, 0 };
 		uint64_t now;
 
-		if (response_take(fe, q, ret_response))
+		if (blkfront_take(fe, q, ret_response))
 			return true;
-		__atomic_store_n(&head(q)->rsp_event, q->rsp_cons + 1,
-				 __ATOMIC_RELAXED);
-		/* Pairs with the backend's barrier before it reads this. */
-		__atomic_thread_fence(__ATOMIC_SEQ_CST);
-		if (response_take(fe, q, ret_response))
+		if (!blkfront_rest(q) && blkfront_take(fe, q, ret_response))
 			return true;
 		now = host_now_ms();
 		if (now >= end || poll(&p, 1, (int)(end - now)) == 0)
-			return response_take(fe, q, ret_response);
-		(void)!read(q->event_fd, &count, sizeof(count));
+			return blkfront_take(fe, q, ret_response);
+		blkfront_events(q);
 	}
 }
 

@@ -172,6 +172,13 @@ void *blkfront_entry(const struct blkfront *fe, struct fe_queue *q,
 		     uint32_t index);
 /* Publishes what was submitted and sends the event if asked for. */
 void blkfront_kick(struct blkfront *fe, struct fe_queue *q);
+/* Takes a response if one is there. */
+bool blkfront_take(struct blkfront *fe, struct fe_queue *q,
+		   struct fe_response *ret_response);
+/* Asks for an event; false when a response is there already. */
+bool blkfront_rest(struct fe_queue *q);
+/* How many events have come since the last call; q->event_fd says when. */
+uint64_t blkfront_events(struct fe_queue *q);
 /* Takes one response; false at the deadline. */
 bool blkfront_poll(struct blkfront *fe, struct fe_queue *q,
 		   struct fe_response *ret_response, unsigned int timeout_ms);

@@ -3,7 +3,6 @@
  * A test host's side of the control socket, and the real xl in a mount
  * namespace of its own.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -19,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/process-cpu.h"
 #include "tests/sim/host-process.h"
 
 #define ANSWER_BYTES (256 * 1024)
@@ -310,28 +310,10 @@ int host_xl(struct host *h, char *ret_output, size_t output_bytes,
 
 uint64_t host_cpu_ns(pid_t pid)
 {
-	char path[64 + 256];
-	uint64_t sum = 0;
-	struct dirent *entry;
-	DIR *tasks;
+	uint64_t ns = 0;
 
-	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
-	tasks = opendir(path);
-	need(tasks, "the worker is gone");
-	while ((entry = readdir(tasks))) {
-		unsigned long long ns = 0;
-		FILE *f;
-
-		snprintf(path, sizeof(path), "/proc/%d/task/%.200s/schedstat",
-			 (int)pid, entry->d_name);
-		f = entry->d_name[0] == '.' ? NULL : fopen(path, "re");
-		if (f && fscanf(f, "%llu", &ns) == 1)
-			sum += ns;
-		if (f)
-			fclose(f);
-	}
-	closedir(tasks);
-	return sum;
+	need(process_cpu_ns(pid, &ns) == 0, "the process is gone");
+	return ns;
 }
 
 pid_t host_worker_pid(struct host *h, uint16_t domid, unsigned int devid)

@@ -23,7 +23,7 @@
 
 #include "tests/sim/sim.h"
 
-#define HOST_MAX_GUESTS 4
+#define HOST_MAX_GUESTS 32
 /* Generous, for a loaded machine under a sanitizer; passing takes far less. */
 #define HOST_WAIT_MS 5000u
 
@@ -144,7 +144,7 @@ bool host_wait_unlisted(struct host *h, uint16_t domid, unsigned int devid);
 bool host_wait_worker(struct host *h, uint16_t domid, unsigned int devid,
 		      const char *status);
 
-/* Nanoseconds of CPU time that the threads of a process have used. */
+/* Nanoseconds of CPU time that a process has used, as process_cpu_ns(). */
 uint64_t host_cpu_ns(pid_t pid);
 /* The process that serves a vbd. */
 pid_t host_worker_pid(struct host *h, uint16_t domid, unsigned int devid);

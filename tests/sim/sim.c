@@ -25,7 +25,7 @@
 
 #include "tests/sim/sim-wire.h"
 
-#define NR_CLIENTS 128
+#define NR_CLIENTS 256
 #define NR_PORTS 256 /* per domain; port 0 is never given out */
 
 struct client;

@@ -15,6 +15,7 @@
 
 unsigned char fake_pages[FAKE_PAGES][4096] __attribute__((aligned(4096)));
 enum fake_grant fake_grants[FAKE_PAGES];
+void (*fake_on_notify)(void), (*fake_on_unmask)(void);
 
 static struct {
 	pthread_mutex_t lock;
@@ -240,6 +241,8 @@ int evtchn_notify(struct evtchn *ec, uint32_t port)
 		abort();
 	add(&fake.notified, 1);
 	raise_fd(fake.guest_fd);
+	if (fake_on_notify)
+		fake_on_notify();
 	return 0;
 }
 
@@ -270,5 +273,7 @@ int evtchn_unmask(struct evtchn *ec, uint32_t port)
 		raise_fd(fake.backend_fd);
 	fake.later = false;
 	pthread_mutex_unlock(&fake.lock);
+	if (fake_on_unmask)
+		fake_on_unmask();
 	return 0;
 }

@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define FAKE_PAGES 64
+#define FAKE_PAGES 512
 #define FAKE_DOMID 7
 #define FAKE_PORT 9
 
@@ -34,6 +34,11 @@ void fake_reset(void);
 void fake_kick(void);
 /* An eventfd: the guest got an event. */
 int fake_guest_fd(void);
+/*
+ * Called, unless NULL, on the queue's thread: the guest has got an event; the
+ * backend takes events again, as it does before it sleeps.
+ */
+extern void (*fake_on_notify)(void), (*fake_on_unmask)(void);
 /* How many it got in all. */
 unsigned int fake_nr_notified(void);
 

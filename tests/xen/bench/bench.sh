@@ -109,8 +109,9 @@ main() {
 		run_case "$name" || exit 1
 	done
 	lab_stop
-	awk -v header="$about" -v json="$JSON" -f "$here/summary.awk" \
-		"$LAB_WORK/raw"
+	awk -v prefix=bench-xen -v ratio=ratio -v ours=xen-diskd \
+		-v compared=iops -v header="$about" -v json="$JSON" \
+		-f "$here/../../bench/summary.awk" "$LAB_WORK/raw"
 }
 
 main "$@"
