@@ -28,14 +28,13 @@ LIBS_unit-queue := $(CHECK_LIBS) -luring
 SOURCES_unit-git-fat := $(sort $(wildcard tests/unit/git-fat/*.c)) \
 	tests/unit/unit-main.c $(COMMON) $(GIT_FAT) git-fat/git-provider.c \
 	$(filter git-fat/verify%.c,$(SOURCES_git-fat)) \
-	git-fat/owner.c git-fat/pin.c providers/provider-spec.c \
-	providers/provider.c
+	git-fat/owner.c git-fat/pin.c $(CONTRACT)
 LIBS_unit-git-fat := $(CHECK_LIBS) -luring -lgit2 -lmd -lz
 
 # Against real NBD servers, and one that lies.
 SOURCES_unit-nbd := $(filter-out %-server.c, \
 	$(sort $(wildcard tests/unit/nbd/*.c))) tests/unit/unit-main.c \
-	$(COMMON) $(NBD_CLIENT) providers/provider-spec.c providers/provider.c
+	$(COMMON) $(NBD_CLIENT) $(CONTRACT)
 LIBS_unit-nbd := $(CHECK_LIBS) -luring -lnbd
 SOURCES_nbd-hostile-server := tests/unit/nbd/hostile-server.c
 SOURCES_nbd-volatile-server := tests/unit/nbd/volatile-server.c
@@ -81,7 +80,7 @@ SOURCES_git-first-sector := tests/bench/git-first-sector.c \
 LIBS_git-first-sector := -lgit2 -lz
 
 SOURCES_nbd-bench := tests/bench/nbd-bench.c $(COMMON) $(NBD_CLIENT) \
-	providers/provider-spec.c providers/provider.c
+	$(CONTRACT)
 LIBS_nbd-bench := -luring -lnbd
 SOURCES_ring-bench := tests/bench/ring-bench.c $(SIM_HOST)
 LIBS_ring-bench := $(CHECK_LIBS) -lxenstore -ljansson
