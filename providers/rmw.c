@@ -54,7 +54,7 @@ static int take_buffer(struct rmw *rmw, const struct block_io *io,
 {
 	uint32_t unit = blocks->block_bytes > PAGE_BYTES ? blocks->block_bytes
 							 : PAGE_BYTES;
-	uint64_t bytes = io->length_bytes + 2 * (uint64_t) blocks->block_bytes;
+	uint64_t bytes = io->length_bytes + 2 * (uint64_t)blocks->block_bytes;
 
 	if (rmw->buffer)
 		return 0;

@@ -113,7 +113,8 @@ TEST_PROGRAMS := unit unit-git-fat unit-nbd unit-queue nbd-hostile-server \
 test-programs: all $(TEST_PROGRAMS:%=$(TEST_BIN)/%) $(SIM_PRELOAD)
 
 # Those whose threads TSan is to see.
-tsan-programs: all $(TEST_BIN)/xen-diskd-worker-sim $(TEST_BIN)/unit-git-fat
+tsan-programs: all $(TEST_BIN)/xen-diskd-worker-sim $(TEST_BIN)/unit \
+	$(TEST_BIN)/unit-git-fat
 
 # ---- what the machine needs -----------------------------------------------
 
@@ -133,6 +134,8 @@ fast_suites = 'unit-$(1)=build/$(1)/tests/unit' \
 # What threads share: the cache's own tests are among the slow ones.
 tsan_git_fat = 'unit-$(1)-tsan=CK_RUN_SUITE=$(1) build/tsan/tests/unit-git-fat'
 TSAN_SUITES := $(call tsan_git_fat,git-provider)
+TSAN_SUITES += \
+	'unit-file-blocks-tsan=CK_RUN_SUITE=file-blocks build/tsan/tests/unit'
 # The threads are the worker's; the frontend races with it on purpose.
 TSAN_SUITES += 'sim-io-tsan=TEST_DAEMON=$$PWD/build/tsan/bin/xen-diskd \
 	TEST_WORKER=$$PWD/build/tsan/tests/xen-diskd-worker-sim \
