@@ -60,6 +60,7 @@ SOURCES_test-$(1) := tests/sim/test-$(1).c $$(SIM_HOST)
 LIBS_test-$(1) := $$(CHECK_LIBS) -lxenstore -ljansson
 endef
 $(foreach t,$(SIM_TESTS),$(eval $(call sim_test,$(t))))
+SOURCES_test-features += tests/unit/loop-device.c
 # Is a worker itself, too, that was taken over.
 SOURCES_test-git += blkback/worker-message.c
 SOURCES_test-transport += tests/sim/conformance.c $(TRANSPORT_SIM)
@@ -137,9 +138,10 @@ TSAN_SUITES := $(call tsan_git_fat,git-provider)
 TSAN_SUITES += \
 	'unit-file-blocks-tsan=CK_RUN_SUITE=file-blocks build/tsan/tests/unit'
 # The threads are the worker's; the frontend races with it on purpose.
-TSAN_SUITES += 'sim-io-tsan=TEST_DAEMON=$$PWD/build/tsan/bin/xen-diskd \
+tsan_sim = 'sim-$(1)-tsan=TEST_DAEMON=$$PWD/build/tsan/bin/xen-diskd \
 	TEST_WORKER=$$PWD/build/tsan/tests/xen-diskd-worker-sim \
-	build/release/tests/test-io'
+	CK_RUN_CASE=$(2) build/release/tests/test-$(1)'
+TSAN_SUITES += $(call tsan_sim,io,requests) $(call tsan_sim,features,features)
 # Whole disks out of repositories of every kind; each prints TAP.
 GIT_FAT_SUITES := $(foreach s,corpus repositories revisions hostile, \
 	$(if $(wildcard tests/git-fat/$(s).sh),'git-fat-$(s)=BIN=build/release/bin \

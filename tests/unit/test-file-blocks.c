@@ -418,7 +418,8 @@ static void one_of_any(unsigned char *model, unsigned char *data)
 	uint64_t at = (uint64_t)random() % (MODEL_BYTES / 512 - nr + 1) * 512;
 	unsigned char *from = data + random() % 9 * 8;
 	size_t bytes = nr * 512, first = (uint64_t)random() % nr * 512;
-	struct iovec iov[2] = { { from, first }, { from + first, bytes - first } };
+	struct iovec iov[2] = { { from, first },
+				{ from + first, bytes - first } };
 	unsigned int skip = first ? 0 : 1;
 
 	if (random() % 2) {
@@ -526,14 +527,12 @@ START_TEST(device_discards)
 	memset(got, 0x6b, sizeof(got));
 	ck_assert_int_eq(pwrite(device.fd, got, sizeof(got), 0), sizeof(got));
 	ck_assert_int_eq(fsync(device.fd), 0);
-	ck_assert_int_eq(do_io(BLOCK_OP_DISCARD, BLOCK + 512, 4 * BLOCK, NULL,
-			       0),
-			 0);
+	ck_assert_int_eq(
+		do_io(BLOCK_OP_DISCARD, BLOCK + 512, 4 * BLOCK, NULL, 0), 0);
 	ck_assert_int_eq(pread(device.fd, got, sizeof(got), 0), sizeof(got));
 	for (unsigned int i = 0; i < sizeof(got); i++)
-		ck_assert_uint_eq(got[i], i >= 2 * BLOCK && i < 5 * BLOCK
-						  ? 0
-						  : 0x6b);
+		ck_assert_uint_eq(got[i],
+				  i >= 2 * BLOCK && i < 5 * BLOCK ? 0 : 0x6b);
 	discard_end();
 }
 END_TEST
@@ -554,15 +553,13 @@ START_TEST(long_discards)
 					(off_t)marks[i]),
 				 BLOCK);
 	ck_assert_int_eq(fsync(device.fd), 0);
-	ck_assert_int_eq(do_io(BLOCK_OP_DISCARD, BLOCK, size - 2 * BLOCK, NULL,
-			       0),
-			 0);
+	ck_assert_int_eq(
+		do_io(BLOCK_OP_DISCARD, BLOCK, size - 2 * BLOCK, NULL, 0), 0);
 	for (unsigned int i = 0; i < NR_OF(marks); i++) {
 		bool kept = i == 0 || i == NR_OF(marks) - 1;
 
-		ck_assert_int_eq(pread(device.fd, block, BLOCK,
-				       (off_t)marks[i]),
-				 BLOCK);
+		ck_assert_int_eq(
+			pread(device.fd, block, BLOCK, (off_t)marks[i]), BLOCK);
 		ck_assert_uint_eq(block[0], kept ? 0x6b : 0);
 		ck_assert_uint_eq(block[BLOCK - 1], kept ? 0x6b : 0);
 	}
