@@ -51,8 +51,11 @@ say = $(if $(V),,@echo '  $(1)')
 # ---- sources ----------------------------------------------------------
 
 COMMON := common/error-text.c common/io-loop.c common/log.c common/number.c
-PROVIDERS := providers/file.c providers/null.c providers/provider-spec.c \
-	providers/provider.c
+# What providers share.
+CONTRACT := providers/mailbox.c providers/provider-spec.c providers/provider.c \
+	providers/rmw.c
+PROVIDERS := $(CONTRACT) providers/file-blocks.c providers/file-discard.c \
+	providers/file-ranges.c providers/file.c providers/null.c
 # The engine: a git tree as a FAT32 disk.
 GIT_FAT := git-fat/directory.c git-fat/fold.c git-fat/git-disk-options.c \
 	git-fat/git-disk.c git-fat/layout-build.c git-fat/layout-links.c \
@@ -68,7 +71,7 @@ WORKER := $(COMMON) blkback/blkif-abi.c blkback/connection.c \
 	diskd/worker-main.c
 # Workers differ in their providers; the names are diskd/worker-programs.c's.
 WORKER_LOCAL := $(WORKER) $(PROVIDERS) diskd/registry.c
-WORKER_GIT := $(WORKER) providers/provider-spec.c providers/provider.c \
+WORKER_GIT := $(WORKER) $(CONTRACT) \
 	$(GIT_FAT) git-fat/git-provider.c git-fat/owner.c git-fat/pin.c \
 	diskd/registry-git.c
 NBD_CLIENT := nbd-client/dirty-record.c nbd-client/nbd-connect.c \
@@ -76,7 +79,7 @@ NBD_CLIENT := nbd-client/dirty-record.c nbd-client/nbd-connect.c \
 	nbd-client/nbd-provider.c nbd-client/nbd-queue.c \
 	nbd-client/nbd-recovery.c nbd-client/nbd-request.c \
 	nbd-client/nbd-target.c
-WORKER_NBD := $(WORKER) providers/provider-spec.c providers/provider.c \
+WORKER_NBD := $(WORKER) $(CONTRACT) \
 	$(NBD_CLIENT) diskd/registry-nbd.c
 TRANSPORT_XEN := evtchn/evtchn-xen.c gnttab/gnttab-xen.c
 SUPERVISOR := $(COMMON) providers/provider-spec.c blkback/backend.c \

@@ -29,6 +29,26 @@ int negotiate_offer(struct xenstore *xs, xs_transaction_t tx,
 	return rc;
 }
 
+static void honour_number(struct xenstore *xs, const char *dir, const char *key,
+			  uint64_t max, unsigned int *limit)
+{
+	uint64_t value;
+
+	if (!xenstore_read_number(xs, XBT_NULL, dir, key, max, &value) &&
+	    value > *limit)
+		*limit = (unsigned int)value;
+}
+
+void negotiate_honour_offer(struct xenstore *xs, const char *backend_path,
+			    struct connection_limits *limits)
+{
+	honour_number(xs, backend_path, "max-ring-page-order",
+		      __builtin_ctz(QUEUE_RING_PAGES_MAX),
+		      &limits->ring_page_order);
+	honour_number(xs, backend_path, "multi-queue-max-queues",
+		      CONNECTION_QUEUES_MAX, &limits->queues);
+}
+
 /* A number that the guest wrote; fallback_ok: a missing one leaves *value. */
 static int read_number(struct xenstore *xs, const char *dir, const char *key,
 		       bool optional, uint64_t max, uint64_t *value,
@@ -174,7 +194,10 @@ int negotiate_read_frontend(struct xenstore *xs, const char *frontend_path,
 	return rc;
 }
 
-/* Not secure: nobody promises that the medium forgets. */
+/*
+ * Not secure (BLKSECDISCARD): hardly a disk has it, and a guest that was told of
+ * it would have to be given it on every disk that it is moved to.
+ */
 static int publish_discard(struct xenstore *xs, xs_transaction_t tx,
 			   const char *dir, const struct block_info *info)
 {

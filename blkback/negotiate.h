@@ -22,6 +22,13 @@ int negotiate_offer(struct xenstore *xs, xs_transaction_t tx,
 		    const struct connection_limits *limits);
 
 /*
+ * Reads back what a backend directory offers, of which the frontend may have
+ * taken all, and raises the limits to it.
+ */
+void negotiate_honour_offer(struct xenstore *xs, const char *backend_path,
+			    struct connection_limits *limits);
+
+/*
  * Reads how to reach a frontend.  ret_params is complete but for domid and
  * resume, which are untouched.  Errors, with a message that names the node:
  * -ENOENT for one that is missing, -EINVAL or -ERANGE for a value that cannot

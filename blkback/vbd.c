@@ -70,9 +70,19 @@ static int read_snapshot(struct vbd *vbd, struct snapshot *snap)
 	return 0;
 }
 
+static void set_limits(struct vbd *vbd)
+{
+	const struct worker_program *program = vbd_worker_program(vbd);
+
+	vbd->limits = vbd->backend->options.limits;
+	if (vbd->limits.queues > program->max_queues)
+		vbd->limits.queues = program->max_queues;
+}
+
 static int write_offer(struct xenstore *xs, xs_transaction_t tx,
 		       struct vbd *vbd)
 {
+	set_limits(vbd); /* what was offered before is not any more */
 	return negotiate_offer(xs, tx, vbd->path, &vbd->limits);
 }
 
@@ -350,15 +360,6 @@ const struct worker_program *vbd_worker_program(const struct vbd *vbd)
 	return vbd->backend->options.worker_find(provider);
 }
 
-static void set_limits(struct vbd *vbd)
-{
-	const struct worker_program *program = vbd_worker_program(vbd);
-
-	vbd->limits = vbd->backend->options.limits;
-	if (vbd->limits.queues > program->max_queues)
-		vbd->limits.queues = program->max_queues;
-}
-
 struct vbd *vbd_new(struct backend *backend, const struct vbd_kind *kind,
 		    uint16_t domid, uint32_t devid, const char *target,
 		    bool read_only)
@@ -444,6 +445,9 @@ int vbd_adopt(struct vbd *vbd)
 	    !strcmp(value, "connected"))
 		vbd->hotplug = VBD_HOTPLUG_DONE;
 	read_version(vbd);
+	/* Of a daemon that had other limits. */
+	if (vbd->state != XenbusStateInitialising)
+		negotiate_honour_offer(xs, vbd->path, &vbd->limits);
 	vbd->frontend_watch.path = vbd->frontend_state_path;
 	vbd->frontend_watch.fired = on_frontend_event;
 	return xenstore_watch(xs, &vbd->frontend_watch);

@@ -10,17 +10,14 @@
 #include "common/log.h"
 #include "git-fat/git-disk.h"
 #include "git-fat/owner.h"
+#include "providers/mailbox.h"
 
-#include <assert.h>
 #include <errno.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #define NR_READERS 2u
 /* Read ahead by this much, in steps between which a read may come first. */
@@ -51,13 +48,8 @@ struct git_provider {
 
 struct git_queue {
 	struct block_queue base;
-	int done_fd; /* eventfd: there is something in done */
-	struct io_op done_op;
-	unsigned int nr_away; /* with the readers; queue thread */
+	struct mailbox mailbox; /* of what is with the readers */
 	uint64_t next_offset; /* where a sequential read would go on */
-
-	pthread_mutex_t lock; /* guards done */
-	struct list done;
 };
 
 static struct git_provider *git_of(struct block_provider *provider)
@@ -88,19 +80,6 @@ static int read_io(struct git_disk_reader *reader, const struct block_io *io,
 	return 0;
 }
 
-/* Back to the thread that it came from. */
-static void give_back(struct block_io *io)
-{
-	struct git_queue *queue = git_queue_of(io->queue);
-	uint64_t one = 1;
-
-	pthread_mutex_lock(&queue->lock);
-	list_add_tail(&queue->done, &io->node);
-	if (write(queue->done_fd, &one, sizeof(one)) < 0)
-		abort(); /* an eventfd takes far more ones than there is I/O */
-	pthread_mutex_unlock(&queue->lock);
-}
-
 /* The guest only learns that it failed. */
 static void say_failed(struct git_provider *git, const struct block_io *io,
 		       const struct error_text *err)
@@ -123,7 +102,7 @@ static void run_job(struct git_reader *mine, struct block_io *io)
 	io->error = read_io(mine->reader, io, &err);
 	if (io->error)
 		say_failed(mine->git, io, &err);
-	give_back(io);
+	mailbox_post(&git_queue_of(io->queue)->mailbox, io);
 }
 
 /* Waits for something to do: a job, a step of reading ahead, or the end. */
@@ -167,30 +146,9 @@ static void *reader_main(void *arg)
 
 /* ---- the queues' threads --------------------------------------------------- */
 
-static void wait_for_done(struct git_queue *queue)
+static void complete_delivered(struct block_io *io)
 {
-	io_loop_poll(queue->base.loop, &queue->done_op, queue->done_fd, POLLIN);
-}
-
-static void complete_done(struct io_op *op, int result)
-{
-	struct git_queue *queue = container_of(op, struct git_queue, done_op);
-	struct list *node;
-	uint64_t value;
-
-	(void)result;
-	pthread_mutex_lock(&queue->lock);
-	if (read(queue->done_fd, &value, sizeof(value)) < 0)
-		value = 0; /* nothing was there after all */
-	while ((node = list_pop(&queue->done))) {
-		struct block_io *io = container_of(node, struct block_io, node);
-
-		queue->nr_away--;
-		block_io_complete(io, io->error);
-	}
-	pthread_mutex_unlock(&queue->lock);
-	if (queue->nr_away)
-		wait_for_done(queue);
+	block_io_complete(io, io->error);
 }
 
 static int try_io(struct git_disk *disk, const struct block_io *io)
@@ -231,8 +189,7 @@ static void hand_over(struct git_queue *queue, struct block_io *io)
 {
 	struct git_provider *git = git_of(queue->base.provider);
 
-	if (queue->nr_away++ == 0)
-		wait_for_done(queue);
+	mailbox_expect(&queue->mailbox);
 	pthread_mutex_lock(&git->lock);
 	list_add_tail(&git->jobs, &io->node);
 	pthread_cond_signal(&git->work);
@@ -262,18 +219,13 @@ static int git_queue_open(struct block_provider *provider, struct io_loop *loop,
 	int rc;
 
 	(void)provider;
-	(void)loop;
 	if (!queue)
 		return -ENOMEM;
-	queue->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (queue->done_fd < 0) {
-		rc = -errno;
+	rc = mailbox_init(&queue->mailbox, loop, complete_delivered);
+	if (rc < 0) {
 		free(queue);
 		return rc;
 	}
-	queue->done_op.done = complete_done;
-	pthread_mutex_init(&queue->lock, NULL);
-	list_init(&queue->done);
 	*ret_queue = &queue->base;
 	return 0;
 }
@@ -282,9 +234,7 @@ static void git_queue_close(struct block_queue *base)
 {
 	struct git_queue *queue = git_queue_of(base);
 
-	assert(queue->nr_away == 0);
-	close(queue->done_fd);
-	pthread_mutex_destroy(&queue->lock);
+	mailbox_fini(&queue->mailbox);
 	free(queue);
 }
 

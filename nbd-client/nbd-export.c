@@ -2,6 +2,8 @@
 /* Exports, as servers describe them. */
 #include "nbd-client/nbd-export.h"
 
+#include "providers/rmw.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,7 +41,7 @@ static uint64_t round_to_blocks(uint64_t n, const struct nbd_export *export)
 static int check_sizes(const struct nbd_export *export, struct error_text *err)
 {
 	if (!power_of_two(export->minimum_bytes) ||
-	    export->minimum_bytes > NBD_BLOCK_BYTES_MAX)
+	    export->minimum_bytes > RMW_BLOCK_BYTES_MAX)
 		return error_set(err, -EINVAL,
 				 "the server wants requests in blocks of %u "
 				 "bytes, which cannot be served",

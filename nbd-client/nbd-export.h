@@ -9,11 +9,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/*
- * The largest block that we do a read-modify-write of.  (No server's minimum
- * may be above 64 KiB by the protocol.)
- */
-#define NBD_BLOCK_BYTES_MAX 65536u
 /* NBD_MAX_STRING and a NUL. */
 #define NBD_CANONICAL_BYTES 4097
 

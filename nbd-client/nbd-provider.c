@@ -5,6 +5,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "nbd-client/nbd-queue.h"
+#include "providers/rmw.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -78,9 +79,9 @@ static void fill_info(struct nbd_provider *nbd, bool read_only)
 		.logical_block_bytes = BLOCK_SECTOR_BYTES,
 		/* Down from a server that would like megabytes. */
 		.physical_block_bytes = power_of_two_below(
-			export->preferred_bytes < NBD_BLOCK_BYTES_MAX
+			export->preferred_bytes < RMW_BLOCK_BYTES_MAX
 				? export->preferred_bytes
-				: NBD_BLOCK_BYTES_MAX),
+				: RMW_BLOCK_BYTES_MAX),
 		.read_only = export->read_only || read_only,
 		.can_flush = export->can_flush ||
 			     (nbd->target.fua && export->can_fua),

@@ -11,6 +11,7 @@
 
 #include "nbd-client/nbd-export.h"
 #include "providers/provider.h"
+#include "providers/rmw.h"
 
 struct nbd_queue;
 struct nbd_link;
@@ -35,9 +36,9 @@ struct nbd_request {
 	/* NULL: ours, a write of the record or a flush to make room in it. */
 	struct block_io *io;
 	struct nbd_command command;
-	/* What of the I/O the command is for, when it is through `bounce`. */
+	/* What of the I/O the command is for, when it is not through `rmw`. */
 	uint64_t piece_bytes;
-	unsigned char *bounce;
+	struct rmw rmw;
 	struct nbd_link *link; /* while it is sent */
 	bool replied;
 	int error;
@@ -69,7 +70,7 @@ int nbd_request_advance(struct nbd_request *request,
 /* Its command was the read before a write of part of a block. */
 bool nbd_request_is_merging(const struct nbd_request *request);
 
-/* Frees the bounce buffer. */
+/* Frees the buffer, if there was need of one. */
 void nbd_request_fini(struct nbd_request *request);
 
 #endif

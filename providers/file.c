@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The file provider.  One description of the inode, O_DIRECT where the medium
- * takes any 512-byte sector directly, through the page cache elsewhere (tmpfs,
- * 4Kn disks), which then does the read-modify-write.  Never both: a buffered
- * write makes more than its own sector dirty, and could put back what a direct
- * write beside it has just replaced.
+ * says what it takes (with our own read-modify-write where that is blocks
+ * larger than a sector), through the page cache elsewhere (tmpfs).  Never both:
+ * a buffered write makes more than its own sector dirty, and could put back
+ * what a direct write beside it has just replaced.
  */
 #include "providers/file.h"
 
 #include "common/cleanup.h"
+#include "providers/file-blocks.h"
+#include "providers/file-discard.h"
+#include "providers/file-queue.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,7 +29,9 @@
 struct file_provider {
 	struct block_provider base;
 	int fd;
-	bool direct; /* fd is O_DIRECT */
+	bool direct; /* fd is O_DIRECT, and blocks say what it takes */
+	struct file_blocks blocks;
+	struct file_discard discard;
 	/*
 	 * The file is memory, which io_uring would have a thread of its own
 	 * wait for (no FMODE_NOWAIT): it is read and written at once.
@@ -84,24 +89,24 @@ static int check_unclaimed(const char *path, int path_fd,
 	return 0;
 }
 
-/*
- * Whether any sector can be moved directly.  A device tells by its logical
- * block size; asking statx(2) of its node may describe the file system that
- * the node lies on.  What nobody vouches for (no STATX_DIOALIGN) is not.
- */
-static bool direct_takes_sectors(int fd, const struct stat *st)
+static int size_of(const struct file_provider *file, const struct stat *st,
+		   uint64_t *ret_bytes)
 {
-	struct statx stx;
-	int logical = 0;
+	if (!S_ISBLK(st->st_mode)) {
+		*ret_bytes = (uint64_t)st->st_size;
+		return 0;
+	}
+	return ioctl(file->fd, BLKGETSIZE64, ret_bytes) < 0 ? -errno : 0;
+}
 
-	if (S_ISBLK(st->st_mode))
-		return ioctl(fd, BLKSSZGET, &logical) == 0 &&
-		       logical == (int)BLOCK_SECTOR_BYTES;
-	return statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) == 0 &&
-	       stx.stx_mask & STATX_DIOALIGN && stx.stx_dio_mem_align &&
-	       stx.stx_dio_mem_align <= BLOCK_SECTOR_BYTES &&
-	       stx.stx_dio_offset_align &&
-	       stx.stx_dio_offset_align <= BLOCK_SECTOR_BYTES;
+static bool is_direct(struct file_provider *file, const struct stat *st)
+{
+	uint64_t bytes;
+
+	if (file->fd < 0 || size_of(file, st, &bytes) < 0)
+		return false;
+	file_blocks_probe(file->fd, S_ISBLK(st->st_mode), bytes, &file->blocks);
+	return file->blocks.block_bytes != 0;
 }
 
 static int open_for_io(struct file_provider *file, const char *path,
@@ -112,7 +117,7 @@ static int open_for_io(struct file_provider *file, const char *path,
 	int rc;
 
 	file->fd = reopen(path_fd, mode | O_DIRECT);
-	file->direct = file->fd >= 0 && direct_takes_sectors(file->fd, st);
+	file->direct = is_direct(file, st);
 	if (file->direct)
 		return 0;
 	if (file->fd >= 0)
@@ -136,18 +141,24 @@ static int file_size(struct block_provider *provider, uint64_t *ret_bytes,
 	struct stat st;
 	int rc = fstat(file->fd, &st) < 0 ? -errno : 0;
 
-	if (!rc && S_ISBLK(st.st_mode))
-		rc = ioctl(file->fd, BLKGETSIZE64, ret_bytes) < 0 ? -errno : 0;
-	else if (!rc)
-		*ret_bytes = (uint64_t)st.st_size;
+	if (!rc)
+		rc = size_of(file, &st, ret_bytes);
 	if (rc < 0)
 		return error_set(err, rc, "size of the image: %s",
 				 strerror(-rc));
+	if (file->direct && *ret_bytes % file->blocks.block_bytes)
+		return error_set(
+			err, -EINVAL,
+			"size of the image: %llu bytes are no multiple "
+			"of the medium's blocks of %u",
+			(unsigned long long)*ret_bytes,
+			file->blocks.block_bytes);
 	return 0;
 }
 
 /* The largest unit that the medium gives back. */
-static uint32_t discard_granularity(const struct stat *st)
+static uint32_t discard_granularity(const struct file_provider *file,
+				    const struct stat *st)
 {
 	uint64_t bytes = (uint64_t)st->st_blksize;
 	char path[96], text[32] = "";
@@ -172,6 +183,9 @@ static uint32_t discard_granularity(const struct stat *st)
 			fclose(f);
 		bytes = strtoull(text, NULL, 10);
 	}
+	/* Part of a block is given back by nobody. */
+	if (bytes && bytes < file->blocks.block_bytes)
+		bytes = file->blocks.block_bytes;
 	if (bytes % BLOCK_SECTOR_BYTES || bytes > UINT32_MAX)
 		return 0;
 	return (uint32_t)bytes;
@@ -186,18 +200,18 @@ static void fill_info(struct file_provider *file, const struct stat *st,
 	unsigned int physical = 0;
 
 	info->logical_block_bytes = BLOCK_SECTOR_BYTES;
-	info->physical_block_bytes = BLOCK_SECTOR_BYTES;
+	/* Of the page cache it is a page. */
+	info->physical_block_bytes =
+		file->direct ? file->blocks.block_bytes : 4096;
 	if (device && ioctl(file->fd, BLKPBSZGET, &physical) == 0 &&
 	    physical > BLOCK_SECTOR_BYTES)
 		info->physical_block_bytes = physical;
-	else if (!file->direct)
-		info->physical_block_bytes = 4096; /* a page */
 	if (device && ioctl(file->fd, BLKROGET, &device_read_only) == 0)
 		info->read_only = device_read_only != 0;
 	info->read_only |= read_only;
 	info->can_flush = true;
 	info->any_memory = true;
-	info->discard_granularity_bytes = discard_granularity(st);
+	info->discard_granularity_bytes = discard_granularity(file, st);
 	info->flush_retryable = file->direct;
 	info->identity.kind =
 		device ? BLOCK_IDENTITY_DEVICE : BLOCK_IDENTITY_FILE;
@@ -242,6 +256,8 @@ static void file_close(struct block_provider *provider)
 	struct file_provider *file =
 		container_of(provider, struct file_provider, base);
 
+	file_discard_fini(&file->discard);
+	file_ranges_fini(&file->blocks.ranges);
 	if (file->fd >= 0)
 		close(file->fd);
 	free(file);
@@ -264,6 +280,8 @@ static int file_open(struct provider_spec *spec, bool read_only,
 				 spec->path);
 	file->fd = -1;
 	rc = open_inode(file, spec->path, read_only, err);
+	file_ranges_init(&file->blocks.ranges, file->blocks.block_bytes);
+	file_discard_init(&file->discard, file->fd);
 	if (rc < 0) {
 		file_close(&file->base);
 		return rc;
@@ -286,6 +304,18 @@ static void iov_advance(struct block_io *io, size_t bytes)
 	}
 }
 
+/* What is moved at once is whole ones of. */
+static uint32_t unit_bytes(const struct file_provider *file)
+{
+	return file->direct ? file->blocks.block_bytes : BLOCK_SECTOR_BYTES;
+}
+
+/* Writes may have to wait for one another. */
+static bool has_ranges(const struct file_provider *file)
+{
+	return unit_bytes(file) > BLOCK_SECTOR_BYTES;
+}
+
 static int transfer_now(const struct file_provider *file,
 			const struct block_io *io)
 {
@@ -296,6 +326,17 @@ static int transfer_now(const struct file_provider *file,
 			    : pwritev(file->fd, io->iov, nr_iov, offset);
 
 	return n < 0 ? -errno : (int)n;
+}
+
+/* A read or write has come to its end. */
+static void transfer_end(struct block_io *io, int error)
+{
+	struct file_provider *file =
+		container_of(io->queue->provider, struct file_provider, base);
+
+	if (io->op == BLOCK_OP_WRITE && has_ranges(file))
+		file_ranges_leave(&file->blocks.ranges, io);
+	block_io_complete(io, error);
 }
 
 static void transfer_done(struct io_op *op, int result);
@@ -327,21 +368,40 @@ static void transfer_done(struct io_op *op, int result)
 		transfer_start(file, io);
 		return;
 	}
-	/* Part of a sector is done again, so that what is left is aligned. */
+	/* Part of a block is done again, so that what is left is aligned. */
 	if (result > 0)
-		result -= result % (int)BLOCK_SECTOR_BYTES;
+		result -= result % (int)unit_bytes(file);
 	/* Nothing moved: the image has been cut short behind our back. */
 	if (result <= 0) {
-		block_io_complete(io, result ? result : -EIO);
+		transfer_end(io, result ? result : -EIO);
 		return;
 	}
 	io->done_bytes += (uint64_t)result;
 	if (io->done_bytes == io->length_bytes) {
-		block_io_complete(io, 0);
+		transfer_end(io, 0);
 		return;
 	}
 	iov_advance(io, (size_t)result);
 	transfer_start(file, io);
+}
+
+/* Nothing is in its way. */
+static void transfer_begin(struct file_provider *file, struct block_io *io)
+{
+	if (file->direct && !file_blocks_are_sectors(&file->blocks) &&
+	    !file_blocks_fit(&file->blocks, io)) {
+		file_blocks_start(&file->blocks, file->fd, io, transfer_end);
+		return;
+	}
+	io->loop_op.done = transfer_done;
+	transfer_start(file, io);
+}
+
+static void transfer_submit(struct file_provider *file, struct block_io *io)
+{
+	if (io->op == BLOCK_OP_READ || !has_ranges(file) ||
+	    file_ranges_enter(&file->blocks.ranges, io))
+		transfer_begin(file, io);
 }
 
 static void flush_done(struct io_op *op, int result)
@@ -355,11 +415,17 @@ static void flush_done(struct io_op *op, int result)
 
 /*
  * A hole reads as zeroes, in a file as on a device: what the kernel cannot make
- * one of it leaves alone (BLKDEV_ZERO_NOFALLBACK).
+ * one of it leaves alone (BLKDEV_ZERO_NOFALLBACK), and file-discard takes over.
  */
 #define DISCARD_MODE (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)
-/* At once: the queue's loop is not kept, but the medium is. */
-#define DISCARD_BYTES_MAX (UINT64_C(1) << 30)
+
+static void discard_by_device(struct file_provider *file, struct block_io *io)
+{
+	int rc = file_discard_start(&file->discard, io);
+
+	if (rc < 0)
+		block_io_complete(io, rc);
+}
 
 static void discard_next(struct file_provider *file, struct block_io *io);
 
@@ -369,12 +435,17 @@ static void discard_done(struct io_op *op, int result)
 	struct file_provider *file =
 		container_of(io->queue->provider, struct file_provider, base);
 
+	if (result == -EOPNOTSUPP &&
+	    file->base.info.identity.kind == BLOCK_IDENTITY_DEVICE) {
+		discard_by_device(file, io);
+		return;
+	}
 	if (result < 0 && result != -EINTR && result != -EAGAIN) {
 		block_io_complete(io, result);
 		return;
 	}
 	if (result == 0)
-		io->done_bytes += DISCARD_BYTES_MAX;
+		io->done_bytes += FILE_DISCARD_BYTES_MAX;
 	discard_next(file, io);
 }
 
@@ -388,10 +459,14 @@ static void discard_next(struct file_provider *file, struct block_io *io)
 		block_io_complete(io, 0);
 		return;
 	}
+	if (__atomic_load_n(&file->discard.preferred, __ATOMIC_RELAXED)) {
+		discard_by_device(file, io);
+		return;
+	}
 	offset += io->done_bytes;
 	length -= io->done_bytes;
-	if (length > DISCARD_BYTES_MAX)
-		length = DISCARD_BYTES_MAX;
+	if (length > FILE_DISCARD_BYTES_MAX)
+		length = FILE_DISCARD_BYTES_MAX;
 	io->loop_op.done = discard_done;
 	io_loop_fallocate(io->queue->loop, &io->loop_op, file->fd, DISCARD_MODE,
 			  offset, length);
@@ -415,8 +490,45 @@ static void file_submit(struct block_queue *queue, struct block_io *io)
 		discard_next(file, io);
 		return;
 	}
-	io->loop_op.done = transfer_done;
-	transfer_start(file, io);
+	transfer_submit(file, io);
+}
+
+/* By the mailbox. */
+static void file_delivered(struct block_io *io)
+{
+	struct file_provider *file =
+		container_of(io->queue->provider, struct file_provider, base);
+
+	if (io->op == BLOCK_OP_DISCARD)
+		block_io_complete(io, io->error);
+	else
+		transfer_begin(file, io);
+}
+
+static int file_queue_open(struct block_provider *provider,
+			   struct io_loop *loop, struct block_queue **ret_queue)
+{
+	struct file_queue *queue = calloc(1, sizeof(*queue));
+	int rc;
+
+	(void)provider;
+	if (!queue)
+		return -ENOMEM;
+	rc = mailbox_init(&queue->mailbox, loop, file_delivered);
+	if (rc < 0) {
+		free(queue);
+		return rc;
+	}
+	*ret_queue = &queue->base;
+	return 0;
+}
+
+static void file_queue_close(struct block_queue *base)
+{
+	struct file_queue *queue = file_queue_of(base);
+
+	mailbox_fini(&queue->mailbox);
+	free(queue);
 }
 
 const struct block_provider_ops file_provider_ops = {
@@ -425,5 +537,7 @@ const struct block_provider_ops file_provider_ops = {
 	.open = file_open,
 	.size = file_size,
 	.close = file_close,
+	.queue_open = file_queue_open,
+	.queue_close = file_queue_close,
 	.submit = file_submit,
 };

@@ -62,7 +62,8 @@ struct block_io {
 	struct block_queue *queue;
 	struct io_op loop_op;
 	uint64_t done_bytes;
-	struct list node;
+	struct list node, range_node;
+	bool range_waits;
 };
 
 /* Whose bytes these are: two disks with equal identities are one. */

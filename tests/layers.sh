@@ -15,7 +15,7 @@ trap 'rm -rf "$scratch"' EXIT
 # The modules.  A folder that is not listed may hold no C.
 folders="common evtchn gnttab xenstore-watch providers nbd-client git-fat"
 folders+=" blkback diskd diskctl tests"
-contract='providers/provider\.h|providers/provider-spec\.h'
+contract='providers/(mailbox|provider|provider-spec|rmw)\.h'
 
 # What a file of a folder may include, as one pattern over whole paths.
 allowed() {
@@ -89,11 +89,12 @@ rule_includes() {
 	done < <(includes "$root" "$folder")
 }
 
-# A provider's own header is for its source, and for diskd's registry.
+# A provider's own headers are for its sources (NAME.c, NAME-PART.c), and the
+# first for diskd's registry.
 concrete() {
 	[[ ! $2 =~ ^providers/ ]] && return 1
 	[[ $2 =~ ^($contract)$ ]] && return 1
-	[ "${1%.*}" != "${2%.*}" ]
+	[ "${1%%[-.]*}" != "${2%%[-.]*}" ]
 }
 
 rule_blkback_order() {

@@ -33,14 +33,13 @@ LIBS_instructions := $(LIBS_unit-queue)
 SOURCES_unit-git-fat := $(sort $(wildcard tests/unit/git-fat/*.c)) \
 	tests/unit/unit-main.c $(COMMON) $(GIT_FAT) git-fat/git-provider.c \
 	$(filter git-fat/verify%.c,$(SOURCES_git-fat)) \
-	git-fat/owner.c git-fat/pin.c providers/provider-spec.c \
-	providers/provider.c
+	git-fat/owner.c git-fat/pin.c $(CONTRACT)
 LIBS_unit-git-fat := $(CHECK_LIBS) -luring -lgit2 -lmd -lz
 
 # Against real NBD servers, and one that lies.
 SOURCES_unit-nbd := $(filter-out %-server.c, \
 	$(sort $(wildcard tests/unit/nbd/*.c))) tests/unit/unit-main.c \
-	$(COMMON) $(NBD_CLIENT) providers/provider-spec.c providers/provider.c
+	$(COMMON) $(NBD_CLIENT) $(CONTRACT)
 LIBS_unit-nbd := $(CHECK_LIBS) -luring -lnbd
 SOURCES_nbd-hostile-server := tests/unit/nbd/hostile-server.c
 SOURCES_nbd-volatile-server := tests/unit/nbd/volatile-server.c
@@ -66,6 +65,7 @@ SOURCES_test-$(1) := tests/sim/test-$(1).c $$(SIM_HOST)
 LIBS_test-$(1) := $$(CHECK_LIBS) -lxenstore -ljansson
 endef
 $(foreach t,$(SIM_TESTS),$(eval $(call sim_test,$(t))))
+SOURCES_test-features += tests/unit/loop-device.c
 # Is a worker itself, too, that was taken over.
 SOURCES_test-git += blkback/worker-message.c
 SOURCES_test-transport += tests/sim/conformance.c $(TRANSPORT_SIM)
@@ -86,7 +86,7 @@ SOURCES_git-first-sector := tests/bench/git-first-sector.c \
 LIBS_git-first-sector := -lgit2 -lz
 
 SOURCES_nbd-bench := tests/bench/nbd-bench.c $(COMMON) $(NBD_CLIENT) \
-	providers/provider-spec.c providers/provider.c
+	$(CONTRACT)
 LIBS_nbd-bench := -luring -lnbd
 SOURCES_ring-bench := tests/bench/ring-bench.c tests/bench/meter.c \
 	$(SIM_HOST)
@@ -122,7 +122,8 @@ TEST_PROGRAMS := unit unit-git-fat unit-nbd unit-queue nbd-hostile-server \
 test-programs: all $(TEST_PROGRAMS:%=$(TEST_BIN)/%) $(SIM_PRELOAD)
 
 # Those whose threads TSan is to see.
-tsan-programs: all $(TEST_BIN)/xen-diskd-worker-sim $(TEST_BIN)/unit-git-fat
+tsan-programs: all $(TEST_BIN)/xen-diskd-worker-sim $(TEST_BIN)/unit \
+	$(TEST_BIN)/unit-git-fat
 
 # ---- what the machine needs -----------------------------------------------
 
@@ -142,16 +143,14 @@ fast_suites = 'unit-$(1)=build/$(1)/tests/unit' \
 # What threads share: the cache's own tests are among the slow ones.
 tsan_git_fat = 'unit-$(1)-tsan=CK_RUN_SUITE=$(1) build/tsan/tests/unit-git-fat'
 TSAN_SUITES := $(call tsan_git_fat,git-provider)
+TSAN_SUITES += \
+	'unit-file-blocks-tsan=CK_RUN_SUITE=file-blocks build/tsan/tests/unit'
 # The threads are the worker's; the frontend races with it on purpose.
-TSAN_SUITES += 'sim-io-tsan=TEST_DAEMON=$$PWD/build/tsan/bin/xen-diskd \
+tsan_sim = 'sim-$(1)-$(2)-tsan=TEST_DAEMON=$$PWD/build/tsan/bin/xen-diskd \
 	TEST_WORKER=$$PWD/build/tsan/tests/xen-diskd-worker-sim \
-	build/release/tests/test-io'
-# Changed by one thread while the others are at it.
-tsan_limits = 'sim-limits-$(1)-tsan=CK_RUN_CASE=$(1) \
-	TEST_DAEMON=$$PWD/build/tsan/bin/xen-diskd \
-	TEST_WORKER=$$PWD/build/tsan/tests/xen-diskd-worker-sim \
-	build/release/tests/test-limits'
-TSAN_SUITES += $(call tsan_limits,size) $(call tsan_limits,limits)
+	CK_RUN_CASE=$(2) build/release/tests/test-$(1)'
+TSAN_SUITES += $(call tsan_sim,io,requests) $(call tsan_sim,features,features) \
+	$(call tsan_sim,limits,size) $(call tsan_sim,limits,limits)
 # Whole disks out of repositories of every kind; each prints TAP.
 GIT_FAT_SUITES := $(foreach s,corpus repositories revisions hostile, \
 	$(if $(wildcard tests/git-fat/$(s).sh),'git-fat-$(s)=BIN=build/release/bin \

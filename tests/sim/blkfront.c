@@ -541,7 +541,7 @@ static void encode_discard(void *slot, enum fe_abi abi,
 	struct fe_wire_discard_64 *wide = slot;
 
 	narrow->operation = FE_DISCARD;
-	narrow->flag = 0;
+	narrow->flag = rq->discard_flag;
 	narrow->handle = rq->handle;
 	if (abi == FE_ABI_X86_32) {
 		narrow->id = id;

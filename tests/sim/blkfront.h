@@ -74,6 +74,7 @@ struct fe_request {
 	const struct fe_page *indirect;
 	uint16_t nr_indirect; /* and this is how many it says it has */
 	uint64_t nr_sectors; /* of a discard */
+	uint8_t discard_flag;
 	struct fe_segment seg[FE_INDIRECT_SEGMENTS];
 };
 

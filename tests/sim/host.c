@@ -186,13 +186,17 @@ void host_daemon_start(struct host *h)
 {
 	uint64_t end = host_now_ms() + HOST_WAIT_MS;
 	char run_dir[64], worker[600];
-	const char *const argv[] = { program_path(PROGRAM_DAEMON),
-				     run_dir,
-				     worker,
-				     "--queues=4",
-				     "--log-level=debug",
-				     h->daemon_option,
-				     NULL };
+	const char *const argv[] = {
+		program_path(PROGRAM_DAEMON),
+		run_dir,
+		worker,
+		"--queues=4",
+		"--log-level=debug",
+		h->daemon_options[0],
+		h->daemon_options[1],
+		h->daemon_options[2],
+		NULL,
+	};
 	json_t *answer;
 	int status;
 

@@ -49,10 +49,11 @@ struct host {
 	struct xs_handle *xs;
 	pid_t xenstored;
 	pid_t daemon;
+	/* More of the daemon's options, when it is started; the rest NULL. */
+	const char *daemon_options[3];
 	/* Of the test's own: no leak when the daemon goes.  Or 0. */
 	pid_t server;
 	bool oxenstored;
-	const char *daemon_option; /* one more than always, or NULL */
 	struct guest guests[HOST_MAX_GUESTS];
 	unsigned int nr_guests;
 };

@@ -6,6 +6,7 @@
  * the same disk.
  */
 #include "tests/sim/blkfront.h"
+#include "tests/unit/loop-device.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -18,6 +19,8 @@
 #define XVDB 51728u
 /* A multiple of 512 and not of 4096. */
 #define SECTORS 16379u
+/* Of a device with blocks of 4096 bytes. */
+#define BLOCK_SECTORS 16376u
 /* Of a discard; what is not whole pages of the file stays. */
 #define PAGE_SECTORS 8u
 /* In flight at once, over all queues, with the pages that each has. */
@@ -29,6 +32,7 @@ static struct guest *g;
 static char image[64];
 static struct blkfront fe;
 static uint8_t model[SECTORS * FE_SECTOR];
+static unsigned int disk_sectors = SECTORS;
 static uint64_t seed = 0x7654321;
 
 static uint32_t rnd(uint32_t below)
@@ -50,12 +54,17 @@ static void teardown(void)
 	host_stop(&h);
 }
 
-static void attach(enum fe_abi abi)
+static void attach_target(const char *target, enum fe_abi abi)
 {
-	char *error = host_vbd_attach(&h, g, XVDB, image, 'w');
+	char *error = host_vbd_attach(&h, g, XVDB, target, 'w');
 
 	need(!error, "attach: %s", error);
 	blkfront_init(&fe, &h, g, XVDB, abi);
+}
+
+static void attach(enum fe_abi abi)
+{
+	attach_target(image, abi);
 }
 
 static void finish(void)
@@ -130,7 +139,7 @@ static void launch(unsigned int i, bool indirect)
 	struct flight *f = &flights[i];
 	uint8_t op = ops[rnd(sizeof(ops))];
 	unsigned int nr = op == FE_FLUSH ? 0 : 1 + rnd(most);
-	uint64_t sector = rnd(SECTORS - nr);
+	uint64_t sector = rnd(disk_sectors - nr);
 
 	if (nr && overlaps(sector, nr))
 		return;
@@ -233,8 +242,9 @@ static void check_image(void)
 {
 	static uint8_t got[sizeof(model)];
 
-	host_image_read(image, got, sizeof(got));
-	need(!memcmp(got, model, sizeof(model)), "the image differs");
+	host_image_read(image, got, (size_t)disk_sectors * FE_SECTOR);
+	need(!memcmp(got, model, (size_t)disk_sectors * FE_SECTOR),
+	     "the image differs");
 }
 
 START_TEST(against_model)
@@ -254,6 +264,35 @@ START_TEST(against_model)
 }
 END_TEST
 
+/*
+ * Blocks of 4096 bytes, and guests that write any sector: parts of one block
+ * from several queues at once.
+ */
+START_TEST(against_model_in_blocks)
+{
+	/* Each in one ABI. */
+	const struct combination *chosen = &combinations[_i * 3 + _i % 3];
+	struct loop_device loop;
+
+	need(truncate(image, BLOCK_SECTORS * FE_SECTOR) == 0, "truncate");
+	disk_sectors = BLOCK_SECTORS;
+	loop_device_open(&loop, image, false, FE_PAGE);
+	attach_target(loop.path, chosen->abi);
+	choose(chosen);
+	blkfront_connect(&fe);
+	need(fe.sector_size == FE_SECTOR && fe.nr_sectors == BLOCK_SECTORS,
+	     "size");
+	need(host_wait_value(&h, "4096", 0, "%s/physical-sector-size",
+			     fe.backend),
+	     "physical-sector-size");
+	random_rounds(100, chosen->indirect);
+	need(blkfront_flush(&fe) == FE_OKAY, "flush");
+	finish();
+	check_image();
+	loop_device_close(&loop);
+}
+END_TEST
+
 /* A driver that is loaded anew, or another system in the same guest. */
 START_TEST(one_after_another)
 {
@@ -268,6 +307,59 @@ START_TEST(one_after_another)
 		blkfront_connect(&fe);
 		random_rounds(10, combinations[i].indirect);
 	}
+	finish();
+	check_image();
+}
+END_TEST
+
+/* A daemon that was started with other limits than the one before. */
+static void restart(const char *queues, const char *order, const char *grants)
+{
+	host_daemon_stop(&h);
+	h.daemon_options[0] = queues;
+	h.daemon_options[1] = order;
+	h.daemon_options[2] = grants;
+	host_daemon_start(&h);
+	need(host_wait_worker(&h, 1, XVDB, "connected"), "not taken up");
+}
+
+/*
+ * A guest that is connected goes on with what it was offered; one that connects
+ * anew is offered what there is now.
+ */
+START_TEST(other_limits)
+{
+	static const struct combination most = { 16, 4, true, true,
+						 FE_ABI_X86_64 },
+					least = { 1, 1, true, true,
+						  FE_ABI_X86_32 };
+
+	attach(FE_ABI_X86_64);
+	choose(&most);
+	blkfront_connect(&fe);
+	random_rounds(20, true);
+	restart("--queues=1", "--ring-page-order=0", "--persistent-grants=0");
+	random_rounds(20, true);
+	blkfront_close(&fe);
+	blkfront_set_state(&fe, FE_INITIALISING);
+	need(blkfront_wait_backend(&fe, FE_INIT_WAIT), "state");
+	need(host_wait_value(&h, "1", 0, "%s/multi-queue-max-queues",
+			     fe.backend) &&
+		     host_wait_value(&h, "0", 0, "%s/max-ring-page-order",
+				     fe.backend) &&
+		     host_wait_value(&h, "0", 0, "%s/feature-persistent",
+				     fe.backend),
+	     "the offer is an old one");
+	choose(&least);
+	blkfront_connect(&fe);
+	random_rounds(20, true);
+	restart("--queues=4", "--ring-page-order=4", "--persistent-grants=64");
+	random_rounds(20, true);
+	blkfront_close(&fe);
+	blkfront_set_state(&fe, FE_INITIALISING);
+	choose(&most);
+	blkfront_connect(&fe);
+	random_rounds(20, true);
 	finish();
 	check_image();
 }
@@ -540,6 +632,27 @@ START_TEST(discard_gives_back)
 }
 END_TEST
 
+/* BLKIF_DISCARD_SECURE is "ignored if discard-secure=0". */
+START_TEST(discard_is_not_secure)
+{
+	uint8_t got[FE_PAGE];
+	struct fe_request rq;
+
+	attach((enum fe_abi)_i);
+	blkfront_connect(&fe);
+	need(host_wait_value(&h, "0", 0, "%s/discard-secure", fe.backend),
+	     "it is offered");
+	blkfront_fill_discard(&fe, &rq, 8, 8);
+	rq.discard_flag = 1;
+	need(blkfront_do(&fe, &rq) == FE_OKAY, "discard");
+	model_discard(8, 8);
+	need(blkfront_read(&fe, 8, got, 8) == FE_OKAY, "read");
+	need(!memcmp(got, model + FE_PAGE, FE_PAGE), "data");
+	finish();
+	check_image();
+}
+END_TEST
+
 /* xl's no-discard. */
 START_TEST(discard_is_off)
 {
@@ -594,15 +707,29 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_loop_test(tc, against_model, 0,
 			    sizeof(combinations) / sizeof(*combinations));
+	if (loop_device_missing())
+		printf("ok - features/against_model_in_blocks # SKIP %s\n",
+		       loop_device_missing());
+	else
+		tcase_add_loop_test(tc, against_model_in_blocks, 0,
+				    sizeof(combinations) /
+					    sizeof(*combinations) / 3);
 	tcase_add_test(tc, one_after_another);
+	tcase_add_test(tc, other_limits);
 	tcase_add_test(tc, ring_is_full);
 	tcase_add_test(tc, grants_persist);
-	tcase_add_test(tc, idle_disk_sleeps);
 	tcase_add_loop_test(tc, hostile_indirect, 0, 3);
 	tcase_add_loop_test(tc, hostile_discard, 0, 3);
 	tcase_add_test(tc, discard_gives_back);
+	tcase_add_loop_test(tc, discard_is_not_secure, 0, 3);
 	tcase_add_test(tc, discard_is_off);
 	tcase_add_loop_test(tc, more_than_is_offered, 0, 2);
+	suite_add_tcase(suite, tc);
+	/* A sanitizer that has a thread of its own is never at rest. */
+	tc = tcase_create("rest");
+	tcase_set_timeout(tc, 60);
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, idle_disk_sleeps);
 	suite_add_tcase(suite, tc);
 	return host_run(suite);
 }

@@ -556,7 +556,7 @@ START_TEST(data_in_flight_is_bounded)
 	unsigned long before, used;
 
 	host_daemon_stop(&h);
-	h.daemon_option = _i ? "--inflight-bytes=2M" : NULL;
+	h.daemon_options[0] = _i ? "--inflight-bytes=2M" : NULL;
 	host_daemon_start(&h);
 	attach("null:size=1G");
 	fe.ring_pages = 16;

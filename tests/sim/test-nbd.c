@@ -824,7 +824,7 @@ START_TEST(another_size_and_flushes)
 	const char *at;
 
 	host_daemon_stop(&h);
-	h.daemon_option = "--flush-timeout=0";
+	h.daemon_options[0] = "--flush-timeout=0";
 	host_daemon_start(&h);
 	server_start("file %s", image);
 	attach_connect("");

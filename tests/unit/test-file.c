@@ -5,6 +5,7 @@
  */
 #include "common/io-loop.h"
 #include "providers/file.h"
+#include "tests/unit/loop-device.h"
 #include "tests/unit/unit.h"
 
 #include <dirent.h>
@@ -496,52 +497,21 @@ END_TEST
 
 /* ---- block devices ---------------------------------------------------- */
 
-static char loop_path[64];
-static int loop_fd = -1, backing_fd = -1;
-
-/* Attaches a file to a free loop device: 0, or -errno. */
-static int loop_attach(bool read_only, unsigned int block_bytes)
-{
-	struct loop_config config = {
-		.block_size = block_bytes,
-		.info.lo_flags = LO_FLAGS_AUTOCLEAR |
-				 (read_only ? LO_FLAGS_READ_ONLY : 0),
-	};
-	int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
-	int nr = control < 0 ? -1 : ioctl(control, LOOP_CTL_GET_FREE);
-
-	if (control >= 0)
-		close(control);
-	if (nr < 0)
-		return -errno;
-	snprintf(loop_path, sizeof(loop_path), "/dev/loop%d", nr);
-	loop_fd = open(loop_path, O_RDWR | O_CLOEXEC);
-	config.fd = (uint32_t)backing_fd;
-	if (loop_fd < 0 || ioctl(loop_fd, LOOP_CONFIGURE, &config) < 0)
-		return -errno;
-	return 0;
-}
+static struct loop_device device;
 
 static void loop_setup(bool read_only, unsigned int block_bytes)
 {
-	int rc = -EBUSY;
-
 	make_file(unit_dir(), 1 << 20);
-	backing_fd = open(path, O_RDWR | O_CLOEXEC);
-	/* Somebody else may take the free device first. */
-	for (int i = 0; i < 10 && rc == -EBUSY; i++)
-		rc = loop_attach(read_only, block_bytes);
-	ck_assert_msg(rc == 0, "loop device: %s", strerror(-rc));
+	loop_device_open(&device, path, read_only, block_bytes);
 	unlink(path);
-	snprintf(path, sizeof(path), "%s", loop_path);
+	snprintf(path, sizeof(path), "%s", device.path);
 }
 
 static void loop_teardown(void)
 {
 	path[0] = '\0'; /* not to be unlinked */
 	teardown();
-	close(loop_fd);
-	close(backing_fd);
+	loop_device_close(&device);
 }
 
 START_TEST(device_reads_and_writes)
@@ -565,7 +535,7 @@ START_TEST(device_reads_and_writes)
 	ck_assert_uint_eq(buffer[1024], 0x44);
 	ck_assert_uint_eq(buffer[1536], fill_byte(1536));
 	ck_assert_int_eq(do_flush(), 0);
-	ck_assert_int_eq(pread(backing_fd, buffer, 512, 1024), 512);
+	ck_assert_int_eq(pread(device.backing_fd, buffer, 512, 1024), 512);
 	ck_assert_uint_eq(buffer[0], 0x44);
 }
 END_TEST
@@ -575,8 +545,8 @@ START_TEST(device_is_resized)
 	loop_setup(false, 512);
 	open_good(false);
 	ck_assert_int_eq(do_read(1 << 20, 512), -EINVAL);
-	ck_assert_int_eq(ftruncate(backing_fd, 2 << 20), 0);
-	ck_assert_int_eq(ioctl(loop_fd, LOOP_SET_CAPACITY), 0);
+	ck_assert_int_eq(ftruncate(device.backing_fd, 2 << 20), 0);
+	ck_assert_int_eq(ioctl(device.fd, LOOP_SET_CAPACITY), 0);
 	ck_assert_int_eq(block_provider_resize(provider, false, &err), 0);
 	ck_assert_uint_eq(provider->info.size_bytes, 2 << 20);
 	ck_assert_int_eq(do_read((2 << 20) - 512, 512), 0);
@@ -608,16 +578,6 @@ START_TEST(device_read_only_is_refused)
 	check_fill(0, 4096);
 }
 END_TEST
-
-static const char *loop_missing(void)
-{
-	int fd = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
-
-	if (fd < 0)
-		return strerror(errno);
-	close(fd);
-	return NULL;
-}
 
 /* The inode that is open tells, whatever its name names by now. */
 START_TEST(file_is_resized)
@@ -706,7 +666,7 @@ Suite *suite_file(void)
 {
 	Suite *suite = suite_create("file");
 	bool direct = has_direct(unit_dir());
-	const char *missing = loop_missing();
+	const char *missing = loop_device_missing();
 
 	if (!direct)
 		unit_skip("file/places with O_DIRECT",

@@ -88,7 +88,7 @@ static void run(struct block_io *io, const struct nbd_export *export)
 	} while (rc == 0);
 	ck_assert_uint_eq(io->done_bytes, io->length_bytes);
 	nbd_request_fini(&request);
-	ck_assert_ptr_null(request.bounce);
+	ck_assert_ptr_null(request.rmw.buffer);
 }
 
 static void one_io(const struct nbd_export *export)
@@ -148,7 +148,7 @@ START_TEST(nothing_is_copied_that_fits)
 	struct nbd_request request = { .io = &io };
 
 	ck_assert_int_eq(nbd_request_prepare(&request, &export), 0);
-	ck_assert_ptr_null(request.bounce);
+	ck_assert_ptr_null(request.rmw.buffer);
 	ck_assert_ptr_eq(request.command.buffer, buffer);
 	ck_assert_int_eq(request.command.type, NBD_COMMAND_WRITE);
 	ck_assert_int_eq(nbd_request_advance(&request, &export), 1);
