@@ -37,19 +37,43 @@ void page_pool_fini(struct page_pool *pool)
 	pool->base = NULL;
 }
 
-static bool page_used(const struct page_pool *pool, unsigned int page)
+/* Of the word that `page` is in, those of its pages that are before `end`. */
+static uint64_t mask_of(unsigned int page, unsigned int end)
 {
-	return pool->used[page / 64] >> (page % 64) & 1;
+	uint64_t mask = UINT64_MAX << page % 64;
+
+	if (end - page / 64 * 64 < 64)
+		mask &= ~(UINT64_MAX << end % 64);
+	return mask;
+}
+
+/* The first page of [page, end) that is used, or is not; or end. */
+static unsigned int find_page(const struct page_pool *pool, unsigned int page,
+			      unsigned int end, bool used)
+{
+	while (page < end) {
+		uint64_t word = pool->used[page / 64];
+
+		word = (used ? word : ~word) & mask_of(page, end);
+		if (word)
+			return page / 64 * 64 +
+			       (unsigned int)__builtin_ctzll(word);
+		page = page / 64 * 64 + 64;
+	}
+	return end;
 }
 
 static void mark_run(struct page_pool *pool, unsigned int first,
 		     unsigned int nr_pages, bool used)
 {
-	for (unsigned int page = first; page < first + nr_pages; page++) {
-		uint64_t bit = UINT64_C(1) << (page % 64);
+	unsigned int end = first + nr_pages;
 
-		assert(page_used(pool, page) != used);
-		pool->used[page / 64] ^= bit;
+	for (unsigned int page = first; page < end;
+	     page = page / 64 * 64 + 64) {
+		uint64_t mask = mask_of(page, end);
+
+		assert((pool->used[page / 64] & mask) == (used ? 0 : mask));
+		pool->used[page / 64] ^= mask;
 	}
 }
 
@@ -57,21 +81,15 @@ static void mark_run(struct page_pool *pool, unsigned int first,
 static unsigned int find_run(const struct page_pool *pool,
 			     unsigned int nr_pages)
 {
-	unsigned int start = 0, page = 0;
+	unsigned int first = find_page(pool, 0, pool->nr_pages, false);
 
-	while (page < pool->nr_pages) {
-		uint64_t word = pool->used[page / 64];
+	while (first + nr_pages <= pool->nr_pages) {
+		unsigned int end =
+			find_page(pool, first, first + nr_pages, true);
 
-		if (page % 64 == 0 && word == UINT64_MAX) {
-			page += 64;
-			start = page;
-			continue;
-		}
-		if (word >> (page % 64) & 1)
-			start = page + 1;
-		else if (page + 1 - start == nr_pages)
-			return start;
-		page++;
+		if (end == first + nr_pages)
+			return first;
+		first = find_page(pool, end, pool->nr_pages, false);
 	}
 	return pool->nr_pages;
 }

@@ -16,6 +16,7 @@
  * another thread in it.
  */
 #include "blkback/inflight.h"
+#include "blkback/page-pool.h"
 #include "blkback/queue.h"
 #include "providers/file.h"
 #include "providers/null.h"
@@ -173,6 +174,7 @@ static struct block_provider *open_disk(void)
 static void run(void)
 {
 	static struct queue_stats stats;
+	static struct throttle throttle;
 	static bool disk_failed;
 	struct queue_params params = {
 		.domid = FAKE_DOMID,
@@ -183,6 +185,8 @@ static void run(void)
 		.provider = open_disk(),
 		.inflight_fd = memfd_create("inflight", MFD_CLOEXEC),
 		.nr_queues = 1,
+		.pool_pages = PAGE_POOL_PAGES_MAX,
+		.throttle = &throttle,
 		.grant_idle_ms = GRANT_IDLE_MS,
 		.disk_failed = &disk_failed,
 		.stats = &stats,
