@@ -16,6 +16,7 @@
 #	                          the same in the background of the guest
 #	attach NAME VDEV IMAGE [WORD...], detach NAME VDEV: by path C
 #	attach_refused TARGET PATTERN [WORD...]
+#	verify_parts NAME VDEV FILE PARTS [OPTION...]   a blkverify a CPU
 #	xen_counters, wait_for, wait_xs, and the assertions below
 #
 # The daemon and the needed guests live as long as the boot, so a scenario costs
@@ -337,6 +338,46 @@ attach_refused() {
 detach() {
 	xl block-detach "$1" "$2"
 	guest_no_disk "$1" "$2"
+}
+
+# verify_parts NAME VDEV FILE PARTS [OPTION...]: equal parts of a disk, each
+# written and read back on a CPU of its own, at the same time; then FILE, which
+# is behind the disk, has to have the same.
+verify_parts() {
+	local name=$1 vdev=$2 file=$3 parts=$4 sectors i
+	shift 4
+	sectors=$(($(guest_run "$name" "cat /sys/block/$vdev/size") / parts))
+	guest_run "$name" "
+		modprobe dm_mod
+		rm -f /run/part*
+		i=0
+		while [ \$i -lt $parts ]; do
+			echo \"0 $sectors linear /dev/$vdev \$((i * $sectors))\" |
+				dmsetup create part\$i --noudevsync --noudevrules
+			(taskset -c \$((i % \$(nproc))) blkverify write \
+				/dev/dm-\$i --seed=\$((i + 1)) $* \
+				>/run/part\$i.out 2>&1 ||
+				touch /run/part.failed) &
+			i=\$((i + 1))
+		done
+		wait
+		while [ \$i -gt 0 ]; do
+			i=\$((i - 1))
+			dmsetup remove part\$i --noudevsync --noudevrules
+		done
+		cat /run/part?.out
+		[ ! -e /run/part.failed ]" 90 >"$LAB/parts.out" 2>&1 || {
+		cat "$LAB/parts.out"
+		fail "the parts of $vdev in $name"
+	}
+	for ((i = 0; i < parts; i++)); do
+		dd if="$file" of="$LAB/part" bs=512 skip=$((i * sectors)) \
+			count="$sectors" 2>/dev/null
+		assert_eq "$(blkverify sum "$LAB/part")" \
+			"$(grep '^digest' "$LAB/parts.out" |
+				sed -n "$((i + 1))p")" "part $i of $file"
+	done
+	rm "$LAB/part"
 }
 
 vdev_number() {
