@@ -30,6 +30,16 @@ struct backend_options {
 	struct connection_limits limits;
 };
 
+/* Where the nodes of a kind are. */
+struct backend_directory {
+	struct backend *backend;
+	const struct vbd_kind *kind;
+	char *path;
+	struct xenstore_watch watch;
+};
+
+#define BACKEND_KINDS 2u
+
 struct backend {
 	struct xenstore *xs;
 	struct io_loop *loop;
@@ -37,8 +47,8 @@ struct backend {
 	uint16_t domid; /* our own */
 	struct list vbds;
 	unsigned int nr_vbds;
-	struct xenstore_watch kind_watch, release_watch;
-	char *kind_path;
+	struct backend_directory directories[BACKEND_KINDS];
+	struct xenstore_watch release_watch;
 	bool rescan;
 	bool quitting; /* no worker is started any more */
 
@@ -49,7 +59,7 @@ struct backend {
 	void *changed_arg;
 };
 
-/* The kinds that are watched.  There is one watch for each. */
+/* The kind of xl's backendtype=phy and of our own attach. */
 extern const struct vbd_kind backend_kind_vbd;
 
 /*
@@ -76,6 +86,13 @@ bool backend_quit(struct backend *backend);
 
 struct vbd *backend_find(struct backend *backend, const struct vbd_kind *kind,
 			 uint16_t domid, uint32_t devid);
+
+/*
+ * The same of whatever kind: a guest has one device of a number.  Its
+ * predecessor, which is gone from XenStore, is found only where it has none.
+ */
+struct vbd *backend_find_device(struct backend *backend, uint16_t domid,
+				uint32_t devid);
 
 /*
  * Finds the vbd that a backend path names, relative ("backend/vbd/1/51728")

@@ -36,7 +36,8 @@ bool vbd_refuse_held(struct vbd *vbd)
 		vbd_worker_set_state(vbd, VBD_WORKER_DEAD);
 	vbd_error(vbd,
 		  "the kernel's xen-blkback holds this node; see "
-		  "xen-diskctl setup-modprobe, or attach with xen-diskctl");
+		  "xen-diskctl setup-modprobe, or attach with "
+		  "backendtype=tap (Xen 4.19 or later) or xen-diskctl");
 	return true;
 }
 

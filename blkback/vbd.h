@@ -27,6 +27,8 @@ struct backend;
  */
 struct vbd_kind {
 	const char *name;
+	/* libxl puts this in front of the target in `params`. */
+	const char *params_prefix;
 	/* Linux has a backend driver of its own for such nodes. */
 	bool kernel_claims;
 };

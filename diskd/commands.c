@@ -22,6 +22,7 @@ struct command {
 	json_t *(*poll)(struct command *command);
 	void (*abandon)(struct command *command);
 	uint64_t deadline_ms; /* 0: none */
+	const struct vbd_kind *kind;
 	uint16_t domid;
 	uint32_t devid;
 	/* It has failed so, and is answered when all is cleaned up. */
@@ -188,12 +189,11 @@ static json_t *start_version(void)
 
 static struct vbd *command_vbd(struct command *command)
 {
-	return backend_find(command->backend, &backend_kind_vbd, command->domid,
+	return backend_find(command->backend, command->kind, command->domid,
 			    command->devid);
 }
 
-static struct command *command_new(struct backend *backend, uint16_t domid,
-				   uint32_t devid,
+static struct command *command_new(const struct vbd *vbd,
 				   json_t *(*poll)(struct command *),
 				   uint64_t timeout_ms)
 {
@@ -201,9 +201,10 @@ static struct command *command_new(struct backend *backend, uint16_t domid,
 
 	if (!command)
 		return NULL;
-	command->backend = backend;
-	command->domid = domid;
-	command->devid = devid;
+	command->backend = vbd->backend;
+	command->kind = vbd->kind;
+	command->domid = vbd->domid;
+	command->devid = vbd->devid;
 	command->poll = poll;
 	if (timeout_ms)
 		command->deadline_ms = clock_now_ms() + timeout_ms;
@@ -257,9 +258,8 @@ static json_t *start_hotplug(struct backend *backend, const json_t *request,
 			   : answer_ok();
 	if (!add && !vbd_idle(vbd) && vbd->state == XenbusStateClosed)
 		vbd_quit(vbd);
-	*ret_command =
-		command_new(backend, vbd->domid, vbd->devid,
-			    add ? poll_hotplug_add : poll_hotplug_remove, 0);
+	*ret_command = command_new(
+		vbd, add ? poll_hotplug_add : poll_hotplug_remove, 0);
 	return *ret_command ? command_poll(*ret_command)
 			    : answer_error("no memory");
 }
@@ -350,8 +350,7 @@ static json_t *start_attach(struct backend *backend, const json_t *request,
 		return answer_error("no memory, or %u vbds already",
 				    backend->nr_vbds);
 	}
-	*ret_command = command_new(backend, domid, devid, poll_attach,
-				   ATTACH_TIMEOUT_MS);
+	*ret_command = command_new(vbd, poll_attach, ATTACH_TIMEOUT_MS);
 	if (!*ret_command) {
 		attach_give_up(vbd);
 		return answer_error("no memory");
@@ -398,14 +397,13 @@ static json_t *start_detach(struct backend *backend, const json_t *request,
 		return answer_error("%s", err.text);
 	if (vdev_parse(vdev, &devid) < 0)
 		return answer_error("'%s' is no virtual device", vdev);
-	vbd = backend_find(backend, &backend_kind_vbd, domid, devid);
+	vbd = backend_find_device(backend, domid, devid);
 	if (!vbd || !vbd->published)
 		return answer_error("domain %u has no device %s of xen-diskd",
 				    domid, vdev);
 	if (attach_request_detach(vbd, force, &err) < 0)
 		return answer_error("%s", err.text);
-	*ret_command = command_new(backend, domid, devid, poll_detach,
-				   DETACH_TIMEOUT_MS);
+	*ret_command = command_new(vbd, poll_detach, DETACH_TIMEOUT_MS);
 	return *ret_command ? NULL : answer_error("no memory");
 }
 
