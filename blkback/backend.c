@@ -3,6 +3,7 @@
 #include "blkback/backend.h"
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/number.h"
 
 #include <errno.h>
@@ -33,10 +34,69 @@ static const struct vbd_kind *const kinds[BACKEND_KINDS] = {
 	&kind_vbd3,
 };
 
+/* LIBXL_TOOLSTACK_DOMID */
+#define TOOLSTACK_DOMID 0
+
 void backend_touch(struct vbd *vbd)
 {
 	vbd->dirty = true;
 }
+
+bool backend_in_driver_domain(const struct backend *backend)
+{
+	return backend->domid != TOOLSTACK_DOMID;
+}
+
+/* ---- vbds that wait for a time ---------------------------------------- */
+
+static void timer_arm(struct backend *backend)
+{
+	uint64_t now = clock_now_ms(), first = UINT64_MAX;
+
+	list_for_each_safe(it, tmp, &backend->vbds) {
+		const struct vbd *vbd = container_of(it, struct vbd, node);
+
+		if (vbd->due_ms && vbd->due_ms < first)
+			first = vbd->due_ms;
+	}
+	if (first == UINT64_MAX)
+		return;
+	backend->timer_armed = true;
+	io_loop_timeout(backend->loop, &backend->timer_op,
+			first > now ? first - now : 0);
+}
+
+/* Its time has come, or an earlier one is to be waited for. */
+static void timer_done(struct io_op *op, int result)
+{
+	struct backend *backend = container_of(op, struct backend, timer_op);
+	uint64_t now = clock_now_ms();
+
+	(void)result;
+	backend->timer_armed = false;
+	list_for_each_safe(it, tmp, &backend->vbds) {
+		struct vbd *vbd = container_of(it, struct vbd, node);
+
+		if (!vbd->due_ms || vbd->due_ms > now)
+			continue;
+		vbd->due_ms = 0;
+		backend_touch(vbd);
+	}
+	timer_arm(backend);
+}
+
+void backend_touch_after(struct vbd *vbd, uint64_t delay_ms)
+{
+	struct backend *backend = vbd->backend;
+
+	vbd->due_ms = clock_now_ms() + delay_ms;
+	if (backend->timer_armed)
+		io_loop_cancel(backend->loop, &backend->timer_op);
+	else
+		timer_arm(backend);
+}
+
+/* ---- finding ------------------------------------------------------------ */
 
 struct vbd *backend_find(struct backend *backend, const struct vbd_kind *kind,
 			 uint16_t domid, uint32_t devid)
@@ -433,6 +493,7 @@ int backend_init(struct backend *backend, struct xenstore *xs,
 		.options = *options,
 	};
 	list_init(&backend->vbds);
+	backend->timer_op.done = timer_done;
 	/* Relative to our own domain; dom0 has no such node everywhere. */
 	rc = xenstore_read_number(xs, XBT_NULL, "domid", NULL, UINT16_MAX,
 				  &domid);

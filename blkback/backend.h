@@ -51,6 +51,9 @@ struct backend {
 	struct xenstore_watch release_watch;
 	bool rescan;
 	bool quitting; /* no worker is started any more */
+	/* For the first vbd that waits for a time, when one does. */
+	struct io_op timer_op;
+	bool timer_armed;
 
 	struct log_limit log_limit;
 
@@ -80,6 +83,15 @@ int backend_dispatch(struct backend *backend);
 
 /* Checks again, soon: something other than XenStore has changed. */
 void backend_touch(struct vbd *vbd);
+
+/* The same, once delay_ms have passed, which replaces an earlier delay. */
+void backend_touch_after(struct vbd *vbd, uint64_t delay_ms);
+
+/*
+ * We run in a driver domain: the toolstack is in another one.  It runs no
+ * hotplug script for our vbds, and leaves their directories to us.
+ */
+bool backend_in_driver_domain(const struct backend *backend);
 
 /* Asks every worker to end; true when none is left. */
 bool backend_quit(struct backend *backend);

@@ -324,6 +324,14 @@ static json_t *poll_attach(struct command *command)
 	return NULL;
 }
 
+/* Only the toolstack's domain may write what a frontend and libxl read. */
+static json_t *refuse_in_driver_domain(const char *verb)
+{
+	return answer_error("%s: this is a driver domain: use xl block-%s in "
+			    "the toolstack's domain",
+			    verb, verb);
+}
+
 static json_t *start_attach(struct backend *backend, const json_t *request,
 			    struct command **ret_command)
 {
@@ -333,6 +341,8 @@ static json_t *start_attach(struct backend *backend, const json_t *request,
 	uint32_t devid;
 	uint16_t domid;
 
+	if (backend_in_driver_domain(backend))
+		return refuse_in_driver_domain("attach");
 	if (attach_find_domain(backend, request_text(request, "domain"), &domid,
 			       &err) < 0)
 		return answer_error("%s", err.text);
@@ -392,6 +402,8 @@ static json_t *start_detach(struct backend *backend, const json_t *request,
 	uint32_t devid;
 	uint16_t domid;
 
+	if (backend_in_driver_domain(backend))
+		return refuse_in_driver_domain("detach");
 	if (attach_find_domain(backend, request_text(request, "domain"), &domid,
 			       &err) < 0)
 		return answer_error("%s", err.text);

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Where a vbd's node is: below vbd3 instead of vbd (path A). */
+/*
+ * Where a vbd's node is: below vbd3 instead of vbd (path A), and in a driver
+ * domain's directory, where no script runs (path D).  The daemon is told that
+ * it is in one; that it writes only where it may is for real Xen to show.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +12,9 @@
 
 #define XVDB 51728u
 #define XVDC 51744u
+#define DRIVER_DOMID 7
+/* Less than the daemon keeps state 2 in a driver domain. */
+#define DWELL_MS 400u
 
 static struct host h;
 static struct guest *g;
@@ -18,6 +25,20 @@ static void setup(void)
 {
 	host_start_all(&h);
 	h.kind = "vbd3";
+	g = host_guest(&h, 1, "g1");
+	host_image(&h, "a.img", 1 << 20, image);
+}
+
+static void driver_domain_setup(void)
+{
+	char domid[8];
+
+	host_start(&h);
+	h.backend_domid = DRIVER_DOMID;
+	snprintf(domid, sizeof(domid), "%u", DRIVER_DOMID);
+	/* Of our socket, which has no domain but dom0. */
+	host_write(&h, domid, "/local/domain/0/domid");
+	host_daemon_start(&h);
 	g = host_guest(&h, 1, "g1");
 	host_image(&h, "a.img", 1 << 20, image);
 }
@@ -135,9 +156,9 @@ END_TEST
 /* Our own commands take a disk of xl's of any kind. */
 START_TEST(vbd3_and_xen_diskctl)
 {
-	json_t *request = json_pack("{s:s, s:s, s:s, s:s}", "command", "attach",
-				    "domain", "g1", "vdev", "xvdb", "target",
-				    image);
+	json_t *request =
+		json_pack("{s:s, s:s, s:s, s:s}", "command", "attach", "domain",
+			  "g1", "vdev", "xvdb", "target", image);
 	char *error;
 
 	attach(&fe, XVDB, image);
@@ -154,10 +175,169 @@ START_TEST(vbd3_and_xen_diskctl)
 }
 END_TEST
 
+/* ---- path D ------------------------------------------------------------- */
+
+static void driver_domain_connect(void)
+{
+	host_vbd_add(&h, g, XVDB, image, 'w');
+	blkfront_init(&fe, &h, g, XVDB, FE_ABI_X86_64);
+	blkfront_connect(&fe);
+}
+
+/* The toolstack looks when it gets round to it, and must find 2. */
+START_TEST(driver_domain_dwells_in_2)
+{
+	host_vbd_add(&h, g, XVDB, image, 'w');
+	blkfront_init(&fe, &h, g, XVDB, FE_ABI_X86_64);
+	blkfront_alloc(&fe);
+	need(blkfront_wait_backend(&fe, FE_INIT_WAIT), "no state 2");
+	blkfront_publish(&fe);
+	need(!host_wait_value(&h, "4", DWELL_MS, "%s/state", fe.backend),
+	     "4 at once");
+	need(blkfront_wait_backend(&fe, FE_CONNECTED), "no state 4");
+	blkfront_read_backend(&fe);
+	blkfront_set_state(&fe, FE_CONNECTED);
+	check_serves(&fe);
+}
+END_TEST
+
+/* Two that wait: the second must not make the first late, nor be lost. */
+START_TEST(driver_domain_two_dwell)
+{
+	static struct blkfront other;
+	char path[64];
+
+	host_image(&h, "b.img", 1 << 20, path);
+	host_vbd_add(&h, g, XVDB, image, 'w');
+	host_vbd_add(&h, g, XVDC, path, 'w');
+	blkfront_init(&fe, &h, g, XVDB, FE_ABI_X86_64);
+	blkfront_init(&other, &h, g, XVDC, FE_ABI_X86_64);
+	blkfront_connect(&other);
+	blkfront_connect(&fe);
+	check_serves(&other);
+	check_serves(&fe);
+	blkfront_abandon(&other);
+	host_vbd_force(&h, g, XVDC);
+}
+END_TEST
+
+/* Its directory is ours to remove, and libxl waits for that. */
+START_TEST(driver_domain_detach)
+{
+	driver_domain_connect();
+	check_serves(&fe);
+	host_vbd_detach_begin(&h, g, XVDB);
+	check_serves(&fe);
+	frontend_closes();
+	host_vbd_detach_end(&h, g, XVDB);
+	need(host_wait_unlisted(&h, 1, XVDB), "still in list");
+	blkfront_fini(&fe);
+}
+END_TEST
+
+START_TEST(driver_domain_force_and_again)
+{
+	for (int i = 0; i < 3; i++) {
+		driver_domain_connect();
+		check_serves(&fe);
+		host_vbd_force(&h, g, XVDB);
+		blkfront_fini(&fe);
+	}
+}
+END_TEST
+
+START_TEST(driver_domain_guest_destroyed)
+{
+	driver_domain_connect();
+	host_guest_destroy(&h, g);
+	need(sim_wait_idle(h.sim, HOST_WAIT_MS) == 0, "maps or ports left");
+	need(host_wait_unlisted(&h, 1, XVDB), "still in list");
+	blkfront_abandon(&fe);
+}
+END_TEST
+
+/* Without a script there is only the state to tell of it: never 2. */
+START_TEST(driver_domain_bad_target)
+{
+	char *error;
+
+	host_vbd_add(&h, g, XVDB, "/no/such.img", 'w');
+	blkfront_init(&fe, &h, g, XVDB, FE_ABI_X86_64);
+	error = host_wait_any(&h, HOST_WAIT_MS, "%s/error", fe.backend);
+	need(error && strstr(error, "No such file"), "error is '%s'",
+	     error ? error : "absent");
+	free(error);
+	need(!host_wait_value(&h, "2", DWELL_MS, "%s/state", fe.backend),
+	     "state 2");
+	host_vbd_force(&h, g, XVDB);
+	blkfront_fini(&fe);
+}
+END_TEST
+
+/* As `xl devd` does, whose script asks: the answer is right, 2 dwells. */
+START_TEST(driver_domain_with_a_script)
+{
+	char *error = host_vbd_attach(&h, g, XVDB, image, 'w');
+
+	need(!error, "attach: %s", error);
+	blkfront_init(&fe, &h, g, XVDB, FE_ABI_X86_64);
+	blkfront_alloc(&fe);
+	blkfront_publish(&fe);
+	need(!host_wait_value(&h, "4", DWELL_MS / 2, "%s/state", fe.backend),
+	     "4 at once");
+	need(blkfront_wait_backend(&fe, FE_CONNECTED), "no state 4");
+	blkfront_read_backend(&fe);
+	blkfront_set_state(&fe, FE_CONNECTED);
+	check_serves(&fe);
+}
+END_TEST
+
+START_TEST(driver_domain_restart)
+{
+	driver_domain_connect();
+	host_daemon_kill(&h);
+	host_daemon_start(&h);
+	need(host_wait_worker(&h, 1, XVDB, "connected"), "not taken up");
+	check_serves(&fe);
+}
+END_TEST
+
+/* Killed after it wrote 2: the toolstack may still be waiting. */
+START_TEST(driver_domain_restart_in_2)
+{
+	host_vbd_add(&h, g, XVDB, image, 'w');
+	blkfront_init(&fe, &h, g, XVDB, FE_ABI_X86_64);
+	need(blkfront_wait_backend(&fe, FE_INIT_WAIT), "no state 2");
+	host_daemon_kill(&h);
+	host_daemon_start(&h);
+	blkfront_connect(&fe);
+	check_serves(&fe);
+}
+END_TEST
+
+/* Only the toolstack may write what these would have to. */
+START_TEST(driver_domain_own_attach)
+{
+	static const char *const verbs[] = { "attach", "detach" };
+
+	for (unsigned int i = 0; i < 2; i++) {
+		char *error = host_control_error(
+			&h, json_pack("{s:s, s:s, s:s, s:s}", "command",
+				      verbs[i], "domain", "g1", "vdev", "xvdb",
+				      "target", image));
+
+		need(strstr(error, "driver domain") && strstr(error, verbs[i]),
+		     "%s: %s", verbs[i], error);
+		free(error);
+	}
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("paths");
 	TCase *vbd3 = tcase_create("vbd3");
+	TCase *driver_domain = tcase_create("driver-domain");
 
 	tcase_add_checked_fixture(vbd3, setup, teardown);
 	tcase_add_test(vbd3, vbd3_attach_and_detach);
@@ -166,6 +346,18 @@ static Suite *suite(void)
 	tcase_add_test(vbd3, vbd3_of_another_format);
 	tcase_add_test(vbd3, vbd3_and_xen_diskctl);
 	suite_add_tcase(s, vbd3);
+	tcase_add_checked_fixture(driver_domain, driver_domain_setup, teardown);
+	tcase_add_test(driver_domain, driver_domain_dwells_in_2);
+	tcase_add_test(driver_domain, driver_domain_two_dwell);
+	tcase_add_test(driver_domain, driver_domain_detach);
+	tcase_add_test(driver_domain, driver_domain_force_and_again);
+	tcase_add_test(driver_domain, driver_domain_guest_destroyed);
+	tcase_add_test(driver_domain, driver_domain_bad_target);
+	tcase_add_test(driver_domain, driver_domain_with_a_script);
+	tcase_add_test(driver_domain, driver_domain_restart);
+	tcase_add_test(driver_domain, driver_domain_restart_in_2);
+	tcase_add_test(driver_domain, driver_domain_own_attach);
+	suite_add_tcase(s, driver_domain);
 	return s;
 }
 
