@@ -157,7 +157,8 @@ guest_arguments() {
 }
 
 # guest_config NAME pv|pvh [DISK...]: a GUEST_LOADER is started in place of the
-# kernel, and finds what it needs by itself.
+# kernel, and finds what it needs by itself.  GUEST_RAMDISK takes the place of
+# the ordinary one; GUEST_CONFIG is a line more.
 guest_config() {
 	local name=$1 type=$2 disk list=
 	shift 2
@@ -170,7 +171,7 @@ guest_config() {
 	else
 		cat <<-END
 			kernel = "/boot/guest/vmlinux"
-			ramdisk = "$(guest_ramdisk)"
+			ramdisk = "${GUEST_RAMDISK:-$(guest_ramdisk)}"
 			extra = "$(guest_arguments)"
 		END
 	fi
@@ -180,6 +181,7 @@ guest_config() {
 		on_crash = "destroy"
 		on_reboot = "restart"
 		disk = [ $list ]
+		${GUEST_CONFIG:-}
 	END
 }
 
