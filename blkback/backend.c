@@ -3,6 +3,7 @@
 #include "blkback/backend.h"
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/number.h"
 
 #include <errno.h>
@@ -15,13 +16,87 @@
 
 const struct vbd_kind backend_kind_vbd = {
 	.name = "vbd",
+	.params_prefix = "",
 	.kernel_claims = true,
 };
+
+/*
+ * Of xl's backendtype=tap, since Xen 4.19.  "aio" is its word for raw; what has
+ * another format keeps the word, which names no provider.
+ */
+static const struct vbd_kind kind_vbd3 = {
+	.name = "vbd3",
+	.params_prefix = "aio:",
+};
+
+static const struct vbd_kind *const kinds[BACKEND_KINDS] = {
+	&backend_kind_vbd,
+	&kind_vbd3,
+};
+
+/* LIBXL_TOOLSTACK_DOMID */
+#define TOOLSTACK_DOMID 0
 
 void backend_touch(struct vbd *vbd)
 {
 	vbd->dirty = true;
 }
+
+bool backend_in_driver_domain(const struct backend *backend)
+{
+	return backend->domid != TOOLSTACK_DOMID;
+}
+
+/* ---- vbds that wait for a time ---------------------------------------- */
+
+static void timer_arm(struct backend *backend)
+{
+	uint64_t now = clock_now_ms(), first = UINT64_MAX;
+
+	list_for_each_safe(it, tmp, &backend->vbds) {
+		const struct vbd *vbd = container_of(it, struct vbd, node);
+
+		if (vbd->due_ms && vbd->due_ms < first)
+			first = vbd->due_ms;
+	}
+	if (first == UINT64_MAX)
+		return;
+	backend->timer_armed = true;
+	io_loop_timeout(backend->loop, &backend->timer_op,
+			first > now ? first - now : 0);
+}
+
+/* Its time has come, or an earlier one is to be waited for. */
+static void timer_done(struct io_op *op, int result)
+{
+	struct backend *backend = container_of(op, struct backend, timer_op);
+	uint64_t now = clock_now_ms();
+
+	(void)result;
+	backend->timer_armed = false;
+	list_for_each_safe(it, tmp, &backend->vbds) {
+		struct vbd *vbd = container_of(it, struct vbd, node);
+
+		if (!vbd->due_ms || vbd->due_ms > now)
+			continue;
+		vbd->due_ms = 0;
+		backend_touch(vbd);
+	}
+	timer_arm(backend);
+}
+
+void backend_touch_after(struct vbd *vbd, uint64_t delay_ms)
+{
+	struct backend *backend = vbd->backend;
+
+	vbd->due_ms = clock_now_ms() + delay_ms;
+	if (backend->timer_armed)
+		io_loop_cancel(backend->loop, &backend->timer_op);
+	else
+		timer_arm(backend);
+}
+
+/* ---- finding ------------------------------------------------------------ */
 
 struct vbd *backend_find(struct backend *backend, const struct vbd_kind *kind,
 			 uint16_t domid, uint32_t devid)
@@ -34,6 +109,20 @@ struct vbd *backend_find(struct backend *backend, const struct vbd_kind *kind,
 			return vbd;
 	}
 	return NULL;
+}
+
+struct vbd *backend_find_device(struct backend *backend, uint16_t domid,
+				uint32_t devid)
+{
+	struct vbd *found = NULL;
+
+	for (unsigned int i = 0; i < BACKEND_KINDS; i++) {
+		struct vbd *vbd = backend_find(backend, kinds[i], domid, devid);
+
+		if (vbd && (!found || found->removed))
+			found = vbd;
+	}
+	return found;
 }
 
 /* One component of a path as a number; *text is moved behind it. */
@@ -66,23 +155,30 @@ static int parse_node(const char *text, uint16_t *ret_domid,
 	return 0;
 }
 
+/* What follows directory and a slash at the start of path, or NULL. */
+static const char *below(const char *path, const char *directory)
+{
+	size_t len = strlen(directory);
+
+	return !strncmp(path, directory, len) && path[len] == '/'
+		       ? path + len + 1
+		       : NULL;
+}
+
 struct vbd *backend_find_path(struct backend *backend, const char *path)
 {
-	const struct vbd_kind *kind = &backend_kind_vbd;
-	const char *relative = strstr(backend->kind_path, "backend/");
-	size_t full = strlen(backend->kind_path), part = strlen(relative);
-	uint32_t devid;
-	uint16_t domid;
+	for (unsigned int i = 0; i < BACKEND_KINDS; i++) {
+		const struct backend_directory *dir = &backend->directories[i];
+		const char *node = below(path, dir->path);
+		uint32_t devid;
+		uint16_t domid;
 
-	if (!strncmp(path, backend->kind_path, full) && path[full] == '/')
-		path += full + 1;
-	else if (!strncmp(path, relative, part) && path[part] == '/')
-		path += part + 1;
-	else
-		return NULL;
-	if (parse_node(path, &domid, &devid) < 0)
-		return NULL;
-	return backend_find(backend, kind, domid, devid);
+		if (!node)
+			node = below(path, strstr(dir->path, "backend/"));
+		if (node && !parse_node(node, &domid, &devid))
+			return backend_find(backend, dir->kind, domid, devid);
+	}
+	return NULL;
 }
 
 void backend_domain_name(struct backend *backend, uint16_t domid, char *name,
@@ -180,22 +276,27 @@ static bool frontend_matches(struct backend *backend, const char *path,
 	return false;
 }
 
-static void discover(struct backend *backend, const struct vbd_kind *kind,
-		     uint16_t domid, uint32_t devid)
+static void discover(struct backend_directory *dir, uint16_t domid,
+		     uint32_t devid)
 {
-	char target[XENSTORE_VALUE_BYTES], mode[16], path[128];
+	struct backend *backend = dir->backend;
+	size_t prefix = strlen(dir->kind->params_prefix);
+	char params[XENSTORE_VALUE_BYTES], mode[16], path[128];
+	const char *target = params;
 	struct vbd *vbd;
 
-	snprintf(path, sizeof(path), "%s/%u/%u", backend->kind_path, domid,
-		 devid);
+	snprintf(path, sizeof(path), "%s/%u/%u", dir->path, domid, devid);
 	if (!node_is_ours(backend, path) ||
-	    xenstore_read(backend->xs, XBT_NULL, path, "params", target,
-			  sizeof(target)) < 0 ||
+	    xenstore_read(backend->xs, XBT_NULL, path, "params", params,
+			  sizeof(params)) < 0 ||
 	    xenstore_read(backend->xs, XBT_NULL, path, "mode", mode,
 			  sizeof(mode)) < 0 ||
 	    !frontend_matches(backend, path, domid, devid))
 		return;
-	vbd = vbd_new(backend, kind, domid, devid, target, !strchr(mode, 'w'));
+	if (!strncmp(params, dir->kind->params_prefix, prefix))
+		target += prefix;
+	vbd = vbd_new(backend, dir->kind, domid, devid, target,
+		      !strchr(mode, 'w'));
 	if (!vbd || vbd_adopt(vbd) < 0 || backend_add(backend, vbd) < 0) {
 		log_error("vbd %u/%u: cannot be taken: no memory, or %u vbds "
 			  "already",
@@ -207,18 +308,18 @@ static void discover(struct backend *backend, const struct vbd_kind *kind,
 }
 
 /* Something happened to this node: one of ours, or one that may become so. */
-static void look_at(struct backend *backend, uint16_t domid, uint32_t devid)
+static void look_at(struct backend_directory *dir, uint16_t domid,
+		    uint32_t devid)
 {
-	struct vbd *vbd =
-		backend_find(backend, &backend_kind_vbd, domid, devid);
+	struct vbd *vbd = backend_find(dir->backend, dir->kind, domid, devid);
 
 	if (vbd)
 		backend_touch(vbd);
 	else
-		discover(backend, &backend_kind_vbd, domid, devid);
+		discover(dir, domid, devid);
 }
 
-static void scan_domain(struct backend *backend, const char *domid_text)
+static void scan_domain(struct backend_directory *dir, const char *domid_text)
 {
 	cleanup_free char **names = NULL;
 	char path[128];
@@ -227,45 +328,49 @@ static void scan_domain(struct backend *backend, const char *domid_text)
 
 	if (number_parse(domid_text, UINT16_MAX, &domid) < 0)
 		return;
-	snprintf(path, sizeof(path), "%s/%s", backend->kind_path, domid_text);
-	if (xenstore_list(backend->xs, XBT_NULL, path, &names, &nr) < 0)
+	snprintf(path, sizeof(path), "%s/%s", dir->path, domid_text);
+	if (xenstore_list(dir->backend->xs, XBT_NULL, path, &names, &nr) < 0)
 		return;
 	for (unsigned int i = 0; i < nr; i++) {
 		if (!number_parse(names[i], UINT32_MAX, &devid))
-			look_at(backend, (uint16_t)domid, (uint32_t)devid);
+			look_at(dir, (uint16_t)domid, (uint32_t)devid);
 	}
 }
 
-static void scan(struct backend *backend)
+static void scan_directory(struct backend_directory *dir)
 {
 	cleanup_free char **names = NULL;
 	unsigned int nr;
 
+	if (xenstore_list(dir->backend->xs, XBT_NULL, dir->path, &names, &nr) <
+	    0)
+		return;
+	for (unsigned int i = 0; i < nr; i++)
+		scan_domain(dir, names[i]);
+}
+
+static void scan(struct backend *backend)
+{
 	backend->rescan = false;
 	list_for_each_safe(it, tmp, &backend->vbds)
 		backend_touch(container_of(it, struct vbd, node));
-	if (xenstore_list(backend->xs, XBT_NULL, backend->kind_path, &names,
-			  &nr) < 0)
-		return;
-	for (unsigned int i = 0; i < nr; i++)
-		scan_domain(backend, names[i]);
+	for (unsigned int i = 0; i < BACKEND_KINDS; i++)
+		scan_directory(&backend->directories[i]);
 }
 
 static void on_kind_event(struct xenstore_watch *watch,
 			  const char *changed_path)
 {
-	struct backend *backend =
-		container_of(watch, struct backend, kind_watch);
-	size_t len = strlen(backend->kind_path);
+	struct backend_directory *dir =
+		container_of(watch, struct backend_directory, watch);
+	const char *node = below(changed_path, dir->path);
 	uint32_t devid;
 	uint16_t domid;
 
-	if (strncmp(changed_path, backend->kind_path, len) ||
-	    changed_path[len] != '/' ||
-	    parse_node(changed_path + len + 1, &domid, &devid) < 0)
-		backend->rescan = true;
+	if (!node || parse_node(node, &domid, &devid) < 0)
+		dir->backend->rescan = true;
 	else
-		look_at(backend, domid, devid);
+		look_at(dir, domid, devid);
 }
 
 static void on_release_event(struct xenstore_watch *watch,
@@ -361,6 +466,21 @@ bool backend_quit(struct backend *backend)
 	return idle;
 }
 
+static int directory_init(struct backend_directory *dir,
+			  struct backend *backend, const struct vbd_kind *kind)
+{
+	dir->backend = backend;
+	dir->kind = kind;
+	if (asprintf(&dir->path, "/local/domain/%u/backend/%s", backend->domid,
+		     kind->name) < 0) {
+		dir->path = NULL;
+		return -ENOMEM;
+	}
+	dir->watch.path = dir->path;
+	dir->watch.fired = on_kind_event;
+	return xenstore_watch(backend->xs, &dir->watch);
+}
+
 int backend_init(struct backend *backend, struct xenstore *xs,
 		 struct io_loop *loop, const struct backend_options *options)
 {
@@ -373,24 +493,19 @@ int backend_init(struct backend *backend, struct xenstore *xs,
 		.options = *options,
 	};
 	list_init(&backend->vbds);
+	backend->timer_op.done = timer_done;
 	/* Relative to our own domain; dom0 has no such node everywhere. */
 	rc = xenstore_read_number(xs, XBT_NULL, "domid", NULL, UINT16_MAX,
 				  &domid);
 	if (rc < 0 && rc != -ENOENT)
 		return rc;
 	backend->domid = (uint16_t)domid;
-	if (asprintf(&backend->kind_path, "/local/domain/%u/backend/%s",
-		     backend->domid, backend_kind_vbd.name) < 0) {
-		backend->kind_path = NULL;
-		return -ENOMEM;
-	}
-	backend->kind_watch.path = backend->kind_path;
-	backend->kind_watch.fired = on_kind_event;
 	backend->release_watch.path = "@releaseDomain";
 	backend->release_watch.fired = on_release_event;
-	rc = xenstore_watch(xs, &backend->kind_watch);
-	if (!rc)
-		rc = xenstore_watch(xs, &backend->release_watch);
+	rc = xenstore_watch(xs, &backend->release_watch);
+	for (unsigned int i = 0; !rc && i < BACKEND_KINDS; i++)
+		rc = directory_init(&backend->directories[i], backend,
+				    kinds[i]);
 	return rc;
 }
 
@@ -398,7 +513,9 @@ void backend_fini(struct backend *backend)
 {
 	list_for_each_safe(it, tmp, &backend->vbds)
 		backend_remove(container_of(it, struct vbd, node));
-	xenstore_unwatch(backend->xs, &backend->kind_watch);
+	for (unsigned int i = 0; i < BACKEND_KINDS; i++) {
+		xenstore_unwatch(backend->xs, &backend->directories[i].watch);
+		free(backend->directories[i].path);
+	}
 	xenstore_unwatch(backend->xs, &backend->release_watch);
-	free(backend->kind_path);
 }

@@ -30,6 +30,16 @@ struct backend_options {
 	struct connection_limits limits;
 };
 
+/* Where the nodes of a kind are. */
+struct backend_directory {
+	struct backend *backend;
+	const struct vbd_kind *kind;
+	char *path;
+	struct xenstore_watch watch;
+};
+
+#define BACKEND_KINDS 2u
+
 struct backend {
 	struct xenstore *xs;
 	struct io_loop *loop;
@@ -37,10 +47,13 @@ struct backend {
 	uint16_t domid; /* our own */
 	struct list vbds;
 	unsigned int nr_vbds;
-	struct xenstore_watch kind_watch, release_watch;
-	char *kind_path;
+	struct backend_directory directories[BACKEND_KINDS];
+	struct xenstore_watch release_watch;
 	bool rescan;
 	bool quitting; /* no worker is started any more */
+	/* For the first vbd that waits for a time, when one does. */
+	struct io_op timer_op;
+	bool timer_armed;
 
 	struct log_limit log_limit;
 
@@ -49,7 +62,7 @@ struct backend {
 	void *changed_arg;
 };
 
-/* The kinds that are watched.  There is one watch for each. */
+/* The kind of xl's backendtype=phy and of our own attach. */
 extern const struct vbd_kind backend_kind_vbd;
 
 /*
@@ -71,11 +84,27 @@ int backend_dispatch(struct backend *backend);
 /* Checks again, soon: something other than XenStore has changed. */
 void backend_touch(struct vbd *vbd);
 
+/* The same, once delay_ms have passed, which replaces an earlier delay. */
+void backend_touch_after(struct vbd *vbd, uint64_t delay_ms);
+
+/*
+ * We run in a driver domain: the toolstack is in another one.  It runs no
+ * hotplug script for our vbds, and leaves their directories to us.
+ */
+bool backend_in_driver_domain(const struct backend *backend);
+
 /* Asks every worker to end; true when none is left. */
 bool backend_quit(struct backend *backend);
 
 struct vbd *backend_find(struct backend *backend, const struct vbd_kind *kind,
 			 uint16_t domid, uint32_t devid);
+
+/*
+ * The same of whatever kind: a guest has one device of a number.  Its
+ * predecessor, which is gone from XenStore, is found only where it has none.
+ */
+struct vbd *backend_find_device(struct backend *backend, uint16_t domid,
+				uint32_t devid);
 
 /*
  * Finds the vbd that a backend path names, relative ("backend/vbd/1/51728")

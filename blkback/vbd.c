@@ -4,6 +4,7 @@
 
 #include "blkback/backend.h"
 #include "blkback/negotiate.h"
+#include "common/clock.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -11,6 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+/*
+ * In a driver domain no script tells that the toolstack has seen state 2, which
+ * it would miss if 4 followed at once: it is kept for longer than the toolstack
+ * takes to look.
+ */
+#define DWELL_MS 500u
 
 /* A backend driver of the kernel is bound to the node: it has the ring. */
 static bool kernel_holds(const struct vbd *vbd)
@@ -34,9 +42,9 @@ bool vbd_refuse_held(struct vbd *vbd)
 		vbd_quit(vbd);
 	else
 		vbd_worker_set_state(vbd, VBD_WORKER_DEAD);
-	vbd_error(vbd,
-		  "the kernel's xen-blkback holds this node; see "
-		  "xen-diskctl setup-modprobe, or attach with xen-diskctl");
+	vbd_error(vbd, "the kernel's xen-blkback holds this node; see "
+		       "xen-diskctl setup-modprobe, or attach with "
+		       "backendtype=tap (Xen 4.19 or later) or xen-diskctl");
 	return true;
 }
 
@@ -109,9 +117,35 @@ static bool frontend_closed(const struct snapshot *snap)
 	return snap->frontend_gone || snap->frontend_state == XenbusStateClosed;
 }
 
+/* In state 2: the toolstack has seen it. */
+static bool barrier_passed(struct vbd *vbd)
+{
+	if (!backend_in_driver_domain(vbd->backend))
+		return vbd->hotplug == VBD_HOTPLUG_DONE;
+	if (!vbd->dwell_until_ms) {
+		vbd->dwell_until_ms = clock_now_ms() + DWELL_MS;
+		backend_touch_after(vbd, DWELL_MS);
+	}
+	return clock_now_ms() >= vbd->dwell_until_ms;
+}
+
+/*
+ * In a driver domain, state 2 alone tells the toolstack that the disk is there:
+ * it comes when the target is open.  Should it not come within the 10 s that
+ * libxl waits, xl fails, as it has to for a target that cannot be opened.
+ */
+static bool check_opened_first(struct vbd *vbd)
+{
+	if (!backend_in_driver_domain(vbd->backend))
+		return true;
+	if (vbd->worker_state == VBD_WORKER_NONE)
+		vbd_open(vbd);
+	return vbd->info_valid;
+}
+
 static void check_initialising(struct vbd *vbd)
 {
-	if (vbd_refuse_held(vbd))
+	if (vbd_refuse_held(vbd) || !check_opened_first(vbd))
 		return;
 	vbd_switch(vbd, XenbusStateInitWait, write_offer);
 	vbd_open(vbd);
@@ -134,7 +168,7 @@ static void check_initwait(struct vbd *vbd, const struct snapshot *snap)
 		vbd_open(vbd);
 		break;
 	case VBD_WORKER_READY:
-		if (vbd->hotplug == VBD_HOTPLUG_DONE && frontend_ready(snap) &&
+		if (barrier_passed(vbd) && frontend_ready(snap) &&
 		    !vbd_refuse_held(vbd))
 			vbd_worker_connect(vbd, false);
 		break;
@@ -222,10 +256,25 @@ static void check_closing(struct vbd *vbd, const struct snapshot *snap)
 		vbd_switch(vbd, XenbusStateClosed, NULL);
 }
 
+/* Unless the toolstack has made it a new disk meanwhile. */
+static int remove_directory(struct xenstore *xs, xs_transaction_t tx,
+			    struct vbd *vbd)
+{
+	uint64_t online;
+	int rc = xenstore_read_number(xs, tx, vbd->path, "online", 1, &online);
+
+	if (!rc && online)
+		rc = -ESTALE;
+	return rc < 0 ? rc : xenstore_remove(xs, tx, vbd->path);
+}
+
 static void check_closed(struct vbd *vbd, const struct snapshot *snap)
 {
 	if (!snap->online) {
 		vbd_quit(vbd);
+		/* The toolstack waits for that. */
+		if (vbd_idle(vbd) && backend_in_driver_domain(vbd->backend))
+			vbd_write(vbd, vbd->state, remove_directory);
 		return;
 	}
 	/* The frontend's driver was loaded again, or the guest resumed. */

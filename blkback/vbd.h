@@ -27,6 +27,8 @@ struct backend;
  */
 struct vbd_kind {
 	const char *name;
+	/* libxl puts this in front of the target in `params`. */
+	const char *params_prefix;
 	/* Linux has a backend driver of its own for such nodes. */
 	bool kernel_claims;
 };
@@ -73,7 +75,10 @@ struct vbd {
 	/* It was there, and is gone: the vbd ends with its worker. */
 	bool removed;
 	enum vbd_hotplug hotplug;
+	/* In a driver domain: state 2 is kept until then.  0: not begun. */
+	uint64_t dwell_until_ms;
 	bool dirty; /* to be checked */
+	uint64_t due_ms; /* to be checked then; 0: no such time */
 	bool refused; /* another backend has it: only watch it go */
 
 	struct xenstore_watch frontend_watch;

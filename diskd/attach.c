@@ -83,7 +83,7 @@ int attach_check_free(struct backend *backend, uint16_t domid, uint32_t devid,
 	vdev_format(devid, name);
 	snprintf(path, sizeof(path), "/local/domain/%u/device/vbd/%u", domid,
 		 devid);
-	if (backend_find(backend, &backend_kind_vbd, domid, devid) ||
+	if (backend_find_device(backend, domid, devid) ||
 	    node_exists(backend->xs, XBT_NULL, path))
 		return error_set(err, -EEXIST,
 				 "domain %u has a device %s already", domid,

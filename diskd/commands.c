@@ -25,6 +25,7 @@ struct command {
 	json_t *(*poll)(struct command *command);
 	void (*abandon)(struct command *command);
 	uint64_t deadline_ms; /* 0: none */
+	const struct vbd_kind *kind;
 	uint16_t domid;
 	uint32_t devid;
 	/* It has failed so, and is answered when all is cleaned up. */
@@ -91,7 +92,7 @@ static struct vbd *request_vbd(struct backend *backend, const json_t *request,
 		*ret_answer = answer_error("'%s' is no virtual device", vdev);
 		return NULL;
 	}
-	vbd = backend_find(backend, &backend_kind_vbd, domid, devid);
+	vbd = backend_find_device(backend, domid, devid);
 	if (vbd && vbd->published)
 		return vbd;
 	*ret_answer = answer_error("domain %u has no device %s of xen-diskd",
@@ -136,12 +137,11 @@ static json_t *start_version(void)
 
 static struct vbd *command_vbd(struct command *command)
 {
-	return backend_find(command->backend, &backend_kind_vbd, command->domid,
+	return backend_find(command->backend, command->kind, command->domid,
 			    command->devid);
 }
 
-static struct command *command_new(struct backend *backend, uint16_t domid,
-				   uint32_t devid,
+static struct command *command_new(const struct vbd *vbd,
 				   json_t *(*poll)(struct command *),
 				   uint64_t timeout_ms)
 {
@@ -149,9 +149,10 @@ static struct command *command_new(struct backend *backend, uint16_t domid,
 
 	if (!command)
 		return NULL;
-	command->backend = backend;
-	command->domid = domid;
-	command->devid = devid;
+	command->backend = vbd->backend;
+	command->kind = vbd->kind;
+	command->domid = vbd->domid;
+	command->devid = vbd->devid;
 	command->poll = poll;
 	if (timeout_ms)
 		command->deadline_ms = clock_now_ms() + timeout_ms;
@@ -205,9 +206,8 @@ static json_t *start_hotplug(struct backend *backend, const json_t *request,
 			   : answer_ok();
 	if (!add && !vbd_idle(vbd) && vbd->state == XenbusStateClosed)
 		vbd_quit(vbd);
-	*ret_command =
-		command_new(backend, vbd->domid, vbd->devid,
-			    add ? poll_hotplug_add : poll_hotplug_remove, 0);
+	*ret_command = command_new(
+		vbd, add ? poll_hotplug_add : poll_hotplug_remove, 0);
 	return *ret_command ? command_poll(*ret_command)
 			    : answer_error("no memory");
 }
@@ -272,6 +272,14 @@ static json_t *poll_attach(struct command *command)
 	return NULL;
 }
 
+/* Only the toolstack's domain may write what a frontend and libxl read. */
+static json_t *refuse_in_driver_domain(const char *verb)
+{
+	return answer_error("%s: this is a driver domain: use xl block-%s in "
+			    "the toolstack's domain",
+			    verb, verb);
+}
+
 static json_t *start_attach(struct backend *backend, const json_t *request,
 			    struct command **ret_command)
 {
@@ -281,6 +289,8 @@ static json_t *start_attach(struct backend *backend, const json_t *request,
 	uint32_t devid;
 	uint16_t domid;
 
+	if (backend_in_driver_domain(backend))
+		return refuse_in_driver_domain("attach");
 	if (attach_find_domain(backend, request_text(request, "domain"), &domid,
 			       &err) < 0)
 		return answer_error("%s", err.text);
@@ -298,8 +308,7 @@ static json_t *start_attach(struct backend *backend, const json_t *request,
 		return answer_error("no memory, or %u vbds already",
 				    backend->nr_vbds);
 	}
-	*ret_command = command_new(backend, domid, devid, poll_attach,
-				   ATTACH_TIMEOUT_MS);
+	*ret_command = command_new(vbd, poll_attach, ATTACH_TIMEOUT_MS);
 	if (!*ret_command) {
 		attach_give_up(vbd);
 		return answer_error("no memory");
@@ -337,14 +346,16 @@ static json_t *start_detach(struct backend *backend, const json_t *request,
 	bool force = json_is_true(json_object_get(request, "force"));
 	struct error_text err;
 	json_t *answer;
-	struct vbd *vbd = request_vbd(backend, request, &answer);
+	struct vbd *vbd;
 
+	if (backend_in_driver_domain(backend))
+		return refuse_in_driver_domain("detach");
+	vbd = request_vbd(backend, request, &answer);
 	if (!vbd)
 		return answer;
 	if (attach_request_detach(vbd, force, &err) < 0)
 		return answer_error("%s", err.text);
-	*ret_command = command_new(backend, vbd->domid, vbd->devid, poll_detach,
-				   DETACH_TIMEOUT_MS);
+	*ret_command = command_new(vbd, poll_detach, DETACH_TIMEOUT_MS);
 	return *ret_command ? NULL : answer_error("no memory");
 }
 
@@ -382,8 +393,7 @@ static json_t *start_resize(struct backend *backend, const json_t *request,
 		return answer;
 	if (vbd_resize(vbd, may_shrink, &err) < 0)
 		return answer_error("%s", err.text);
-	*ret_command = command_new(backend, vbd->domid, vbd->devid, poll_resize,
-				   RESIZE_TIMEOUT_MS);
+	*ret_command = command_new(vbd, poll_resize, RESIZE_TIMEOUT_MS);
 	return *ret_command ? NULL : answer_error("no memory");
 }
 

@@ -58,8 +58,8 @@ LIBS_xen-diskd-worker-sim-nbd := -luring -lnbd
 SIM_HOST := tests/sim/blkfront.c tests/sim/host-control.c \
 	tests/sim/host-process.c tests/sim/host-toolstack.c tests/sim/host.c \
 	tests/sim/sim.c
-SIM_TESTS := control features frontend-faults git handshake hostile io limits nbd \
-	races transport xenstored xl
+SIM_TESTS := control features frontend-faults git handshake hostile io limits \
+	nbd paths races transport xenstored xl
 define sim_test
 SOURCES_test-$(1) := tests/sim/test-$(1).c $$(SIM_HOST)
 LIBS_test-$(1) := $$(CHECK_LIBS) -lxenstore -ljansson
@@ -181,11 +181,12 @@ check-programs: release-programs
 check-fast: check-programs
 	@tests/check.sh build/check -j 3 $(FAST_SUITES)
 
-# The image is made beside the builds and the fast suites: it mostly waits for
-# downloads.  Nothing runs beside a boot.
+# The images are made beside the builds and the fast suites: that mostly waits
+# for downloads.  Nothing runs beside a boot.
 check: deps-xen
 	@mkdir -p build; rm -f build/check-fast.log build/check-xen.log
-	@tests/xen/image.sh build/lab/image > build/lab-image.log 2>&1 & \
+	@{ tests/xen/image.sh build/lab/image && tests/xen/image.sh \
+		--xen 4.20 build/lab/image-xen-4.20; } > build/lab-image.log 2>&1 & \
 	image=$$!; \
 	$(MAKE) --no-print-directory check-programs && \
 	tests/check.sh build/check -j 3 $(SLOW_SUITES) $(FAST_SUITES) \

@@ -209,6 +209,18 @@ void host_guest_crash(struct host *h, struct guest *g)
 	sim_domain_destroy(g->dom);
 }
 
+static const char *kind_of(const struct host *h)
+{
+	return h->kind ? h->kind : "vbd";
+}
+
+static void guest_dir(const struct host *h, const struct guest *g,
+		      char path[PATH_BYTES])
+{
+	snprintf(path, PATH_BYTES, "/local/domain/%u/backend/%s/%u",
+		 h->backend_domid, kind_of(h), g->domid);
+}
+
 /* Every disk of the guest that has a backend directory. */
 static void force_all(struct host *h, struct guest *g)
 {
@@ -216,8 +228,7 @@ static void force_all(struct host *h, struct guest *g)
 	unsigned int i, nr;
 	char **names;
 
-	snprintf(path, sizeof(path), "/local/domain/0/backend/vbd/%u",
-		 g->domid);
+	guest_dir(h, g, path);
 	names = xs_directory(h->xs, XBT_NULL, path, &nr);
 	if (!names)
 		return;
@@ -241,11 +252,12 @@ void host_guest_destroy(struct host *h, struct guest *g)
 
 /* ---- disks ---- */
 
-static void vbd_paths(const struct guest *g, unsigned int devid,
-		      char be[PATH_BYTES], char fe[PATH_BYTES])
+static void vbd_paths(const struct host *h, const struct guest *g,
+		      unsigned int devid, char be[PATH_BYTES],
+		      char fe[PATH_BYTES])
 {
-	snprintf(be, PATH_BYTES, "/local/domain/0/backend/vbd/%u/%u", g->domid,
-		 devid);
+	guest_dir(h, g, be);
+	snprintf(be + strlen(be), PATH_BYTES - strlen(be), "/%u", devid);
 	snprintf(fe, PATH_BYTES, "/local/domain/%u/device/vbd/%u", g->domid,
 		 devid);
 }
@@ -262,7 +274,7 @@ static void vbd_dirs(struct host *h, const struct guest *g, unsigned int devid)
 	};
 	char be[PATH_BYTES], fe[PATH_BYTES];
 
-	vbd_paths(g, devid, be, fe);
+	vbd_paths(h, g, devid, be, fe);
 	need(xs_mkdir(h->xs, XBT_NULL, be) && xs_mkdir(h->xs, XBT_NULL, fe),
 	     "mkdir: %s", strerror(errno));
 	xs_set_permissions(h->xs, XBT_NULL, be, be_perms, 2);
@@ -272,13 +284,13 @@ static void vbd_dirs(struct host *h, const struct guest *g, unsigned int devid)
 void host_vbd_add(struct host *h, struct guest *g, unsigned int devid,
 		  const char *target, char mode)
 {
-	char be[PATH_BYTES], fe[PATH_BYTES], domid[8], dev[16];
-	char mode_text[2] = { mode, '\0' };
+	char be[PATH_BYTES], fe[PATH_BYTES], domid[8], backend[8], dev[16];
+	char mode_text[2] = { mode, '\0' }, params[PATH_BYTES];
 	char lx[PATH_BYTES];
 	struct change be_keys[] = {
 		{ "/frontend", fe },
 		{ "/frontend-id", domid },
-		{ "/params", target },
+		{ "/params", params },
 		{ "/online", "1" },
 		{ "/script", "/etc/xen/scripts/block-xen-diskd" },
 		{ "/removable", "0" },
@@ -294,14 +306,18 @@ void host_vbd_add(struct host *h, struct guest *g, unsigned int devid,
 		{ 0 },
 	};
 	struct change fe_keys[] = {
-		{ "/backend", be },         { "/backend-id", "0" },
+		{ "/backend", be },         { "/backend-id", backend },
 		{ "/virtual-device", dev }, { "/device-type", "disk" },
 		{ "/trusted", "1" },        { "/protocol", "x86_64-abi" },
 		{ "/state", "1" },          { 0 },
 	};
 
-	vbd_paths(g, devid, be, fe);
+	vbd_paths(h, g, devid, be, fe);
+	/* What is not raw comes with its format. */
+	snprintf(params, sizeof(params), "%s%s",
+		 h->kind && strncmp(target, "vhd:", 4) ? "aio:" : "", target);
 	snprintf(domid, sizeof(domid), "%u", g->domid);
+	snprintf(backend, sizeof(backend), "%u", h->backend_domid);
 	snprintf(dev, sizeof(dev), "%u", devid);
 	snprintf(lx, sizeof(lx), "/libxl/%u/device/vbd/%u", g->domid, devid);
 	vbd_dirs(h, g, devid);
@@ -319,11 +335,12 @@ char *host_vbd_attach(struct host *h, struct guest *g, unsigned int devid,
 	json_t *answer;
 	char *error = NULL;
 
-	vbd_paths(g, devid, be, fe);
+	vbd_paths(h, g, devid, be, fe);
 	host_vbd_add(h, g, devid, target, mode);
 	need(host_wait_value(h, "2", HOST_WAIT_MS, "%s/state", be),
 	     "no state 2 in %s", be);
-	snprintf(path, sizeof(path), "backend/vbd/%u/%u", g->domid, devid);
+	snprintf(path, sizeof(path), "backend/%s/%u/%u", kind_of(h), g->domid,
+		 devid);
 	answer = host_control(h, json_pack("{s:s,s:s}", "command",
 					   "hotplug-add", "path", path));
 	need(answer, "no answer to hotplug-add");
@@ -343,7 +360,7 @@ void host_vbd_detach_begin(struct host *h, struct guest *g, unsigned int devid)
 	};
 	char be[PATH_BYTES], fe[PATH_BYTES];
 
-	vbd_paths(g, devid, be, fe);
+	vbd_paths(h, g, devid, be, fe);
 	change_all(h, be, changes);
 }
 
@@ -351,14 +368,21 @@ void host_vbd_detach_end(struct host *h, struct guest *g, unsigned int devid)
 {
 	char be[PATH_BYTES], fe[PATH_BYTES], path[64];
 
-	vbd_paths(g, devid, be, fe);
+	vbd_paths(h, g, devid, be, fe);
+	if (h->backend_domid) {
+		need(host_wait_value(h, NULL, HOST_WAIT_MS, "%s/state", be),
+		     "the driver domain has not removed %s", be);
+		goto removed;
+	}
 	need(host_wait_value(h, "6", HOST_WAIT_MS, "%s/state", be),
 	     "no state 6 in %s", be);
-	snprintf(path, sizeof(path), "backend/vbd/%u/%u", g->domid, devid);
+	snprintf(path, sizeof(path), "backend/%s/%u/%u", kind_of(h), g->domid,
+		 devid);
 	json_decref(
 		host_control_ok(h, json_pack("{s:s,s:s}", "command",
 					     "hotplug-remove", "path", path)));
 	host_remove(h, "%s", be);
+removed:
 	host_remove(h, "%s", fe);
 	host_remove(h, "/libxl/%u/device/vbd/%u", g->domid, devid);
 }
@@ -369,7 +393,7 @@ void host_vbd_force(struct host *h, struct guest *g, unsigned int devid)
 	char online[PATH_BYTES + 16], state[PATH_BYTES + 16];
 	xs_transaction_t t;
 
-	vbd_paths(g, devid, be, fe);
+	vbd_paths(h, g, devid, be, fe);
 	snprintf(online, sizeof(online), "%s/online", be);
 	snprintf(state, sizeof(state), "%s/state", be);
 	do {

@@ -277,7 +277,8 @@ static void detach_all(struct host *h)
 	for (i = 0; i < h->nr_guests; i++)
 		if (h->guests[i].dom)
 			host_guest_destroy(h, &h->guests[i]);
-	need(host_count_nodes(h, "/local/domain/0/backend/vbd") <= 1,
+	need(host_count_nodes(h, "/local/domain/0/backend/vbd") <= 1 &&
+		     host_count_nodes(h, "/local/domain/0/backend/vbd3") <= 1,
 	     "backend nodes are left");
 }
 

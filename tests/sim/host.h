@@ -54,6 +54,9 @@ struct host {
 	/* Of the test's own: no leak when the daemon goes.  Or 0. */
 	pid_t server;
 	bool oxenstored;
+	/* Of the vbds: NULL is "vbd", and 0 is dom0, else a driver domain. */
+	const char *kind;
+	uint16_t backend_domid;
 	struct guest guests[HOST_MAX_GUESTS];
 	unsigned int nr_guests;
 };
@@ -114,7 +117,7 @@ void host_guest_crash(struct host *h, struct guest *g);
 /* libxl's destroy: devices by force, then the domain. */
 void host_guest_destroy(struct host *h, struct guest *g);
 
-/* The two directories of path C in one transaction, states 1 and 1. */
+/* The two directories as xl makes them in one transaction, states 1 and 1. */
 void host_vbd_add(struct host *h, struct guest *g, unsigned int devid,
 		  const char *target, char mode);
 /* The above, the wait for 2, and the script's call; its error text or NULL. */
@@ -122,7 +125,10 @@ char *host_vbd_attach(struct host *h, struct guest *g, unsigned int devid,
 		      const char *target, char mode);
 /* online=0, state=5 as block-detach does; does not wait. */
 void host_vbd_detach_begin(struct host *h, struct guest *g, unsigned int devid);
-/* Waits for 6, runs the script's remove, deletes the directories. */
+/*
+ * Waits for 6, runs the script's remove, deletes the directories.  Of a driver
+ * domain: waits until it has deleted its own.
+ */
 void host_vbd_detach_end(struct host *h, struct guest *g, unsigned int devid);
 /* --force: the frontend directory goes in the transaction that writes 5. */
 void host_vbd_force(struct host *h, struct guest *g, unsigned int devid);

@@ -6,6 +6,7 @@
 # Sourced by run.sh, demo.sh, shell.sh, bench/bench.sh and the scenarios that the
 # host drives.
 #
+#	lab_make_image [-xen-VERSION]  that one, in LAB_IMAGE or beside it
 #	lab_prepare WORK [DEST]   makes the payload in WORK; DEST is what
 #	                          `make install DESTDIR=DEST` left; with
 #	                          LAB_TORTURE set, /lab/torture.git and
@@ -38,6 +39,11 @@ LAB_CPU=max,smap=off,smep=off,pku=off,la57=off,rdtscp=off,xsave=off
 lab_die() {
 	printf 'lab: %s\n' "$*" >&2
 	return 125
+}
+
+lab_make_image() {
+	local version=${1#-xen-}
+	"$LAB_SRC/image.sh" ${version:+--xen "$version"} "$LAB_IMAGE$1"
 }
 
 lab_compile() {

@@ -4,13 +4,18 @@
 # Builds what the lab boots, from Debian packages: dom0's root as an ext4
 # image, Xen, the kernel, dom0's initramfs and the guests' initramfs.
 #
-#	image.sh OUTDIR
+#	image.sh [--xen VERSION] OUTDIR
+#
+# VERSION is 4.17, Debian 12's, or 4.20: Debian 13's Xen and user space over
+# Debian 12's kernel, with the libraries of Debian 12 that our programs, which
+# are built there, want.
 #
 # OUTDIR receives xen, vmlinux, initrd.img, dom0.img and stamp.  The stamp is
 # the hash of this script, of the package list and of the versions that apt
-# would install now: nothing is built when it still holds.  Nothing of this
-# project goes into the image; it arrives with each run (see payload.sh), so a
-# change of ours never costs a rebuild.
+# would install now, where this machine's apt knows them: nothing is built when
+# it still holds.  Nothing of this project goes into the image; it arrives with
+# each run (see lab_prepare in host-lib.sh), so a change of ours never costs a
+# rebuild.
 #
 # Packages are unpacked, not configured.  No maintainer script is needed for
 # what dom0 does here, and unpacking takes a quarter of the time.
@@ -18,23 +23,27 @@
 set -euo pipefail
 export LC_ALL=C
 
+# The machine's own suite; another one is named in its place in apt's sources.
 SUITE=bookworm
 
 # What dom0 runs, and what xen-diskd and the scenarios need at run time.
 DOM0_PACKAGES=(
 	bash coreutils findutils gawk grep sed tar gzip util-linux mount procps
-	psmisc kmod udev e2fsprogs dosfstools dmsetup cpio fio strace jq passwd
+	psmisc kmod udev e2fsprogs dosfstools dmsetup cpio strace jq passwd
 	base-files base-passwd libc-bin iproute2
-	xen-utils-4.17 xen-utils-common xenstore-utils grub-xen-host
-	qemu-system-xen
-	libnbd0 libgit2-1.5 liburing2 libjansson4 libseccomp2 libcap-ng0
+	xen-utils-common xenstore-utils
+	libnbd0 libgit2-1.5 liburing2 libjansson4
 	libxenstore4 libxengnttab1 libxenevtchn1 libxentoollog1
-	libpcre2-8-0 zlib1g libglib2.0-0 libfuse3-3
+	libpcre2-8-0 zlib1g
+)
+# What the peers, GRUB and the NBD servers of Xen 4.17's scenarios need.
+DOM0_PACKAGES_4_17=(
+	fio grub-xen-host qemu-system-xen libseccomp2 libcap-ng0 libglib2.0-0
+	libfuse3-3
 )
 
 # Unpacked beside the root: only a few of their files are kept.
 KERNEL_META=linux-image-amd64
-HYPERVISOR=xen-hypervisor-4.17-amd64
 # All that the scenarios do with git is in its one program; the rest of the
 # package would bring perl, curl and Kerberos along.
 GIT=git
@@ -79,16 +88,41 @@ kernel_package() {
 
 inputs_hash() {
 	{
-		cat "$0"
+		cat "$0" && echo "$XEN"
 		apt-cache policy "${DOM0_PACKAGES[@]}" "$KERNEL" \
-			"$HYPERVISOR" "$GIT" "${NBD_SERVERS[@]}" busybox-static |
+			"$GIT" "${NBD_SERVERS[@]}" busybox-static |
 			awk '/^[^ ]/ || /Candidate:/'
 	} | sha256sum | cut -d' ' -f1
 }
 
+select_xen() {
+	SUITES=("$SUITE")
+	case $1 in
+	4.17)
+		DOM0_PACKAGES+=("${DOM0_PACKAGES_4_17[@]}")
+		;;
+	4.20)
+		# The newer of two versions wins; libgit2-1.5 has only one.
+		SUITES=(trixie "$SUITE")
+		NBD_SERVERS=() NBD_PROGRAMS=() NBDKIT_PLUGINS=() NBDKIT_FILTERS=()
+		;;
+	*) die "Xen '$1': 4.17 or 4.20" ;;
+	esac
+	XEN=$1
+	DOM0_PACKAGES+=("xen-hypervisor-$XEN-amd64" "xen-utils-$XEN")
+}
+
+# Their entries for the selected suites.
+debian_sources() {
+	local suite
+	for suite in "${SUITES[@]}"; do
+		own_sources | sed "s/\b$SUITE\b/$suite/g"
+	done
+}
+
 # The machine's own entries for Debian's suites, security included; mirrors of
 # other projects are left out, whatever they are for.
-debian_sources() {
+own_sources() {
 	local file
 	for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
 		[ -f "$file" ] || continue
@@ -111,20 +145,19 @@ debian_sources() {
 	done
 }
 
-fetch_kernel_and_xen() {
-	mkdir -p "$work"/{debs,kernel,xen,git,nbd}
+fetch_kernel_and_git() {
+	mkdir -p "$work"/{debs,kernel,git,nbd}
 	local name
 	local get=(apt-get -q -o APT::Sandbox::User=root download
-		"$KERNEL" "$HYPERVISOR" "$GIT" "${NBD_SERVERS[@]}")
+		"$KERNEL" "$GIT" "${NBD_SERVERS[@]}")
 	(cd "$work/debs" && "${get[@]}") >"$work/download.log" 2>&1 || {
 		apt-get -q update >>"$work/download.log" 2>&1
 		(cd "$work/debs" && "${get[@]}") >>"$work/download.log" 2>&1
 	} || {
 		cat "$work/download.log" >&2
-		die "cannot download $KERNEL, $HYPERVISOR, $GIT, ${NBD_SERVERS[*]}"
+		die "cannot download $KERNEL, $GIT, ${NBD_SERVERS[*]}"
 	}
 	dpkg-deb -x "$work"/debs/"$KERNEL"_*.deb "$work/kernel"
-	dpkg-deb -x "$work"/debs/"$HYPERVISOR"_*.deb "$work/xen"
 	dpkg-deb -x "$work"/debs/"$GIT"_*.deb "$work/git"
 	for name in "${NBD_SERVERS[@]}"; do
 		dpkg-deb -x "$work"/debs/"$name"_*.deb "$work/nbd"
@@ -189,11 +222,12 @@ build_root() {
 		--setup-hook='mkdir -p "$1"/usr/bin "$1"/usr/sbin "$1"/usr/lib \
 			"$1"/usr/lib64; for d in bin sbin lib lib64; do
 			ln -s usr/$d "$1"/$d; done' \
-		"$SUITE" "$root" "$work/debian.sources" \
+		"${SUITES[0]}" "$root" "$work/debian.sources" \
 		>"$work/mmdebstrap.log" 2>&1 || {
 		tail -n 30 "$work/mmdebstrap.log" >&2
 		die 'mmdebstrap failed'
 	}
+	gzip -dc "$root/boot/xen-$XEN-amd64.gz" >"$out/xen"
 	trim_root
 	configure_root
 }
@@ -202,7 +236,8 @@ trim_root() {
 	rm -rf "$root"/usr/share/{doc,man,locale,info,lintian,bug,fonts} \
 		"$root"/usr/share/{i18n,gtk-doc,X11,icons,zoneinfo} \
 		"$root"/var/cache/apt "$root"/var/lib/apt \
-		"$root"/usr/lib/udev/hwdb.d "$root"/usr/lib/x86_64-linux-gnu/gconv
+		"$root"/usr/lib/udev/hwdb.d "$root"/usr/lib/x86_64-linux-gnu/gconv \
+		"$root"/boot/xen*
 	# Of QEMU the qdisk backend is used, for which no firmware runs.
 	rm -rf "$root"/usr/share/{qemu,seabios} "$root"/usr/lib/ipxe
 	find "$root" -name __pycache__ -prune -exec rm -rf {} +
@@ -337,8 +372,11 @@ build_disk() {
 }
 
 main() {
-	[ $# = 1 ] || die 'usage: image.sh OUTDIR'
-	local final=$1 hash
+	local version=4.17 final hash
+	[ "${1:-}" != --xen ] || { version=${2:?} && shift 2; }
+	[ $# = 1 ] || die 'usage: image.sh [--xen VERSION] OUTDIR'
+	final=$1
+	select_xen "$version"
 	KERNEL=$(kernel_package)
 	[ -n "$KERNEL" ] || {
 		apt-get -q update >/dev/null
@@ -359,12 +397,11 @@ main() {
 	root=$work/root out=$work/out
 	mkdir -p "$root" "$out"
 
-	say "kernel $KVER, Xen, git and NBD servers: download and unpack"
-	fetch_kernel_and_xen
+	say "kernel $KVER, git and NBD servers: download and unpack"
+	fetch_kernel_and_git
 	extract_vmlinux "$work/kernel/boot/vmlinuz-$KVER" "$out/vmlinux"
-	gzip -dc "$work"/xen/boot/xen-4.17-amd64.gz >"$out/xen"
 	depmod -b "$work/kernel" "$KVER"
-	say "dom0's root: ${#DOM0_PACKAGES[@]} packages and what they need"
+	say "dom0's root, Xen $XEN: ${#DOM0_PACKAGES[@]} packages and what they need"
 	build_root
 	say 'initramfs of dom0 and of the guests'
 	build_initrd

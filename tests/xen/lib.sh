@@ -14,7 +14,8 @@
 #	guest_io_errors NAME      how many its kernel logged in this scenario
 #	guest_start NAME TAG CMD, guest_await NAME TAG [SECONDS]
 #	                          the same in the background of the guest
-#	attach NAME VDEV IMAGE [WORD...], detach NAME VDEV: by path C
+#	attach NAME VDEV IMAGE [WORD...], detach NAME VDEV: by path C; by path A
+#	                          after path_a
 #	attach_refused TARGET PATTERN [WORD...]
 #	verify_parts NAME VDEV FILE PARTS [OPTION...]   a blkverify a CPU
 #	xen_counters, wait_for, wait_xs, and the assertions below
@@ -27,6 +28,7 @@ IMAGES=/root/images
 DAEMON_LOG=$LAB/xen-diskd.log
 CONSOLES=/var/log/xen/console
 BACKEND=/local/domain/0/backend/vbd
+BACKENDTYPE=phy
 SOAK=${SOAK:-}
 mkdir -p "$LAB/keep" "$IMAGES"
 
@@ -156,7 +158,8 @@ guest_arguments() {
 }
 
 # guest_config NAME pv|pvh [DISK...]: a GUEST_LOADER is started in place of the
-# kernel, and finds what it needs by itself.
+# kernel, and finds what it needs by itself.  GUEST_RAMDISK takes the place of
+# the ordinary one; GUEST_CONFIG is a line more.
 guest_config() {
 	local name=$1 type=$2 disk list=
 	shift 2
@@ -169,7 +172,7 @@ guest_config() {
 	else
 		cat <<-END
 			kernel = "/boot/guest/vmlinux"
-			ramdisk = "$(guest_ramdisk)"
+			ramdisk = "${GUEST_RAMDISK:-$(guest_ramdisk)}"
 			extra = "$(guest_arguments)"
 		END
 	fi
@@ -179,6 +182,7 @@ guest_config() {
 		on_crash = "destroy"
 		on_reboot = "restart"
 		disk = [ $list ]
+		${GUEST_CONFIG:-}
 	END
 }
 
@@ -291,14 +295,20 @@ image() {
 	echo "$IMAGES/$1"
 }
 
-# disk_spec VDEV TARGET [WORD...]: what path C is called in xl's language.
+# The kind of node that is nobody's but ours, and its name in xl's language.
+path_a() {
+	BACKEND=/local/domain/0/backend/vbd3
+	BACKENDTYPE=tap
+}
+
+# disk_spec VDEV TARGET [WORD...]: what the path is called in xl's language.
 disk_spec() {
 	local vdev=$1 target=$2 word words=
 	shift 2
 	for word in "$@"; do
 		words+=",$word"
 	done
-	echo "vdev=$vdev,backendtype=phy$words,script=block-xen-diskd,target=$target"
+	echo "vdev=$vdev,backendtype=$BACKENDTYPE$words,script=block-xen-diskd,target=$target"
 }
 
 attach() {
@@ -441,8 +451,8 @@ host_leftovers() {
 	for name in $(xl list | awk 'NR > 2 { print $1 }'); do
 		[ -e "$LAB/keep/$name" ] || echo "domain $name"
 	done
-	xenstore-ls -f "$BACKEND" 2>/dev/null |
-		sed -n "s|^$BACKEND/\([0-9]*/[0-9]*\) .*|backend vbd \1|p" ||
+	xenstore-ls -f "${BACKEND%/*}" 2>/dev/null |
+		sed -n "s|^${BACKEND%/*}/\(vbd3*/[0-9]*/[0-9]*\) .*|backend \1|p" ||
 		true
 	xenstore-ls -f /libxl 2>/dev/null |
 		sed -n 's|^/libxl/\([0-9]*/device/vbd/[0-9]*\) .*|libxl \1|p' ||
@@ -482,7 +492,8 @@ host_reset() {
 	done
 	pkill -KILL -x 'nbdkit|qemu-nbd'
 	pkill -KILL -x gawk
-	xenstore-rm "$BACKEND" 2>/dev/null
+	xenstore-rm "${BACKEND%/*}/vbd" 2>/dev/null
+	xenstore-rm "${BACKEND%/*}/vbd3" 2>/dev/null
 	umount "$LAB/mnt" /mnt 2>/dev/null
 	rm -rf "$LAB"/keep/* "${IMAGES:?}"/*
 	dmsetup remove_all 2>/dev/null

@@ -10,7 +10,8 @@
 # after the other, and boot their own.  --out receives NAME.log for each,
 # console.log and xen-diskd.log.  SOAK=1 asks for the whole counts.
 #
-# A scenario's line "# timeout: SECONDS" (or "# soak-timeout:") bounds it.  A
+# A scenario's line "# timeout: SECONDS" (or "# soak-timeout:") bounds it; a line
+# "# image: xen-4.20" has it run on that Xen, with the others that want it.  A
 # dom0 that crashes or hangs fails the scenario it was running; one new boot is
 # tried for the others.  The exit status is 0 only when all ran and passed.
 
@@ -22,10 +23,14 @@ here=$(cd "$(dirname "$0")" && pwd)
 DEST=
 OUT=$here/../../build/lab/out
 NAMES=()
-PASSED=0 FAILED=0 NUMBER=0 BOOTS=0
-# The scenarios of file images take 11 minutes together, those of git 3 and
-# those of NBD 2; a slow machine has half as much again.
-TOTAL_LIMIT=${LAB_TOTAL_LIMIT:-$([ -n "${SOAK:-}" ] && echo 14400 || echo 1500)}
+PASSED=0 FAILED=0 NUMBER=0
+declare -A BOOTS=()
+# The image that the shared boot is of, without LAB_IMAGE in front.
+BOOTED=
+# The scenarios of file images take 11 minutes together, those of git 3, those of
+# NBD 2, those of features, limits and media 6, those of other attach paths 3; a
+# slow machine has half as much again.
+TOTAL_LIMIT=${LAB_TOTAL_LIMIT:-$([ -n "${SOAK:-}" ] && echo 14400 || echo 2400)}
 
 usage() {
 	sed -n 's/^#\t\(run.sh .*\)/usage: \1/p' "$0" >&2
@@ -48,6 +53,39 @@ parse() {
 			echo "run.sh: no scenario '$name'" >&2
 			exit 2
 		}
+	done
+	order_names
+}
+
+# Each change of image is a boot: the scenarios of one follow each other.
+order_names() {
+	local name
+	mapfile -t NAMES < <(for name in "${NAMES[@]}"; do
+		printf '%s\t%s\n' "$(boot_of "$name")" "$name"
+	done | sort -s -t $'\t' -k 1,1 | cut -f 2)
+}
+
+# What it is run by, in the order of the alphabet.
+boot_of() {
+	local file
+	file=$(scenario_file "$1")
+	case $file in
+	*.host.sh) echo 2 ;;
+	*) echo "1$(image_of "$file")" ;;
+	esac
+}
+
+image_of() {
+	sed -n 's/^# image: */-/p' "$1" | head -n 1
+}
+
+make_images() {
+	local name
+	for name in "${NAMES[@]}"; do
+		image_of "$(scenario_file "$name")"
+		echo
+	done | sort -u | while read -r name; do
+		lab_make_image "$name" || return 1
 	done
 }
 
@@ -94,19 +132,22 @@ verdict() {
 	echo "# the log: $OUT/$name.log"
 }
 
-# The shared boot, made when the first scenario needs it.
+# The shared boot, made when the first scenario of its image needs it.
 ensure_boot() {
+	local image=$1
+	[ "$image" = "$BOOTED" ] || end_shared_boot
 	[ -z "$LAB_PID" ] || return 0
-	[ "$BOOTS" -lt 2 ] || return 1
-	BOOTS=$((BOOTS + 1))
-	lab_boot && return 0
+	[ "${BOOTS[x$image]:-0}" -lt 2 ] || return 1
+	BOOTS[x$image]=$((${BOOTS[x$image]:-0} + 1))
+	BOOTED=$image
+	LAB_IMAGE=$LAB_IMAGE$image lab_boot && return 0
 	lab_console_tail | sed 's/^/# /'
 	return 1
 }
 
 run_in_dom0() {
 	local name=$1 limit=$2 status
-	ensure_boot || {
+	ensure_boot "$(image_of "$(scenario_file "$name")")" || {
 		echo 'FAIL did not run: no dom0' >"$OUT/$name.log"
 		return 125
 	}
@@ -159,7 +200,7 @@ end_shared_boot() {
 	dom0_run 'cat /run/lab/xen-diskd.log 2>/dev/null' 20 \
 		>>"$OUT/xen-diskd.log"
 	lab_stop
-	cp "$LAB_WORK/console.log" "$OUT/console.log"
+	cp "$LAB_WORK/console.log" "$OUT/console$BOOTED.log"
 }
 
 main() {
@@ -167,7 +208,7 @@ main() {
 	mkdir -p "$OUT"
 	OUT=$(cd "$OUT" && pwd)
 	rm -f "$OUT"/*.log
-	"$here/image.sh" "$LAB_IMAGE" | sed 's/^/# /' || exit 1
+	make_images | sed 's/^/# /' || exit 1
 	[[ " ${NAMES[*]} " != *" git-vfat "* ]] || LAB_TORTURE=1
 	lab_prepare_temporary "$DEST" || exit 1
 	unset LAB_TORTURE
