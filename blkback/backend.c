@@ -222,8 +222,6 @@ const struct vbd *backend_conflict(const struct vbd *vbd)
 {
 	struct backend *backend = vbd->backend;
 
-	if (vbd->info.shared)
-		return NULL;
 	list_for_each_safe(it, tmp, &backend->vbds) {
 		const struct vbd *other = container_of(it, struct vbd, node);
 
@@ -231,6 +229,9 @@ const struct vbd *backend_conflict(const struct vbd *vbd)
 		    !same_bytes(&vbd->info.identity, &other->info.identity))
 			continue;
 		if (vbd->info.read_only && other->info.read_only)
+			continue;
+		if (vbd->info.shared && !vbd->info.unshareable &&
+		    !other->info.unshareable)
 			continue;
 		if (!same_machine(backend, vbd->domid, other->domid))
 			return other;

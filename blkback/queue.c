@@ -929,9 +929,9 @@ static void *queue_thread(void *arg)
 		sem_post(&q->started);
 		return NULL;
 	}
-	sem_post(&q->started);
 	__atomic_store_n(&q->params.stats->slots, q->ring.nr_slots,
 			 __ATOMIC_RELAXED);
+	sem_post(&q->started);
 	queue_serve(q);
 	queue_close(q);
 	__atomic_store_n(&q->params.stats->slots, 0, __ATOMIC_RELAXED);

@@ -45,7 +45,10 @@ static void probe_alignment(int fd, bool device, struct file_blocks *blocks)
 
 	if (device && ioctl(fd, BLKSSZGET, &logical) == 0) {
 		blocks->block_bytes = (uint32_t)logical;
-		blocks->memory_bytes = BLOCK_SECTOR_BYTES;
+		/* dm-crypt, for one, wants memory aligned as its blocks. */
+		blocks->memory_bytes = logical > (int)BLOCK_SECTOR_BYTES
+					       ? (uint32_t)logical
+					       : BLOCK_SECTOR_BYTES;
 	} else if (!device &&
 		   statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) == 0 &&
 		   stx.stx_mask & STATX_DIOALIGN) {

@@ -35,6 +35,11 @@ static bool run_step(const struct file_discard *discard, struct block_io *io)
 	const struct block_info *info = &io->queue->provider->info;
 	uint64_t range[2];
 
+	if (__atomic_load_n(&file_queue_of(io->queue)->abandoned,
+			    __ATOMIC_RELAXED)) {
+		io->error = -EIO;
+		return false;
+	}
 	io->error = 0;
 	block_discard_range(io, info->discard_granularity_bytes, &range[0],
 			    &range[1]);

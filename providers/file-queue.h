@@ -9,6 +9,8 @@ struct file_queue {
 	struct block_queue base;
 	/* Discards of the device's own, and writes that others held up. */
 	struct mailbox mailbox;
+	/* Nobody waits for discards any more; atomic. */
+	bool abandoned;
 };
 
 static inline struct file_queue *file_queue_of(struct block_queue *queue)

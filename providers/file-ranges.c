@@ -31,20 +31,19 @@ static bool collide(const struct file_ranges *ranges, const struct block_io *a,
 		       (a->offset_bytes + a->length_bytes - 1) / block;
 }
 
-/* Whether one on the list has to wait for one before it. */
-static bool held_up(struct file_ranges *ranges, struct block_io *io)
+/* How many a new one has to wait for. */
+static unsigned int count_in_the_way(struct file_ranges *ranges,
+				     const struct block_io *io)
 {
-	struct list *node;
+	unsigned int nr = 0;
 
 	/* Whole blocks, and nothing else is about. */
 	if (!ranges->nr_parts)
-		return false;
-	for (node = ranges->writes.next; node != &io->range_node;
-	     node = node->next) {
-		if (collide(ranges, io_of(node), io))
-			return true;
-	}
-	return false;
+		return 0;
+	for (struct list *node = ranges->writes.next; node != &ranges->writes;
+	     node = node->next)
+		nr += collide(ranges, io_of(node), io);
+	return nr;
 }
 
 void file_ranges_init(struct file_ranges *ranges, uint32_t block_bytes)
@@ -65,9 +64,10 @@ bool file_ranges_enter(struct file_ranges *ranges, struct block_io *io)
 	bool waits;
 
 	pthread_mutex_lock(&ranges->lock);
-	list_add_tail(&ranges->writes, &io->range_node);
 	ranges->nr_parts += has_part(ranges, io);
-	waits = io->range_waits = held_up(ranges, io);
+	io->nr_range_waits = count_in_the_way(ranges, io);
+	waits = io->nr_range_waits != 0;
+	list_add_tail(&ranges->writes, &io->range_node);
 	ranges->nr_waiting += waits;
 	/* Posted by others, but delivered by this thread only. */
 	if (waits)
@@ -84,10 +84,9 @@ static void release(struct file_ranges *ranges, const struct block_io *gone,
 	     node != &ranges->writes && ranges->nr_waiting; node = node->next) {
 		struct block_io *io = io_of(node);
 
-		if (!io->range_waits || !collide(ranges, gone, io) ||
-		    held_up(ranges, io))
+		if (!io->nr_range_waits || !collide(ranges, gone, io) ||
+		    --io->nr_range_waits)
 			continue;
-		io->range_waits = false;
 		ranges->nr_waiting--;
 		mailbox_post(&file_queue_of(io->queue)->mailbox, io);
 	}

@@ -99,25 +99,31 @@ static int size_of(const struct file_provider *file, const struct stat *st,
 	return ioctl(file->fd, BLKGETSIZE64, ret_bytes) < 0 ? -errno : 0;
 }
 
-static bool is_direct(struct file_provider *file, const struct stat *st)
+/*
+ * Where several serve it, each with writes of parts of blocks, the page cache is
+ * the one place where these meet.
+ */
+static bool is_direct(struct file_provider *file, const struct stat *st,
+		      bool share)
 {
 	uint64_t bytes;
 
 	if (file->fd < 0 || size_of(file, st, &bytes) < 0)
 		return false;
 	file_blocks_probe(file->fd, S_ISBLK(st->st_mode), bytes, &file->blocks);
-	return file->blocks.block_bytes != 0;
+	return file->blocks.block_bytes != 0 &&
+	       (file->blocks.block_bytes <= BLOCK_SECTOR_BYTES || !share);
 }
 
 static int open_for_io(struct file_provider *file, const char *path,
 		       int path_fd, const struct stat *st, bool read_only,
-		       struct error_text *err)
+		       bool share, struct error_text *err)
 {
 	int mode = read_only ? O_RDONLY : O_RDWR;
 	int rc;
 
 	file->fd = reopen(path_fd, mode | O_DIRECT);
-	file->direct = is_direct(file, st);
+	file->direct = is_direct(file, st, share);
 	if (file->direct)
 		return 0;
 	if (file->fd >= 0)
@@ -191,6 +197,12 @@ static uint32_t discard_granularity(const struct file_provider *file,
 	return (uint32_t)bytes;
 }
 
+/* Larger than the guest's sectors: there is a way round for parts of them. */
+static bool has_blocks(const struct file_provider *file)
+{
+	return file->direct && file->blocks.block_bytes > BLOCK_SECTOR_BYTES;
+}
+
 static void fill_info(struct file_provider *file, const struct stat *st,
 		      bool read_only)
 {
@@ -210,7 +222,10 @@ static void fill_info(struct file_provider *file, const struct stat *st,
 		info->read_only = device_read_only != 0;
 	info->read_only |= read_only;
 	info->can_flush = true;
-	info->any_memory = true;
+	/* By way of a buffer, more memory is needed: the queue's is limited. */
+	info->any_memory =
+		!file->direct || file_blocks_are_sectors(&file->blocks);
+	info->unshareable = has_blocks(file) && !info->read_only;
 	info->discard_granularity_bytes = discard_granularity(file, st);
 	info->flush_retryable = file->direct;
 	info->identity.kind =
@@ -220,7 +235,7 @@ static void fill_info(struct file_provider *file, const struct stat *st,
 }
 
 static int open_inode(struct file_provider *file, const char *path,
-		      bool read_only, struct error_text *err)
+		      bool read_only, bool share, struct error_text *err)
 {
 	cleanup_close int path_fd = open(path, O_PATH | O_CLOEXEC);
 	struct statfs fs;
@@ -239,7 +254,7 @@ static int open_inode(struct file_provider *file, const char *path,
 		if (rc < 0)
 			return rc;
 	}
-	rc = open_for_io(file, path, path_fd, &st, read_only, err);
+	rc = open_for_io(file, path, path_fd, &st, read_only, share, err);
 	if (rc < 0)
 		return rc;
 	rc = file_size(&file->base, &file->base.info.size_bytes, err);
@@ -279,7 +294,7 @@ static int file_open(struct provider_spec *spec, bool read_only,
 		return error_set(err, -ENOMEM, "open '%s': no memory",
 				 spec->path);
 	file->fd = -1;
-	rc = open_inode(file, spec->path, read_only, err);
+	rc = open_inode(file, spec->path, read_only, spec->share, err);
 	file_ranges_init(&file->blocks.ranges, file->blocks.block_bytes);
 	file_discard_init(&file->discard, file->fd);
 	if (rc < 0) {
@@ -310,12 +325,6 @@ static uint32_t unit_bytes(const struct file_provider *file)
 	return file->direct ? file->blocks.block_bytes : BLOCK_SECTOR_BYTES;
 }
 
-/* Writes may have to wait for one another. */
-static bool has_ranges(const struct file_provider *file)
-{
-	return unit_bytes(file) > BLOCK_SECTOR_BYTES;
-}
-
 static int transfer_now(const struct file_provider *file,
 			const struct block_io *io)
 {
@@ -334,7 +343,7 @@ static void transfer_end(struct block_io *io, int error)
 	struct file_provider *file =
 		container_of(io->queue->provider, struct file_provider, base);
 
-	if (io->op == BLOCK_OP_WRITE && has_ranges(file))
+	if (io->op == BLOCK_OP_WRITE && has_blocks(file))
 		file_ranges_leave(&file->blocks.ranges, io);
 	block_io_complete(io, error);
 }
@@ -399,7 +408,7 @@ static void transfer_begin(struct file_provider *file, struct block_io *io)
 
 static void transfer_submit(struct file_provider *file, struct block_io *io)
 {
-	if (io->op == BLOCK_OP_READ || !has_ranges(file) ||
+	if (io->op == BLOCK_OP_READ || !has_blocks(file) ||
 	    file_ranges_enter(&file->blocks.ranges, io))
 		transfer_begin(file, io);
 }
@@ -453,6 +462,11 @@ static void discard_next(struct file_provider *file, struct block_io *io)
 {
 	uint64_t offset, length;
 
+	if (__atomic_load_n(&file_queue_of(io->queue)->abandoned,
+			    __ATOMIC_RELAXED)) {
+		block_io_complete(io, -EIO);
+		return;
+	}
 	if (!block_discard_range(io, file->base.info.discard_granularity_bytes,
 				 &offset, &length) ||
 	    io->done_bytes >= length) {
@@ -531,6 +545,13 @@ static void file_queue_close(struct block_queue *base)
 	free(queue);
 }
 
+/* A discard of much may take minutes, and is a hint. */
+static void file_abandon(struct block_queue *queue)
+{
+	__atomic_store_n(&file_queue_of(queue)->abandoned, true,
+			 __ATOMIC_RELAXED);
+}
+
 const struct block_provider_ops file_provider_ops = {
 	.name = "file",
 	.has_path = true,
@@ -540,4 +561,5 @@ const struct block_provider_ops file_provider_ops = {
 	.queue_open = file_queue_open,
 	.queue_close = file_queue_close,
 	.submit = file_submit,
+	.abandon = file_abandon,
 };

@@ -31,6 +31,8 @@ struct provider_spec {
 	const char *path; /* NULL for a provider without one */
 	struct provider_option options[PROVIDER_SPEC_OPTIONS];
 	unsigned int nr_options;
+	/* The option share=, taken before the provider opens anything. */
+	bool share;
 	/* Not of the text: which block_info.version to open, or NULL. */
 	const char *version;
 	char text[PROVIDER_SPEC_BYTES];

@@ -76,7 +76,6 @@ int block_provider_reopen(const struct block_provider_ops *const *registry,
 	struct block_provider *provider;
 	struct block_limits limits;
 	struct provider_spec spec;
-	bool shared;
 	int rc;
 
 	rc = provider_spec_name(target, spec.name, err);
@@ -90,7 +89,7 @@ int block_provider_reopen(const struct block_provider_ops *const *registry,
 	rc = provider_spec_parse(target, ops->has_path, &spec, err);
 	if (rc < 0)
 		return rc;
-	rc = provider_spec_flag(&spec, "share", &shared, err);
+	rc = provider_spec_flag(&spec, "share", &spec.share, err);
 	if (!rc)
 		rc = provider_spec_limits(&spec, &limits, err);
 	if (rc < 0)
@@ -100,7 +99,7 @@ int block_provider_reopen(const struct block_provider_ops *const *registry,
 	if (rc < 0)
 		return rc;
 	provider->ops = ops;
-	provider->info.shared = shared;
+	provider->info.shared = spec.share;
 	provider->info.limits = limits;
 	rc = provider_spec_all_taken(&spec, err);
 	if (!rc)

@@ -63,7 +63,7 @@ struct block_io {
 	struct io_op loop_op;
 	uint64_t done_bytes;
 	struct list node, range_node;
-	bool range_waits;
+	unsigned int nr_range_waits; /* for so many others */
 };
 
 /* Whose bytes these are: two disks with equal identities are one. */
@@ -102,6 +102,11 @@ struct block_info {
 	bool any_memory;
 	/* The operator allows the same bytes to be served twice. */
 	bool shared;
+	/*
+	 * What is around a write is read and written back: nobody else may
+	 * serve the same bytes, whatever the operator allows.
+	 */
+	bool unshareable;
 	/* And so much of it to a guest; kept by the queues (throttle.h). */
 	struct block_limits limits;
 	struct block_identity identity;

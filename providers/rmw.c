@@ -81,12 +81,13 @@ int rmw_prepare(struct rmw *rmw, struct block_io *io, uint64_t length_bytes,
 	uint64_t offset = io->offset_bytes + io->done_bytes;
 	uint64_t start = round_down(offset, blocks->block_bytes);
 	uint64_t end = round_up(offset + length_bytes, blocks->block_bytes);
-	bool whole = start == offset && end == offset + length_bytes;
+	bool whole;
 
 	if (end - start > blocks->maximum_bytes) {
 		end = start + blocks->maximum_bytes;
 		length_bytes = end - offset;
 	}
+	whole = start == offset && end == offset + length_bytes;
 	if (take_buffer(rmw, io, blocks) < 0)
 		return -ENOMEM;
 	rmw->write = io->op == BLOCK_OP_WRITE && whole;

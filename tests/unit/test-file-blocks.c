@@ -478,6 +478,28 @@ START_TEST(queues_share_blocks_of_a_device)
 END_TEST
 
 /* Beyond the end of the device, which we take for longer. */
+/* Others may write the same blocks: through the page cache, or not at all. */
+START_TEST(blocks_that_are_shared)
+{
+	char target[sizeof(device.path) + 16];
+	struct block_provider *shared;
+
+	device_setup(MODEL_BYTES);
+	open_device();
+	ck_assert(provider->info.unshareable);
+	close_device();
+	device_setup(MODEL_BYTES);
+	snprintf(target, sizeof(target), "file:%s?share=yes", device.path);
+	ck_assert_int_eq(
+		block_provider_open(registry, target, false, &shared, &err), 0);
+	ck_assert(shared->info.shared);
+	ck_assert(!shared->info.unshareable);
+	ck_assert(!shared->info.flush_retryable);
+	block_provider_close(shared);
+	loop_device_close(&device);
+}
+END_TEST
+
 START_TEST(errors_come_through)
 {
 	static unsigned char data[512];
@@ -579,6 +601,16 @@ START_TEST(discard_errors_come_through)
 }
 END_TEST
 
+/* A guest that lets go does not wait for what is left of its discards. */
+START_TEST(discards_are_abandoned)
+{
+	discard_setup(1 << 20);
+	file_queue_of(queue)->abandoned = true;
+	ck_assert_int_eq(do_io(BLOCK_OP_DISCARD, 0, BLOCK, NULL, 0), -EIO);
+	discard_end();
+}
+END_TEST
+
 static void *discard_own_blocks(void *arg)
 {
 	struct actor *actor = arg;
@@ -637,10 +669,12 @@ Suite *suite_file_blocks(void)
 	tcase_set_timeout(tc, 20);
 	tcase_add_test(tc, any_sectors_against_a_model);
 	tcase_add_test(tc, queues_share_blocks_of_a_device);
+	tcase_add_test(tc, blocks_that_are_shared);
 	tcase_add_test(tc, errors_come_through);
 	tcase_add_test(tc, device_discards);
 	tcase_add_test(tc, long_discards);
 	tcase_add_test(tc, discard_errors_come_through);
+	tcase_add_test(tc, discards_are_abandoned);
 	tcase_add_test(tc, queues_share_the_thread);
 	suite_add_tcase(suite, tc);
 	return suite;
