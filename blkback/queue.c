@@ -547,6 +547,16 @@ static void collect_done(struct queue *q)
 		step_done(q, container_of(io, struct blk_request, io));
 }
 
+/* For others to read. */
+static void show_state(struct queue *q)
+{
+	struct queue_stats *stats = q->params.stats;
+
+	__atomic_store_n(&stats->in_flight, q->nr_busy, __ATOMIC_RELAXED);
+	__atomic_store_n(&stats->grants_mapped, transfer_nr_mapped(q->transfer),
+			 __ATOMIC_RELAXED);
+}
+
 static void answer_finished(struct queue *q)
 {
 	struct list *node;
@@ -563,6 +573,7 @@ static void answer_finished(struct queue *q)
 			     req->status);
 		request_release(q, req);
 	}
+	show_state(q); /* who has the answer sees it as it is then */
 	if (ring_publish(&q->ring))
 		evtchn_notify(q->ec, q->port);
 }
@@ -682,16 +693,6 @@ static bool prepare_sleep(struct queue *q)
 	return false;
 }
 
-/* For others to read. */
-static void show_state(struct queue *q)
-{
-	struct queue_stats *stats = q->params.stats;
-
-	__atomic_store_n(&stats->in_flight, q->nr_busy, __ATOMIC_RELAXED);
-	__atomic_store_n(&stats->grants_mapped, transfer_nr_mapped(q->transfer),
-			 __ATOMIC_RELAXED);
-}
-
 /*
  * True when another turn has something to do at once: room was made for a
  * request that waits, or a step is complete already.
@@ -729,7 +730,7 @@ static void wake_done(struct io_op *op, int result)
 		return;
 	}
 	/* Else the limits have changed, or it is measured what this takes. */
-	q->payer.paid_ns = 0;
+	throttle_join(q->params.throttle, &q->payer);
 	if (q->throttle_armed)
 		io_loop_cancel(q->loop, &q->throttle_op);
 	wake_arm(q);
@@ -908,6 +909,7 @@ static void queue_serve(struct queue *q)
 {
 	bool more = true; /* requests may wait from before we came */
 
+	throttle_join(q->params.throttle, &q->payer);
 	wake_arm(q);
 	idle_poll_init(&q->poll, measure_sleep(q));
 	while (!q->stopping || queue_busy(q)) {

@@ -78,3 +78,13 @@ uint64_t throttle_wait_ms(const struct throttle_payer *payer, uint64_t now_ns)
 		return 1;
 	return (payer->paid_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS;
 }
+
+void throttle_join(const struct throttle *throttle,
+		   struct throttle_payer *payer)
+{
+	uint64_t ops = load(&throttle->ops.full_ns);
+	uint64_t bytes = load(&throttle->bytes.full_ns);
+	uint64_t full = ops > bytes ? ops : bytes;
+
+	payer->paid_ns = full > BURST_NS ? full - BURST_NS : 0;
+}

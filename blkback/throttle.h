@@ -59,4 +59,11 @@ bool throttle_may_take(struct throttle_payer *payer, bool has_requests,
 /* How long a payer that waits has still to do so, rounded up; at least 1. */
 uint64_t throttle_wait_ms(const struct throttle_payer *payer, uint64_t now_ns);
 
+/*
+ * A payer that is new, or whose limits have changed: what the disk owes holds it
+ * up too, or a guest would be rid of its debts by connecting again.
+ */
+void throttle_join(const struct throttle *throttle,
+		   struct throttle_payer *payer);
+
 #endif

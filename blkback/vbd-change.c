@@ -17,15 +17,31 @@ static int check_served(const struct vbd *vbd, struct error_text *err)
 			 vbd->devid);
 }
 
-static int tell_worker(struct vbd *vbd, const struct worker_message *message,
-		       struct error_text *err)
+/* One at a time: no more is ever under way to the worker than it can take. */
+static int start_change(struct vbd *vbd, const struct worker_message *message,
+			struct error_text *err)
 {
-	int rc = worker_process_send(vbd->worker, message, -1);
+	int rc = check_served(vbd, err);
 
+	if (rc < 0)
+		return rc;
+	if (vbd->changing)
+		return error_set(err, -EBUSY,
+				 "vbd %u/%u: is being changed already",
+				 vbd->domid, vbd->devid);
+	rc = worker_process_send(vbd->worker, message, -1);
 	if (rc < 0)
 		return error_set(err, rc, "vbd %u/%u: tell the worker: %s",
 				 vbd->domid, vbd->devid, strerror(-rc));
+	vbd->changing = true;
 	return 0;
+}
+
+static void change_done(struct vbd *vbd)
+{
+	vbd->changing = false;
+	vbd->change_error.text[0] = '\0';
+	backend_touch(vbd);
 }
 
 /* ---- size --------------------------------------------------------------- */
@@ -34,25 +50,16 @@ int vbd_resize(struct vbd *vbd, bool may_shrink, struct error_text *err)
 {
 	const struct worker_message message = { .type = WORKER_RESIZE,
 						.may_shrink = may_shrink };
-	int rc = check_served(vbd, err);
 
-	if (rc < 0)
-		return rc;
-	if (vbd->resizing)
-		return error_set(err, -EBUSY,
-				 "vbd %u/%u: is being resized already",
-				 vbd->domid, vbd->devid);
-	rc = tell_worker(vbd, &message, err);
-	vbd->resizing = rc == 0;
-	return rc;
+	return start_change(vbd, &message, err);
 }
 
-void vbd_resize_failed(struct vbd *vbd, const char *cause)
+void vbd_change_failed(struct vbd *vbd, const char *cause)
 {
-	if (!vbd->resizing)
+	if (!vbd->changing)
 		return;
-	vbd->resizing = false;
-	error_set(&vbd->resize_error, -EIO, "%s", cause);
+	vbd->changing = false;
+	error_set(&vbd->change_error, -EIO, "%s", cause);
 	backend_touch(vbd);
 }
 
@@ -74,7 +81,7 @@ void vbd_resized(struct vbd *vbd, uint64_t size_bytes)
 {
 	int rc = 0;
 
-	if (!vbd->resizing)
+	if (!vbd->changing)
 		return;
 	vbd_log(LOG_LEVEL_INFO, vbd, "resized from %llu to %llu bytes",
 		(unsigned long long)vbd->info.size_bytes,
@@ -84,12 +91,10 @@ void vbd_resized(struct vbd *vbd, uint64_t size_bytes)
 	if (vbd->state == XenbusStateConnected)
 		rc = vbd_write(vbd, vbd->state, write_size);
 	if (rc < 0 && rc != -ENOENT && rc != -ESTALE) {
-		vbd_resize_failed(vbd, "the guest could not be told");
+		vbd_change_failed(vbd, "the guest could not be told");
 		return;
 	}
-	vbd->resizing = false;
-	vbd->resize_error.text[0] = '\0';
-	backend_touch(vbd);
+	change_done(vbd);
 }
 
 /* ---- limits ------------------------------------------------------------- */
@@ -99,15 +104,20 @@ int vbd_limit(struct vbd *vbd, const struct block_limits *limits,
 {
 	const struct worker_message message = { .type = WORKER_LIMIT,
 						.limits = *limits };
-	int rc = check_served(vbd, err);
+	int rc = start_change(vbd, &message, err);
 
 	if (!rc)
-		rc = tell_worker(vbd, &message, err);
-	if (rc < 0)
-		return rc;
-	vbd->info.limits = *limits;
+		vbd->new_limits = *limits;
+	return rc;
+}
+
+void vbd_limited(struct vbd *vbd)
+{
+	if (!vbd->changing)
+		return;
+	vbd->info.limits = vbd->new_limits;
 	vbd_log(LOG_LEVEL_INFO, vbd, "limited to iops=%llu bps=%llu",
-		(unsigned long long)limits->iops,
-		(unsigned long long)limits->bps);
-	return 0;
+		(unsigned long long)vbd->new_limits.iops,
+		(unsigned long long)vbd->new_limits.bps);
+	change_done(vbd);
 }

@@ -81,9 +81,10 @@ void vbd_worker_held(struct vbd *vbd);
 
 /* ---- vbd-change.c ------------------------------------------------------ */
 
-/* What the worker answers to a resize, or its end. */
+/* What the worker answers to a change, or its end. */
 void vbd_resized(struct vbd *vbd, uint64_t size_bytes);
-void vbd_resize_failed(struct vbd *vbd, const char *cause);
+void vbd_limited(struct vbd *vbd);
+void vbd_change_failed(struct vbd *vbd, const char *cause);
 
 /* ---- vbd-hold.c --------------------------------------------------------- */
 

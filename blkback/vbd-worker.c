@@ -69,8 +69,11 @@ static void worker_disconnect(struct vbd *vbd)
 
 	if (vbd->worker_state != VBD_WORKER_CONNECTED)
 		return;
-	/* A failure means that it is about to end, which is as good. */
-	worker_process_send(vbd->worker, &message, -1);
+	/* Or it ends: nobody else would ever tell it. */
+	if (worker_process_send(vbd->worker, &message, -1) < 0) {
+		vbd_quit(vbd);
+		return;
+	}
 	vbd_worker_set_state(vbd, VBD_WORKER_DISCONNECTING);
 }
 
@@ -222,8 +225,11 @@ static void on_message(void *arg, struct worker_message *message, int *fd)
 	case WORKER_RESIZED:
 		vbd_resized(vbd, message->size_bytes);
 		break;
+	case WORKER_LIMITED:
+		vbd_limited(vbd);
+		break;
 	case WORKER_RESIZE_FAILED:
-		vbd_resize_failed(vbd, message->error.text);
+		vbd_change_failed(vbd, message->error.text);
 		break;
 	default:
 		vbd_log(LOG_LEVEL_ERROR, vbd,
@@ -260,7 +266,7 @@ static void on_exited(void *arg, int wait_status)
 	vbd->worker = NULL;
 	vbd->info_valid = false;
 	vbd->disk_failed = false;
-	vbd_resize_failed(vbd, "the worker has ended");
+	vbd_change_failed(vbd, "the worker has ended");
 	if (asked && !vbd->backend->quitting)
 		vbd_hold_release(vbd);
 	/* It left in good order: nothing has to be remembered. */
@@ -414,6 +420,11 @@ void vbd_worker_connect(struct vbd *vbd, bool resume)
 		return;
 	}
 	message.connect = vbd->params;
-	worker_process_send(vbd->worker, &message, vbd->inflight_fd);
+	rc = worker_process_send(vbd->worker, &message, vbd->inflight_fd);
+	if (rc < 0) {
+		error_set(&err, rc, "tell the worker: %s", strerror(-rc));
+		on_connect_failed(vbd, err.text);
+		return;
+	}
 	vbd_worker_set_state(vbd, VBD_WORKER_CONNECTING);
 }

@@ -110,10 +110,11 @@ struct vbd {
 	/* The last that was, or an earlier daemon had, held; or "". */
 	char held_version[BLOCK_VERSION_BYTES];
 
-	/* The worker was asked to, and has not answered. */
-	bool resizing;
-	struct error_text
-		resize_error; /* of the last one; "" if it went well */
+	/* The worker was asked for another size or limits, and is at it. */
+	bool changing;
+	struct block_limits new_limits;
+	/* Of the last change; "" if it went well. */
+	struct error_text change_error;
 
 	/* Of the connection: the requests in flight survive the worker. */
 	int inflight_fd;
@@ -156,13 +157,16 @@ void vbd_quit(struct vbd *vbd);
 int vbd_hotplug_add(struct vbd *vbd);
 
 /*
- * Has the worker look at the size anew; ->resizing is set until it has, and the
+ * Has the worker look at the size anew; ->changing is set until it has, and the
  * guest is told.  -ENODEV for a disk that is not served, -EBUSY while another
  * is under way, and those of the worker's socket, with a message.
  */
 int vbd_resize(struct vbd *vbd, bool may_shrink, struct error_text *err);
 
-/* Sets limits, until the worker ends.  Errors as above. */
+/*
+ * Sets limits, until the worker ends; they hold when ->changing is not set any
+ * more.  Errors as above.
+ */
 int vbd_limit(struct vbd *vbd, const struct block_limits *limits,
 	      struct error_text *err);
 

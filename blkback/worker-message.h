@@ -20,9 +20,8 @@
 enum worker_message_type {
 	/*
 	 * To the worker.  Its first message is OPEN, with a descriptor of
-	 * struct disk_stats; CONNECT comes with the in-flight table.  LIMIT
-	 * is not answered.  The end of the stream means: disconnect, close,
-	 * exit.
+	 * struct disk_stats; CONNECT comes with the in-flight table.  The end
+	 * of the stream means: disconnect, close, exit.
 	 */
 	WORKER_OPEN = 1,
 	WORKER_CONNECT,
@@ -39,6 +38,7 @@ enum worker_message_type {
 	WORKER_DISK_FAILED,
 	WORKER_RESIZED,
 	WORKER_RESIZE_FAILED,
+	WORKER_LIMITED,
 };
 
 struct worker_open {

@@ -17,7 +17,7 @@
 /* A provider that takes longer to open is given up. */
 #define ATTACH_TIMEOUT_MS 30000u
 /* Less than a client waits. */
-#define RESIZE_TIMEOUT_MS 20000u
+#define CHANGE_TIMEOUT_MS 20000u
 
 /* A vbd is named, not pointed at: it may be gone at the next look. */
 struct command {
@@ -359,26 +359,47 @@ static json_t *start_detach(struct backend *backend, const json_t *request,
 	return *ret_command ? NULL : answer_error("no memory");
 }
 
-/* ---- resize --------------------------------------------------------------- */
+/* ---- resize, limit --------------------------------------------------------------- */
 
-static json_t *poll_resize(struct command *command)
+/* NULL while it is under way, and when it has come to a good end. */
+static json_t *poll_change(struct command *command, bool *ret_done)
 {
 	struct vbd *vbd = command_vbd(command);
 
+	*ret_done = false;
 	if (!vbd)
 		return answer_error("vbd %u/%u has gone", command->domid,
 				    command->devid);
-	if (vbd->resizing && expired(command))
-		return answer_error("vbd %u/%u: the medium has not told its "
-				    "size within %u s",
+	if (vbd->changing && expired(command))
+		return answer_error("vbd %u/%u: the worker has not answered "
+				    "within %u s; is its medium stuck?",
 				    vbd->domid, vbd->devid,
-				    RESIZE_TIMEOUT_MS / 1000);
-	if (vbd->resizing)
+				    CHANGE_TIMEOUT_MS / 1000);
+	if (vbd->changing)
 		return NULL;
-	if (vbd->resize_error.text[0])
-		return answer_error("%s", vbd->resize_error.text);
+	if (vbd->change_error.text[0])
+		return answer_error("%s", vbd->change_error.text);
+	*ret_done = true;
+	return NULL;
+}
+
+static json_t *poll_resize(struct command *command)
+{
+	bool done;
+	json_t *answer = poll_change(command, &done);
+
+	if (!done)
+		return answer;
 	return json_pack("{s:b, s:I}", "ok", 1, "size_bytes",
-			 (json_int_t)vbd->info.size_bytes);
+			 (json_int_t)command_vbd(command)->info.size_bytes);
+}
+
+static json_t *poll_limit(struct command *command)
+{
+	bool done;
+	json_t *answer = poll_change(command, &done);
+
+	return done ? answer_ok() : answer;
 }
 
 static json_t *start_resize(struct backend *backend, const json_t *request,
@@ -393,14 +414,13 @@ static json_t *start_resize(struct backend *backend, const json_t *request,
 		return answer;
 	if (vbd_resize(vbd, may_shrink, &err) < 0)
 		return answer_error("%s", err.text);
-	*ret_command = command_new(vbd, poll_resize, RESIZE_TIMEOUT_MS);
+	*ret_command = command_new(vbd, poll_resize, CHANGE_TIMEOUT_MS);
 	return *ret_command ? NULL : answer_error("no memory");
 }
 
-/* ---- limit ---------------------------------------------------------------- */
-
 /* Those that are not given stay as they are. */
-static json_t *start_limit(struct backend *backend, const json_t *request)
+static json_t *start_limit(struct backend *backend, const json_t *request,
+			   struct command **ret_command)
 {
 	static const char *const keys[] = { "iops", "bps" };
 	struct block_limits limits;
@@ -419,7 +439,8 @@ static json_t *start_limit(struct backend *backend, const json_t *request)
 	}
 	if (vbd_limit(vbd, &limits, &err) < 0)
 		return answer_error("%s", err.text);
-	return answer_ok();
+	*ret_command = command_new(vbd, poll_limit, CHANGE_TIMEOUT_MS);
+	return *ret_command ? NULL : answer_error("no memory");
 }
 
 /* ---- dispatch ----------------------------------------------------------- */
@@ -447,7 +468,7 @@ json_t *command_start(struct backend *backend, const json_t *request,
 	if (!strcmp(name, "resize"))
 		return start_resize(backend, request, ret_command);
 	if (!strcmp(name, "limit"))
-		return start_limit(backend, request);
+		return start_limit(backend, request, ret_command);
 	return answer_error("unknown command '%s'", name);
 }
 

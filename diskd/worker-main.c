@@ -186,9 +186,12 @@ static void do_resize(struct worker *worker, bool may_shrink)
 
 static void do_limit(struct worker *worker, const struct block_limits *limits)
 {
+	struct worker_message reply = { .type = WORKER_LIMITED };
+
 	throttle_set(&worker->throttle, limits);
 	if (worker->connection)
 		connection_limits_changed(worker->connection);
+	tell(worker, &reply);
 }
 
 static void connection_ended(struct worker *worker)
