@@ -129,12 +129,12 @@ xl block-detach g1 xvdb
 driver_clean
 
 note 'a guest that has it from the start, destroyed while it writes'
-guest_create g2 pv "$(driver_spec xvdb /dev/xvda)"
-guest_disk g2 xvdb
-guest_start g2 load 'blkverify load /dev/xvdb 600 --max=256K'
-guest_run g2 'until [ "$(awk "{ print \$7 }" /sys/block/xvdb/stat)" -gt 500 ]
+guest_create driven pv "$(driver_spec xvdb /dev/xvda)"
+guest_disk driven xvdb
+guest_start driven load 'blkverify load /dev/xvdb 600 --max=256K'
+guest_run driven 'until [ "$(awk "{ print \$7 }" /sys/block/xvdb/stat)" -gt 500 ]
 	do usleep 50000; done' 30
-guest_destroy g2
+guest_destroy driven
 driver_clean
 # Those of its own disk persist in dom0 for some seconds after it was used.
 wait_for '[ "$(xen_counters)" = "$before" ]' 30
