@@ -32,6 +32,10 @@
 #define PART_REQUESTS_MIN 4u
 #define PART_BYTES (UINT64_C(64) << 10)
 #define SLEEP_TRIALS 8u
+/* Of a queue's memory: as many large requests as Linux has under way at once. */
+#define REGISTERED_BYTES ((size_t)1 << 20)
+_Static_assert(REGISTERED_BYTES <= PAGE_POOL_PAGES_MIN * PAGE_POOL_PAGE_BYTES,
+	       "it is in the pool");
 #define SLEEP_FACTOR 4u
 /* Submissions that a turn collects before they are handed over early. */
 #define LOOP_ENTRIES 128u
@@ -58,6 +62,7 @@ struct queue {
 	struct block_queue *block;
 	struct inflight inflight;
 	struct page_pool pool;
+	bool memory_registered; /* or tried */
 	struct transfer *transfer;
 
 	struct blk_request *requests;
@@ -401,6 +406,18 @@ static void barrier_check(struct queue *q)
 
 /* ---- the turn ----------------------------------------------------- */
 
+/*
+ * The pages that are handed out first.  A disk that is never used pins none, and
+ * none does that moves its data elsewhere.
+ */
+static void register_memory(struct queue *q)
+{
+	if (q->memory_registered || !q->block->provider->info.pins_memory)
+		return;
+	io_loop_register_memory(q->loop, q->pool.base, REGISTERED_BYTES);
+	q->memory_registered = true;
+}
+
 /* False when there is no memory for its data now. */
 static bool request_take_memory(struct queue *q, struct blk_request *req)
 {
@@ -414,6 +431,7 @@ static bool request_take_memory(struct queue *q, struct blk_request *req)
 	nr = (unsigned int)((req->entry->length_bytes + PAGE_POOL_PAGE_BYTES -
 			     1) /
 			    PAGE_POOL_PAGE_BYTES);
+	register_memory(q);
 	req->buffer = page_pool_take(&q->pool, nr);
 	if (!req->buffer)
 		return false;

@@ -15,6 +15,11 @@
 #define COPY_BATCH 1024u
 _Static_assert(INFLIGHT_SEGMENTS_MAX <= COPY_BATCH, "any request fits");
 
+/* A multiple of the registers, and a divisor of a sector. */
+#define COPY_BYTES 64u
+_Static_assert(BLOCK_SECTOR_BYTES % COPY_BYTES == 0,
+	       "sectors are copied whole");
+
 struct transfer {
 	struct gnttab *gt;
 	uint16_t domid;
@@ -107,6 +112,18 @@ static void data_run(struct transfer *transfer, struct list *batch,
 	transfer->nr_copies = 0;
 }
 
+/*
+ * By the processor's vector registers.  The C library would take "rep movsb" for
+ * a page, which saves 6 % of a large request's time where a processor has it,
+ * and takes ten times as long where one is emulated (docs/performance.md).
+ */
+static void copy_sectors(unsigned char *to, const unsigned char *from,
+			 unsigned int nr_bytes)
+{
+	for (unsigned int i = 0; i < nr_bytes; i += COPY_BYTES)
+		memcpy(to + i, from + i, COPY_BYTES);
+}
+
 /* At once, or by a grant copy that is added to the batch. */
 static void move_segment(struct transfer *transfer, struct blk_request *req,
 			 const struct inflight_segment *segment,
@@ -119,8 +136,8 @@ static void move_segment(struct transfer *transfer, struct blk_request *req,
 		page = grant_cache_get(transfer->grants, segment->gref);
 	if (page) {
 		page += segment->offset_bytes;
-		memcpy(from_guest ? local : page, from_guest ? page : local,
-		       segment->length_bytes);
+		copy_sectors(from_guest ? local : page,
+			     from_guest ? page : local, segment->length_bytes);
 		return;
 	}
 	copy = &transfer->copies[transfer->nr_copies++];

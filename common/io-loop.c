@@ -12,6 +12,10 @@
 
 struct io_loop {
 	struct io_uring uring;
+	/* Registered with the kernel; -1 and NULL: none. */
+	int file;
+	const unsigned char *memory;
+	size_t memory_bytes;
 };
 
 int io_loop_new(unsigned int entries, struct io_loop **ret_loop)
@@ -31,8 +35,28 @@ int io_loop_new(unsigned int entries, struct io_loop **ret_loop)
 		free(loop);
 		return rc;
 	}
+	loop->file = -1;
 	*ret_loop = loop;
 	return 0;
+}
+
+void io_loop_register_file(struct io_loop *loop, int fd)
+{
+	assert(loop->file < 0);
+	if (io_uring_register_files(&loop->uring, &fd, 1) == 0)
+		loop->file = fd;
+}
+
+void io_loop_register_memory(struct io_loop *loop, void *memory,
+			     size_t nr_bytes)
+{
+	struct iovec iov = { memory, nr_bytes };
+
+	assert(!loop->memory);
+	if (io_uring_register_buffers(&loop->uring, &iov, 1) == 0) {
+		loop->memory = memory;
+		loop->memory_bytes = nr_bytes;
+	}
 }
 
 void io_loop_free(struct io_loop *loop)
@@ -70,17 +94,40 @@ void io_loop_poll(struct io_loop *loop, struct io_op *op, int fd, short events)
 	loop_queue(sqe, op);
 }
 
+/* After io_uring_prep_*(), which overwrite the flags. */
+static void use_file(const struct io_loop *loop, struct io_uring_sqe *sqe)
+{
+	if (loop->file < 0 || sqe->fd != loop->file)
+		return;
+	sqe->fd = 0;
+	sqe->flags |= IOSQE_FIXED_FILE;
+}
+
+static bool is_registered(const struct io_loop *loop, const struct iovec *iov)
+{
+	size_t offset =
+		(size_t)((const unsigned char *)iov->iov_base - loop->memory);
+
+	return loop->memory && offset < loop->memory_bytes &&
+	       iov->iov_len <= loop->memory_bytes - offset;
+}
+
 void io_loop_readv(struct io_loop *loop, struct io_op *op, int fd,
 		   const struct iovec *iov, unsigned int nr_iov,
 		   uint64_t offset_bytes)
 {
 	struct io_uring_sqe *sqe = loop_sqe(loop);
 
-	if (nr_iov == 1)
+	if (nr_iov == 1 && is_registered(loop, iov))
+		io_uring_prep_read_fixed(sqe, fd, iov->iov_base,
+					 (unsigned int)iov->iov_len,
+					 offset_bytes, 0);
+	else if (nr_iov == 1)
 		io_uring_prep_read(sqe, fd, iov->iov_base,
 				   (unsigned int)iov->iov_len, offset_bytes);
 	else
 		io_uring_prep_readv(sqe, fd, iov, nr_iov, offset_bytes);
+	use_file(loop, sqe);
 	loop_queue(sqe, op);
 }
 
@@ -90,11 +137,16 @@ void io_loop_writev(struct io_loop *loop, struct io_op *op, int fd,
 {
 	struct io_uring_sqe *sqe = loop_sqe(loop);
 
-	if (nr_iov == 1)
+	if (nr_iov == 1 && is_registered(loop, iov))
+		io_uring_prep_write_fixed(sqe, fd, iov->iov_base,
+					  (unsigned int)iov->iov_len,
+					  offset_bytes, 0);
+	else if (nr_iov == 1)
 		io_uring_prep_write(sqe, fd, iov->iov_base,
 				    (unsigned int)iov->iov_len, offset_bytes);
 	else
 		io_uring_prep_writev(sqe, fd, iov, nr_iov, offset_bytes);
+	use_file(loop, sqe);
 	loop_queue(sqe, op);
 }
 

@@ -15,6 +15,7 @@
 
 #include <linux/time_types.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -51,6 +52,19 @@ void io_loop_free(struct io_loop *loop);
  * callbacks made (0 after a signal) or -errno when the ring itself fails.
  */
 int io_loop_run(struct io_loop *loop, bool wait);
+
+/*
+ * Reads and writes of this descriptor are cheaper from now on: the kernel holds
+ * it, until the loop is freed.  One a loop.  Where the kernel refuses, nothing
+ * changes.
+ */
+void io_loop_register_file(struct io_loop *loop, int fd);
+/*
+ * Likewise reads and writes of one piece of this memory, which the kernel pins
+ * until the loop is freed.  Limits on locked memory apply.
+ */
+void io_loop_register_memory(struct io_loop *loop, void *memory,
+			     size_t nr_bytes);
 
 /* Done, once, when fd has any of the poll(2) events. */
 void io_loop_poll(struct io_loop *loop, struct io_op *op, int fd, short events);

@@ -222,9 +222,12 @@ static void fill_info(struct file_provider *file, const struct stat *st,
 		info->read_only = device_read_only != 0;
 	info->read_only |= read_only;
 	info->can_flush = true;
-	/* By way of a buffer, more memory is needed: the queue's is limited. */
-	info->any_memory =
-		!file->direct || file_blocks_are_sectors(&file->blocks);
+	/*
+	 * Past the page cache, a guest's pages are not worth it: to find them
+	 * takes the kernel longer than to copy them takes us.
+	 */
+	info->any_memory = !file->direct;
+	info->pins_memory = file->direct;
 	info->unshareable = has_blocks(file) && !info->read_only;
 	info->discard_granularity_bytes = discard_granularity(file, st);
 	info->flush_retryable = file->direct;
@@ -523,9 +526,10 @@ static int file_queue_open(struct block_provider *provider,
 			   struct io_loop *loop, struct block_queue **ret_queue)
 {
 	struct file_queue *queue = calloc(1, sizeof(*queue));
+	struct file_provider *file =
+		container_of(provider, struct file_provider, base);
 	int rc;
 
-	(void)provider;
 	if (!queue)
 		return -ENOMEM;
 	rc = mailbox_init(&queue->mailbox, loop, file_delivered);
@@ -533,6 +537,8 @@ static int file_queue_open(struct block_provider *provider,
 		free(queue);
 		return rc;
 	}
+	if (!file->in_memory)
+		io_loop_register_file(loop, file->fd);
 	*ret_queue = &queue->base;
 	return 0;
 }

@@ -100,6 +100,11 @@ struct block_info {
 	 * way: whatever is written then is as good.
 	 */
 	bool any_memory;
+	/*
+	 * Data goes to and from the memory itself, which the kernel has to find
+	 * and pin for each I/O: not so memory that the loop has registered.
+	 */
+	bool pins_memory;
 	/* The operator allows the same bytes to be served twice. */
 	bool shared;
 	/*

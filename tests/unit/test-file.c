@@ -354,6 +354,11 @@ START_TEST(errors_surface)
 	make_file(place(_i), 8192);
 	open_good(false);
 	ck_assert_uint_ge(break_descriptors(), 1);
+	/* A queue's loop holds the file from the beginning. */
+	block_queue_close(queue);
+	io_loop_free(loop);
+	ck_assert_int_eq(io_loop_new(8, &loop), 0);
+	ck_assert_int_eq(block_queue_open(provider, loop, &queue), 0);
 	ck_assert_int_eq(do_flush(), -EBADF);
 	ck_assert_int_eq(do_read(0, 4096), -EBADF);
 	ck_assert_int_eq(do_write(0, 4096), -EBADF);
