@@ -76,6 +76,16 @@ bytes_drop() {
 	esac
 }
 
+# QEMU leaves the bytes in the page cache, and whoever then writes past it has
+# to clear them out, page by page: everyone starts without.
+bytes_forget() {
+	local path
+	[ "$1" = disk ] || return 0
+	path=$(bytes_path "$1")
+	sync "$path"
+	dd if="$path" iflag=nocache count=0 status=none
+}
+
 # ---- the backends -----------------------------------------------------
 
 blkback_serve() {
@@ -166,6 +176,7 @@ round() {
 	local case=$1 number=$2 seconds=$3 backend
 	shift 3
 	for backend in "$@"; do
+		bytes_forget "$case"
 		"${backend}_serve" "$case" "$(bytes_path "$case")"
 		guest_disk "$GUEST" "$VDEV"
 		udevadm settle
