@@ -211,8 +211,8 @@ static bool same_machine(struct backend *backend, uint16_t a, uint16_t b)
 	return !strcmp(vm_a, vm_b);
 }
 
-static bool same_bytes(const struct block_identity *a,
-		       const struct block_identity *b)
+bool backend_same_bytes(const struct block_identity *a,
+			const struct block_identity *b)
 {
 	return a->kind != BLOCK_IDENTITY_NONE && a->kind == b->kind &&
 	       a->a == b->a && a->b == b->b;
@@ -225,8 +225,11 @@ const struct vbd *backend_conflict(const struct vbd *vbd)
 	list_for_each_safe(it, tmp, &backend->vbds) {
 		const struct vbd *other = container_of(it, struct vbd, node);
 
-		if (other == vbd || !other->info_valid || !other->worker ||
-		    !same_bytes(&vbd->info.identity, &other->info.identity))
+		/* One without a worker just now will soon have another. */
+		if (other == vbd ||
+		    !(other->left || (other->info_valid && other->worker)) ||
+		    !backend_same_bytes(&vbd->info.identity,
+					&other->info.identity))
 			continue;
 		if (vbd->info.read_only && other->info.read_only)
 			continue;

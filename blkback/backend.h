@@ -117,6 +117,10 @@ int backend_add(struct backend *backend, struct vbd *vbd);
 /* Takes vbd, whose worker has ended, out of the list and frees it. */
 void backend_remove(struct vbd *vbd);
 
+/* Two that are shared with nobody are not. */
+bool backend_same_bytes(const struct block_identity *a,
+			const struct block_identity *b);
+
 /*
  * The vbd that already serves the same bytes as `vbd`, when that is not
  * allowed: either of the two is writable, the two domains are not one virtual

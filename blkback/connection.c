@@ -50,7 +50,7 @@ static void fill_queue(const struct connection_params *params,
 	queue->port = params->queues[index].port;
 	queue->persistent_grants = params->persistent_grants;
 	queue->pool_pages = params->pool_pages;
-	queue->resume = params->resume;
+	queue->origin = params->origin;
 	queue->index = index;
 	queue->nr_queues = params->nr_queues;
 }

@@ -27,8 +27,8 @@ struct connection_limits {
 /* What the frontend published, read and bounded by the supervisor. */
 struct connection_params {
 	uint16_t domid;
-	/* See ring_init(). */
-	bool resume;
+	uint64_t disk; /* tells it from all others of this host */
+	enum queue_origin origin;
 	/* An `protocol` node's value; empty when there is none. */
 	char protocol[CONNECTION_PROTOCOL_BYTES];
 	unsigned int nr_queues;

@@ -24,8 +24,12 @@
 
 /* Between two tries of a flush that failed. */
 #define FLUSH_RETRY_MS 1000u
-/* How long a resumed port may still be bound to a worker that drains. */
-#define RESUME_BIND_MS 10000u
+/*
+ * How long the port may still be bound to the worker before us: one that drains,
+ * or the remains of one that was killed.
+ */
+#define REBIND_MS 10000u
+#define REBIND_LOOK_MS 1
 /* Looks at the ring between two at the clock. */
 #define LOOKS_PER_CLOCK 16u
 /* A part of the requests of a turn that is answered before the others. */
@@ -61,6 +65,7 @@ struct queue {
 	struct io_loop *loop;
 	struct block_queue *block;
 	struct inflight inflight;
+	uint64_t nr_taken; /* the low half is the ring's req_cons */
 	struct page_pool pool;
 	bool memory_registered; /* or tried */
 	struct transfer *transfer;
@@ -131,7 +136,7 @@ static void request_release(struct queue *q, struct blk_request *req)
 		page_pool_give(&q->pool, req->buffer, req->nr_pages);
 	req->nr_pages = 0;
 	req->mapped = false;
-	__atomic_store_n(&req->entry->state, INFLIGHT_FREE, __ATOMIC_RELEASE);
+	inflight_free(req->entry);
 	if (q->barrier == req)
 		q->barrier = NULL;
 	list_add_tail(&q->free, &req->node);
@@ -454,6 +459,13 @@ static void request_enter(struct queue *q, struct blk_request *req)
 	list_add_tail(&q->taken, &req->node);
 }
 
+static void request_reset(struct blk_request *req)
+{
+	req->nr_pages = 0;
+	req->steps = 0;
+	req->flush_failed_ms = 0;
+}
+
 /* Copies one request off the ring.  NULL when there is none. */
 static struct blk_request *request_take(struct queue *q)
 {
@@ -472,9 +484,8 @@ static struct blk_request *request_take(struct queue *q)
 	/* As many requests as slots: ring_take() keeps to that. */
 	req = container_of(list_pop(&q->free), struct blk_request, node);
 	q->nr_busy++;
-	req->nr_pages = 0;
-	req->steps = 0;
-	req->flush_failed_ms = 0;
+	request_reset(req);
+	req->number = q->nr_taken++;
 	rc = request_parse(q->params.abi, slot, req);
 	req->status = status_of(rc);
 	return req;
@@ -499,6 +510,18 @@ static void take_slots(struct queue *q, unsigned int most)
 		 req->entry->operation != BLKIF_OP_WRITE_BARRIER);
 }
 
+/* Whatever becomes of us, these are remembered: they may be submitted. */
+static void remember_parsed(struct queue *q)
+{
+	list_for_each_safe(it, tmp, &q->parsed) {
+		struct blk_request *req =
+			container_of(it, struct blk_request, node);
+
+		inflight_take(req->entry, req->number, req->status);
+	}
+	inflight_publish_taken(&q->inflight, q->nr_taken);
+}
+
 /* Those that find a buffer may start; the others keep their order. */
 static void enter_buffered(struct queue *q, struct list *requests)
 {
@@ -508,8 +531,6 @@ static void enter_buffered(struct queue *q, struct list *requests)
 		struct blk_request *req =
 			container_of(node, struct blk_request, node);
 
-		__atomic_store_n(&req->entry->state, INFLIGHT_TAKEN,
-				 __ATOMIC_RELEASE);
 		if (!list_empty(&q->unbuffered) ||
 		    !request_take_memory(q, req)) {
 			list_add_tail(&q->unbuffered, &req->node);
@@ -532,6 +553,7 @@ static void take_limited(struct queue *q)
 			return;
 		transfer_indirect(q->transfer, &q->parsed);
 		pay(q, container_of(q->parsed.next, struct blk_request, node));
+		remember_parsed(q);
 		enter_buffered(q, &q->parsed);
 	}
 }
@@ -553,7 +575,10 @@ static void take_requests(struct queue *q)
 		return;
 	}
 	take_slots(q, q->ring.nr_slots);
+	if (list_empty(&q->parsed))
+		return;
 	transfer_indirect(q->transfer, &q->parsed);
+	remember_parsed(q);
 	enter_buffered(q, &q->parsed);
 }
 
@@ -565,34 +590,59 @@ static void collect_done(struct queue *q)
 		step_done(q, container_of(io, struct blk_request, io));
 }
 
-/* For others to read. */
-static void show_state(struct queue *q)
+/* For others to read; nr_answered are being answered just now. */
+static void show_state(struct queue *q, unsigned int nr_answered)
 {
 	struct queue_stats *stats = q->params.stats;
 
-	__atomic_store_n(&stats->in_flight, q->nr_busy, __ATOMIC_RELAXED);
+	__atomic_store_n(&stats->in_flight, q->nr_busy - nr_answered,
+			 __ATOMIC_RELAXED);
 	__atomic_store_n(&stats->grants_mapped, transfer_nr_mapped(q->transfer),
 			 __ATOMIC_RELAXED);
 }
 
+/* Writes one answer, which the guest does not see yet. */
+static void answer(struct queue *q, const struct blk_request *req,
+		   int16_t status)
+{
+	inflight_done(req->entry, q->ring.rsp_prod, status);
+	ring_respond(&q->ring, req->entry->id, req->entry->operation, status);
+}
+
+/* Shows the guest all that were written; true when it wants an event. */
+static bool publish_answers(struct queue *q)
+{
+	bool notify;
+
+	inflight_intend(&q->inflight, q->ring.rsp_prod);
+	notify = ring_publish(&q->ring);
+	inflight_published(&q->inflight, q->ring.rsp_prod);
+	return notify;
+}
+
 static void answer_finished(struct queue *q)
 {
+	unsigned int nr = 0;
 	struct list *node;
+	bool notify;
 
 	if (list_empty(&q->finished))
 		return;
 	transfer_data(q->transfer, &q->finished, false);
-	while ((node = list_pop(&q->finished))) {
+	list_for_each_safe(it, tmp, &q->finished) {
 		struct blk_request *req =
-			container_of(node, struct blk_request, node);
+			container_of(it, struct blk_request, node);
 
 		count_request(q, req);
-		ring_respond(&q->ring, req->entry->id, req->entry->operation,
-			     req->status);
-		request_release(q, req);
+		answer(q, req, req->status);
+		nr++;
 	}
-	show_state(q); /* who has the answer sees it as it is then */
-	if (ring_publish(&q->ring))
+	show_state(q, nr); /* who has the answer sees it as it is then */
+	notify = publish_answers(q);
+	while ((node = list_pop(&q->finished)))
+		request_release(q,
+				container_of(node, struct blk_request, node));
+	if (notify)
 		evtchn_notify(q->ec, q->port);
 }
 
@@ -724,7 +774,7 @@ static bool queue_turn(struct queue *q)
 	collect_done(q); /* what was complete before submit returned */
 	answer_finished(q);
 	barrier_check(q); /* the last one before it may just be answered */
-	show_state(q);
+	show_state(q, 0);
 	return (q->unblocked && taking_blocked(q)) ||
 	       !list_empty(&q->block->done) || !list_empty(&q->finished);
 }
@@ -771,7 +821,8 @@ static int map_ring(struct queue *q, struct error_text *err)
 	if (rc < 0)
 		return error_set(err, rc, "map ring-ref %u of domain %u: %s",
 				 p->refs[0], p->domid, strerror(-rc));
-	rc = ring_init(&q->ring, p->abi, shared, p->nr_pages, p->resume);
+	rc = ring_init(&q->ring, p->abi, shared, p->nr_pages,
+		       p->origin == QUEUE_DRAINED);
 	if (rc < 0) {
 		gnttab_unmap(q->gt, shared, p->nr_pages);
 		return error_set(err, rc,
@@ -784,12 +835,13 @@ static int map_ring(struct queue *q, struct error_text *err)
 static int bind_port(struct queue *q, struct error_text *err)
 {
 	const struct queue_params *p = &q->params;
-	uint64_t until = clock_now_ms() + (p->resume ? RESUME_BIND_MS : 0);
+	uint64_t until =
+		clock_now_ms() + (p->origin == QUEUE_NEW ? 0 : REBIND_MS);
 	int rc = evtchn_bind(q->ec, p->domid, p->port, &q->port);
 
-	/* The worker before us may still be on its way out. */
+	/* Nothing tells when it is let go of. */
 	while (rc == -EINVAL && clock_now_ms() < until) {
-		poll(NULL, 0, 10);
+		poll(NULL, 0, REBIND_LOOK_MS);
 		rc = evtchn_bind(q->ec, p->domid, p->port, &q->port);
 	}
 	if (rc < 0)
@@ -803,11 +855,7 @@ static int bind_port(struct queue *q, struct error_text *err)
 static int alloc_requests(struct queue *q)
 {
 	unsigned int nr = q->ring.nr_slots;
-	int rc = inflight_map(q->params.inflight_fd, q->params.index,
-			      q->params.nr_queues, nr, &q->inflight);
 
-	if (rc < 0)
-		return rc;
 	q->requests = calloc(nr, sizeof(*q->requests));
 	q->iovs = calloc(nr, INFLIGHT_SEGMENTS_MAX * sizeof(*q->iovs));
 	if (!q->requests || !q->iovs)
@@ -815,13 +863,107 @@ static int alloc_requests(struct queue *q)
 	for (unsigned int i = 0; i < nr; i++) {
 		q->requests[i].entry = &q->inflight.entries[i];
 		q->requests[i].iov = &q->iovs[i * INFLIGHT_SEGMENTS_MAX];
-		list_add_tail(&q->free, &q->requests[i].node);
+		if (q->inflight.entries[i].state == INFLIGHT_FREE)
+			list_add_tail(&q->free, &q->requests[i].node);
 	}
 	return page_pool_init(&q->pool, q->params.pool_pages);
 }
 
+static int by_number(const void *a, const void *b)
+{
+	uint64_t left = (*(struct blk_request *const *)a)->entry->number;
+	uint64_t right = (*(struct blk_request *const *)b)->entry->number;
+
+	return left < right ? -1 : left > right;
+}
+
+/* Answers that the guest has not seen are written again, each in its place. */
+static void answer_again(struct queue *q, struct blk_request **done,
+			 unsigned int nr_done)
+{
+	for (unsigned int i = 0; i < nr_done; i++) {
+		answer(q, done[i], inflight_answer_status(done[i]->entry));
+		q->nr_busy++;
+	}
+	publish_answers(q);
+	for (unsigned int i = 0; i < nr_done; i++)
+		request_release(q, done[i]);
+}
+
+/*
+ * What the worker before us had not answered is carried out again, in the order
+ * in which it was taken: its data is in the guest's pages still, and what was
+ * half done is done whole.
+ */
+static void replay(struct queue *q, struct blk_request **taken,
+		   unsigned int nr_taken)
+{
+	qsort(taken, nr_taken, sizeof(*taken), by_number);
+	for (unsigned int i = 0; i < nr_taken; i++) {
+		struct blk_request *req = taken[i];
+
+		request_reset(req);
+		req->number = req->entry->number;
+		req->status = req->entry->status;
+		req->indirect = false;
+		q->nr_busy++;
+		q->nr_unbuffered++;
+		list_add_tail(&q->unbuffered, &req->node);
+	}
+	count(&q->params.stats->replayed, nr_taken);
+}
+
+/* Goes on where the worker before us was killed. */
+static void take_over(struct queue *q)
+{
+	struct blk_request *taken[INFLIGHT_SLOTS_MAX];
+	struct blk_request *done[INFLIGHT_SLOTS_MAX];
+	unsigned int nr_taken = 0, nr_done = 0;
+
+	for (unsigned int i = 0; i < q->ring.nr_slots; i++) {
+		struct blk_request *req = &q->requests[i];
+		struct inflight_entry *entry = req->entry;
+
+		if (entry->state == INFLIGHT_TAKEN)
+			taken[nr_taken++] = req;
+		else if (entry->state == INFLIGHT_DONE)
+			done[inflight_answer_index(entry) - q->ring.rsp_prod] =
+				req,
+							    nr_done++;
+	}
+	answer_again(q, done, nr_done);
+	replay(q, taken, nr_taken);
+	/* It may have published without telling. */
+	evtchn_notify(q->ec, q->port);
+}
+
+static int open_inflight(struct queue *q, struct error_text *err)
+{
+	const struct queue_params *p = &q->params;
+	uint32_t rsp_prod = ring_read_rsp_prod(q->ring.shared);
+	int rc = inflight_map(p->inflight_fd, p->index, p->nr_queues,
+			      q->ring.nr_slots, &q->inflight);
+
+	if (rc < 0)
+		return error_set(err, rc, "map the in-flight table: %s",
+				 strerror(-rc));
+	if (p->origin != QUEUE_LEFT) {
+		inflight_start(&q->inflight, q->ring.req_cons);
+		q->nr_taken = q->ring.req_cons;
+		return 0;
+	}
+	rc = inflight_recover(&q->inflight, rsp_prod, err);
+	if (rc < 0)
+		return rc;
+	q->nr_taken = q->inflight.header->taken;
+	ring_recover(&q->ring, p->abi, q->ring.shared, p->nr_pages,
+		     (uint32_t)q->nr_taken, rsp_prod);
+	return 0;
+}
+
 static int queue_open(struct queue *q, struct error_text *err)
 {
+	const struct queue_params *p = &q->params;
 	int rc = gnttab_open(&q->gt);
 
 	if (rc < 0)
@@ -848,6 +990,9 @@ static int queue_open(struct queue *q, struct error_text *err)
 	if (rc < 0)
 		return error_set(err, rc, "open a queue of the provider: %s",
 				 strerror(-rc));
+	rc = open_inflight(q, err);
+	if (rc < 0)
+		return rc;
 	rc = alloc_requests(q);
 	if (!rc)
 		rc = transfer_new(q->gt, q->params.domid,
@@ -855,6 +1000,8 @@ static int queue_open(struct queue *q, struct error_text *err)
 	if (rc < 0)
 		return error_set(err, rc, "allocate the queue: %s",
 				 strerror(-rc));
+	if (p->origin == QUEUE_LEFT)
+		take_over(q);
 	return 0;
 }
 

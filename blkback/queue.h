@@ -26,6 +26,15 @@
 
 struct queue;
 
+/* What has become of the ring before. */
+enum queue_origin {
+	QUEUE_NEW, /* nothing: the frontend starts at index 0 */
+	/* It was served, and is right only if every request was answered. */
+	QUEUE_DRAINED,
+	/* Its worker has died: the in-flight table says what is to be done. */
+	QUEUE_LEFT,
+};
+
 /*
  * What a queue has done, and how it is: written by its thread alone, with
  * relaxed atomics, into memory that others read.  The counters go on with the
@@ -34,6 +43,7 @@ struct queue;
 struct queue_stats {
 	uint64_t reads, writes, flushes, discards, errors;
 	uint64_t read_bytes, written_bytes, discarded_bytes;
+	uint64_t replayed; /* requests that a worker before had begun */
 	uint64_t throttled_ns; /* requests were there, and a limit reached */
 	/* Now; all 0 while there is no queue. */
 	uint64_t slots; /* of the ring */
@@ -64,8 +74,7 @@ struct queue_params {
 	uint64_t grant_idle_ms;
 	/* Pages for the data of requests in flight: see page_pool_init(). */
 	unsigned int pool_pages;
-	/* See ring_init(). */
-	bool resume;
+	enum queue_origin origin;
 	struct block_provider *provider;
 	/* The in-flight table: its descriptor, and which part is ours. */
 	int inflight_fd;
@@ -84,8 +93,9 @@ struct queue_params {
  * Starts a queue: maps the ring, binds the event channel, starts the thread.
  * Returns when the thread serves the ring or could not be started; the caller
  * owns *ret_queue.  Errors, each with a message: -EINVAL for references or a
- * port that the guest has not granted to us, -EBUSY for a ring with unanswered
- * requests to resume, -ENOMEM and those of io_uring and the provider.
+ * port that the guest has not granted to us, or an in-flight table that no worker
+ * can have left; -EBUSY for a ring with unanswered requests and no table; -ENOMEM
+ * and those of io_uring and the provider.
  */
 int queue_start(const struct queue_params *params, struct queue **ret_queue,
 		struct error_text *err);

@@ -40,26 +40,39 @@ uint32_t ring_slots(const struct ring_abi *abi, unsigned int nr_pages)
 	return 1u << (31 - __builtin_clz(nr));
 }
 
-int ring_init(struct ring *ring, const struct ring_abi *abi, void *shared,
-	      unsigned int nr_pages, bool resume)
+uint32_t ring_read_rsp_prod(const void *shared)
 {
-	struct ring_header *header = shared;
-	uint32_t start = 0;
+	const struct ring_header *header = shared;
 
-	if (resume) {
-		start = __atomic_load_n(&header->rsp_prod, __ATOMIC_RELAXED);
-		if (start !=
-		    __atomic_load_n(&header->req_prod, __ATOMIC_RELAXED))
-			return -EBUSY;
-	}
+	return __atomic_load_n(&header->rsp_prod, __ATOMIC_RELAXED);
+}
+
+void ring_recover(struct ring *ring, const struct ring_abi *abi, void *shared,
+		  unsigned int nr_pages, uint32_t req_cons, uint32_t rsp_prod)
+{
 	*ring = (struct ring){
 		.abi = abi,
 		.shared = shared,
 		.nr_slots = ring_slots(abi, nr_pages),
-		.req_cons = start,
-		.rsp_prod = start,
-		.rsp_published = start,
+		.req_cons = req_cons,
+		.rsp_prod = rsp_prod,
+		.rsp_published = rsp_prod,
 	};
+}
+
+int ring_init(struct ring *ring, const struct ring_abi *abi, void *shared,
+	      unsigned int nr_pages, bool resume)
+{
+	const struct ring_header *header = shared;
+	uint32_t start = 0;
+
+	if (resume) {
+		start = ring_read_rsp_prod(shared);
+		if (start !=
+		    __atomic_load_n(&header->req_prod, __ATOMIC_RELAXED))
+			return -EBUSY;
+	}
+	ring_recover(ring, abi, shared, nr_pages, start, start);
 	return 0;
 }
 

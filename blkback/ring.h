@@ -39,6 +39,16 @@ uint32_t ring_slots(const struct ring_abi *abi, unsigned int nr_pages);
 int ring_init(struct ring *ring, const struct ring_abi *abi, void *shared,
 	      unsigned int nr_pages, bool resume);
 
+/* What the guest sees of our answers; it may have been changed by it. */
+uint32_t ring_read_rsp_prod(const void *shared);
+
+/*
+ * Takes up a mapped ring in which the requests before req_cons have been
+ * taken, and the answers before rsp_prod published.
+ */
+void ring_recover(struct ring *ring, const struct ring_abi *abi, void *shared,
+		  unsigned int nr_pages, uint32_t req_cons, uint32_t rsp_prod);
+
 /*
  * Copies the next request into slot.  1: copied.  0: there is none.
  * -EPROTO: the guest claims more requests than the ring holds

@@ -59,7 +59,7 @@ const struct worker_program *vbd_worker_program(const struct vbd *vbd);
 void vbd_worker_set_state(struct vbd *vbd, enum vbd_worker_state state);
 
 /* Reads the frontend's answer and hands it to the worker. */
-void vbd_worker_connect(struct vbd *vbd, bool resume);
+void vbd_worker_connect(struct vbd *vbd, enum queue_origin origin);
 
 /* True when the worker holds nothing of the guest's. */
 bool vbd_worker_detached(const struct vbd *vbd);

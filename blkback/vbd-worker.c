@@ -4,15 +4,26 @@
 
 #include "blkback/backend.h"
 #include "blkback/negotiate.h"
+#include "common/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+/* Deaths of workers that served for less are counted together. */
+#define DEATHS_APART_MS 1000u
+#define DEATHS_MAX 8u
+/*
+ * Between a death that is not the first of these and a new worker; for workers
+ * that died of their own fault doubled with each.
+ */
+#define RESTART_MS UINT64_C(10)
 
 const char *vbd_worker_state_name(enum vbd_worker_state state)
 {
@@ -45,10 +56,12 @@ void vbd_quit(struct vbd *vbd)
 		return;
 	worker_process_quit(vbd->worker);
 	/*
-	 * A server, a FIFO or a dead NFS may keep it in its open for ever,
-	 * where it hears nothing, and has nothing to lose yet.
+	 * A server, a FIFO or a dead NFS may keep it in its open for ever, or
+	 * another's I/O at the fence: there it hears nothing, and has nothing
+	 * to lose that is not written down.
 	 */
-	if (!vbd->worker_answered) {
+	if (!vbd->worker_answered ||
+	    vbd->worker_state == VBD_WORKER_CONNECTING) {
 		worker_process_kill(vbd->worker);
 		vbd->worker_killed = true;
 	}
@@ -105,15 +118,38 @@ bool vbd_version_is_sane(const char *version)
 	       strspn(version, "0123456789abcdef") == length;
 }
 
+/* What an operator has set holds for the disk, not for one worker. */
+static void keep_limits(struct vbd *vbd, const struct block_limits *limits)
+{
+	const struct worker_message message = { .type = WORKER_LIMIT,
+						.limits = *limits };
+
+	vbd->info.limits = *limits;
+	worker_process_send(vbd->worker, &message, -1);
+}
+
 /* The provider is open: may we serve it? */
 static void on_opened(struct vbd *vbd, const struct block_info *info)
 {
+	const struct block_limits limits = vbd->info.limits;
 	const struct vbd *other;
 
 	/* A worker may have been taken over: it is opened once. */
 	if (vbd->worker_state != VBD_WORKER_OPENING || vbd_hold_running(vbd))
 		return;
+	/* The name may be another image's by now. */
+	if (vbd->left && info->identity.kind != BLOCK_IDENTITY_NONE &&
+	    !backend_same_bytes(&info->identity, &vbd->info.identity)) {
+		vbd_error(vbd,
+			  "target '%s': its worker died, and it is not the "
+			  "image any more that the guest uses; detach it",
+			  vbd->target);
+		vbd_quit(vbd);
+		return;
+	}
 	vbd->info = *info;
+	if (vbd->left)
+		keep_limits(vbd, &limits);
 	if (!vbd_version_is_sane(info->version)) {
 		vbd_error(vbd, "the worker's version is not a hash");
 		vbd_quit(vbd);
@@ -136,6 +172,8 @@ static void on_opened(struct vbd *vbd, const struct block_info *info)
 static void on_connected(struct vbd *vbd)
 {
 	vbd_worker_set_state(vbd, VBD_WORKER_CONNECTED);
+	vbd->served_ms = clock_now_ms();
+	vbd->left = false;
 	/* Its queues, and the frontend, may have been faster than this. */
 	if (vbd->faulted) {
 		worker_disconnect(vbd);
@@ -157,14 +195,14 @@ static void on_connect_failed(struct vbd *vbd, const char *cause)
 	vbd_worker_set_state(vbd, VBD_WORKER_READY);
 	if (vbd_refuse_held(vbd))
 		return; /* the kernel's driver was faster */
-	if (!vbd->params.resume) {
+	if (vbd->params.origin == QUEUE_NEW) {
 		vbd_frontend_fault(vbd, cause);
 		return;
 	}
 	/* The guest did nothing wrong: leave its disk for the operator. */
-	vbd_error(vbd,
-		  "was connected when the daemon started, and cannot be "
-		  "taken up: %s; detach it",
+	vbd_error(vbd, "%s, and cannot be taken up: %s; detach it",
+		  vbd->left ? "its worker died"
+			    : "was connected when the daemon started",
 		  cause);
 	vbd_quit(vbd);
 }
@@ -257,6 +295,74 @@ static void drop_stats(struct vbd *vbd)
 	vbd->stats_fd = -1;
 }
 
+/* How a worker came to its end, for people. */
+static void death_text(const struct vbd *vbd, int wait_status, char *text,
+		       size_t text_bytes)
+{
+	if (WIFSIGNALED(wait_status))
+		snprintf(text, text_bytes,
+			 "worker (pid %d) was killed by signal %d (%s)",
+			 vbd->worker_pid, WTERMSIG(wait_status),
+			 strsignal(WTERMSIG(wait_status)));
+	else
+		snprintf(text, text_bytes, "worker (pid %d) exited with %d",
+			 vbd->worker_pid, WEXITSTATUS(wait_status));
+}
+
+/* Somebody else's doing, and not what the worker was at. */
+static bool killed_from_outside(int wait_status)
+{
+	return WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL;
+}
+
+/*
+ * Whether a worker that died unasked has a successor, and when.  One that dies of
+ * its own fault as soon as it serves does so again: it is tried less and less
+ * often, and at last no more.
+ */
+static bool plan_restart(struct vbd *vbd, int wait_status)
+{
+	bool outside = killed_from_outside(wait_status);
+	uint64_t now = clock_now_ms();
+
+	if (vbd->served_ms && now - vbd->served_ms >= DEATHS_APART_MS)
+		vbd->nr_deaths = 0;
+	vbd->served_ms = 0;
+	if (outside) {
+		vbd->restart_ms = vbd->nr_deaths ? now + RESTART_MS : 0;
+		vbd->nr_deaths = vbd->nr_deaths ? vbd->nr_deaths : 1;
+		return true;
+	}
+	vbd->restart_ms =
+		vbd->nr_deaths ? now + (RESTART_MS << vbd->nr_deaths) : 0;
+	return ++vbd->nr_deaths <= DEATHS_MAX;
+}
+
+/* It had the guest's ring, or was about to: see vbd_worker_connect(). */
+static bool had_ring(const struct vbd *vbd)
+{
+	return vbd->worker_state == VBD_WORKER_CONNECTED ||
+	       vbd->worker_state == VBD_WORKER_CONNECTING;
+}
+
+static void on_died(struct vbd *vbd, int wait_status)
+{
+	bool useful = vbd->info_valid || vbd->state == XenbusStateConnected;
+	char text[128];
+
+	death_text(vbd, wait_status, text, sizeof(text));
+	vbd->left |= had_ring(vbd);
+	vbd->info_valid = false;
+	vbd_worker_set_state(vbd, VBD_WORKER_DEAD);
+	if (!useful || !plan_restart(vbd, wait_status)) {
+		vbd_error(vbd, "%s", text);
+		return;
+	}
+	vbd_worker_set_state(vbd, VBD_WORKER_NONE);
+	if (log_limit_pass(&vbd->error_limit))
+		vbd_log(LOG_LEVEL_WARNING, vbd, "%s: another goes on", text);
+}
+
 static void on_exited(void *arg, int wait_status)
 {
 	struct vbd *vbd = arg;
@@ -264,28 +370,31 @@ static void on_exited(void *arg, int wait_status)
 
 	worker_process_free(vbd->worker);
 	vbd->worker = NULL;
+	vbd_change_failed(vbd, "the worker has ended");
+	if (!asked) {
+		on_died(vbd, wait_status);
+		return;
+	}
 	vbd->info_valid = false;
 	vbd->disk_failed = false;
-	vbd_change_failed(vbd, "the worker has ended");
-	if (asked && !vbd->backend->quitting)
+	if (!vbd->backend->quitting)
 		vbd_hold_release(vbd);
 	/* It left in good order: nothing has to be remembered. */
-	if (asked && !wait_status)
+	if (!wait_status)
 		drop_record(vbd);
-	if (asked && (!wait_status || vbd->worker_killed)) {
+	if (!wait_status || vbd->worker_killed) {
 		/* An error that made us ask stands. */
 		vbd_worker_set_state(vbd, vbd->has_error ? VBD_WORKER_DEAD
 							 : VBD_WORKER_NONE);
 		return;
 	}
 	vbd_worker_set_state(vbd, VBD_WORKER_DEAD);
-	if (WIFSIGNALED(wait_status))
-		vbd_error(vbd, "worker (pid %d) was killed by signal %d (%s)",
-			  vbd->worker_pid, WTERMSIG(wait_status),
-			  strsignal(WTERMSIG(wait_status)));
-	else
-		vbd_error(vbd, "worker (pid %d) exited with status %d",
-			  vbd->worker_pid, WEXITSTATUS(wait_status));
+	if (!vbd->has_error) {
+		char text[128];
+
+		death_text(vbd, wait_status, text, sizeof(text));
+		vbd_error(vbd, "%s", text);
+	}
 }
 
 void vbd_worker_free_shared(struct vbd *vbd)
@@ -342,7 +451,7 @@ static int start_worker(struct vbd *vbd, const char *program)
 	const struct backend_options *options = &vbd->backend->options;
 	struct worker_message message = { .type = WORKER_OPEN };
 	char label[32];
-	int rc = make_stats(vbd);
+	int rc = vbd->left ? 0 : make_stats(vbd);
 
 	if (rc < 0)
 		return rc;
@@ -357,11 +466,12 @@ static int start_worker(struct vbd *vbd, const char *program)
 	vbd_worker_set_state(vbd, VBD_WORKER_OPENING);
 	message.open.read_only = vbd->read_only;
 	message.open.no_discard = vbd->no_discard;
+	message.open.failed = vbd->disk_failed;
 	message.open.flush_timeout_ms = options->flush_timeout_ms;
 	snprintf(message.open.target, sizeof(message.open.target), "%s",
 		 vbd->target);
 	/* The guest uses it: it must not become another disk. */
-	if (vbd->state == XenbusStateConnected)
+	if (vbd->state == XenbusStateConnected || vbd->left)
 		snprintf(message.open.version, sizeof(message.open.version),
 			 "%s", vbd->held_version);
 	/* A failure shows as its exit. */
@@ -369,12 +479,22 @@ static int start_worker(struct vbd *vbd, const char *program)
 	return 0;
 }
 
+static bool restart_due(struct vbd *vbd)
+{
+	uint64_t now = clock_now_ms();
+
+	if (now >= vbd->restart_ms)
+		return true;
+	backend_touch_after(vbd, vbd->restart_ms - now);
+	return false;
+}
+
 void vbd_open(struct vbd *vbd)
 {
 	char program[PATH_MAX];
 	int rc;
 
-	if (!vbd_idle(vbd) || vbd->backend->quitting)
+	if (!vbd_idle(vbd) || vbd->backend->quitting || !restart_due(vbd))
 		return;
 	vbd_clear_error(vbd);
 	if (strlen(vbd->target) >= PROVIDER_SPEC_BYTES) {
@@ -391,31 +511,55 @@ void vbd_open(struct vbd *vbd)
 	}
 }
 
-void vbd_worker_connect(struct vbd *vbd, bool resume)
+static int make_inflight(struct vbd *vbd, struct error_text *err)
 {
-	struct worker_message message = { .type = WORKER_CONNECT };
-	struct error_text err;
-	int rc;
-
-	vbd->reconnecting = vbd->frontend_connected = false;
-	vbd->faulted = false;
-	memset(&vbd->params, 0, sizeof(vbd->params));
-	rc = negotiate_read_frontend(vbd->backend->xs, vbd->frontend_path,
-				     &vbd->limits, &vbd->params, &err);
-	if (rc < 0) {
-		vbd->params.resume = resume;
-		on_connect_failed(vbd, err.text);
-		return;
-	}
-	vbd->params.domid = vbd->domid;
-	vbd->params.resume = resume;
 	drop_inflight(vbd);
 	vbd->inflight_fd = sealed_memfd(
 		"xen-diskd-inflight", connection_inflight_bytes(&vbd->params));
-	if (vbd->inflight_fd < 0) {
-		error_set(&err, vbd->inflight_fd,
-			  "create the in-flight table: %s",
-			  strerror(-vbd->inflight_fd));
+	if (vbd->inflight_fd < 0)
+		return error_set(err, vbd->inflight_fd,
+				 "create the in-flight table: %s",
+				 strerror(-vbd->inflight_fd));
+	return 0;
+}
+
+static int read_frontend(struct vbd *vbd, struct connection_params *params,
+			 struct error_text *err)
+{
+	memset(params, 0, sizeof(*params));
+	return negotiate_read_frontend(vbd->backend->xs, vbd->frontend_path,
+				       &vbd->limits, params, err);
+}
+
+/* The parameters of a connection that has none yet. */
+static int prepare(struct vbd *vbd, enum queue_origin origin,
+		   struct error_text *err)
+{
+	int rc = read_frontend(vbd, &vbd->params, err);
+
+	vbd->params.origin = origin;
+	if (rc < 0)
+		return rc;
+	vbd->params.domid = vbd->domid;
+	vbd->params.disk = (uint64_t)vbd->domid << 32 | vbd->devid;
+	return make_inflight(vbd, err);
+}
+
+void vbd_worker_connect(struct vbd *vbd, enum queue_origin origin)
+{
+	struct worker_message message = { .type = WORKER_CONNECT };
+	struct error_text err;
+	int rc = 0;
+
+	vbd->faulted = false;
+	if (origin == QUEUE_LEFT) {
+		vbd->params.origin = origin;
+	} else {
+		vbd->reconnecting = vbd->frontend_connected = false;
+		vbd->left = false;
+		rc = prepare(vbd, origin, &err);
+	}
+	if (rc < 0) {
 		on_connect_failed(vbd, err.text);
 		return;
 	}

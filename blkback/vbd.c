@@ -170,7 +170,7 @@ static void check_initwait(struct vbd *vbd, const struct snapshot *snap)
 	case VBD_WORKER_READY:
 		if (barrier_passed(vbd) && frontend_ready(snap) &&
 		    !vbd_refuse_held(vbd))
-			vbd_worker_connect(vbd, false);
+			vbd_worker_connect(vbd, QUEUE_NEW);
 		break;
 	case VBD_WORKER_CONNECTED:
 		/* The frontend may have turned back meanwhile. */
@@ -215,11 +215,27 @@ static bool frontend_reconnects(struct vbd *vbd, const struct snapshot *snap)
 	else if (vbd->frontend_connected &&
 		 snap->frontend_state == XenbusStateInitialised)
 		return true;
-	if (vbd->worker_state != VBD_WORKER_CONNECTED || !frontend_ready(snap))
+	if ((vbd->worker_state != VBD_WORKER_CONNECTED && !vbd->left) ||
+	    !frontend_ready(snap))
 		return false;
 	return !negotiate_read_frontend(vbd->backend->xs, vbd->frontend_path,
 					&vbd->limits, &now, &err) &&
 	       !same_ring(&now, &vbd->params);
+}
+
+/*
+ * The guest still uses what the worker that died had: another takes it up.
+ * False when there is nothing to take up, or nobody to do it.
+ */
+static bool go_on(struct vbd *vbd)
+{
+	if (!vbd->left || vbd->worker_state == VBD_WORKER_DEAD)
+		return false;
+	if (vbd->worker_state == VBD_WORKER_NONE)
+		vbd_open(vbd);
+	else if (vbd->worker_state == VBD_WORKER_READY)
+		vbd_worker_connect(vbd, QUEUE_LEFT);
+	return true;
 }
 
 static void check_connected(struct vbd *vbd, const struct snapshot *snap)
@@ -233,6 +249,8 @@ static void check_connected(struct vbd *vbd, const struct snapshot *snap)
 		vbd->reconnecting = !vbd_worker_detach(vbd);
 		if (!vbd->reconnecting)
 			vbd_switch(vbd, XenbusStateInitWait, NULL);
+	} else if (go_on(vbd)) {
+		return;
 	} else if (vbd->worker_state == VBD_WORKER_NONE) {
 		vbd_open(vbd); /* the daemon was restarted */
 	} else if (vbd->worker_state == VBD_WORKER_READY) {
@@ -240,14 +258,17 @@ static void check_connected(struct vbd *vbd, const struct snapshot *snap)
 		if (vbd->params.nr_queues)
 			vbd_switch(vbd, XenbusStateInitWait, NULL);
 		else
-			vbd_worker_connect(vbd, true);
+			vbd_worker_connect(vbd, QUEUE_DRAINED);
 	}
 }
 
 static void check_closing(struct vbd *vbd, const struct snapshot *snap)
 {
-	bool nothing_held = vbd_worker_detached(vbd);
+	bool nothing_held;
 
+	if (!frontend_let_go(snap) && go_on(vbd))
+		return;
+	nothing_held = vbd_worker_detached(vbd);
 	if (frontend_let_go(snap))
 		nothing_held = vbd_worker_detach(vbd);
 	else if (!nothing_held || snap->online)

@@ -93,6 +93,14 @@ struct vbd {
 	struct worker_process *worker;
 	enum vbd_worker_state worker_state;
 	pid_t worker_pid; /* also of one that has ended */
+	/*
+	 * It died while it served: params and in-flight table are of the
+	 * connection that its successor takes over.
+	 */
+	bool left;
+	unsigned int nr_deaths; /* one soon after the other */
+	uint64_t served_ms; /* since when; 0: it does not */
+	uint64_t restart_ms; /* not before; 0: at once */
 	/* It has said whether the provider could be opened. */
 	bool worker_answered;
 	bool worker_killed; /* by us, for it had not */

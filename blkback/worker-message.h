@@ -44,6 +44,7 @@ enum worker_message_type {
 struct worker_open {
 	bool read_only;
 	bool no_discard;
+	bool failed; /* for good, before this worker */
 	uint64_t flush_timeout_ms;
 	char target[PROVIDER_SPEC_BYTES];
 	/* Must be this, as it was served before; or "". */

@@ -105,6 +105,7 @@ static void do_open(struct worker *worker, const struct worker_open *open,
 		return;
 	}
 	worker->flush_timeout_ms = open->flush_timeout_ms;
+	worker->disk_failed = open->failed;
 	rc = block_provider_reopen(provider_registry, open->target,
 				   open->version, open->read_only,
 				   &worker->provider, &err);
@@ -146,8 +147,13 @@ static bool do_connect(struct worker *worker,
 			  "not open, or connected already");
 		return false;
 	}
+	if (block_provider_fence(worker->provider, params->disk, &err) < 0) {
+		tell_text(worker, WORKER_CONNECT_FAILED, err.text);
+		return false;
+	}
 	if (connection_start(params, &disk, fd, &events, &worker->connection,
 			     &err) < 0) {
+		block_provider_unfence(worker->provider);
 		tell_text(worker, WORKER_CONNECT_FAILED, err.text);
 		return false;
 	}
@@ -200,6 +206,7 @@ static void connection_ended(struct worker *worker)
 
 	connection_free(worker->connection);
 	worker->connection = NULL;
+	block_provider_unfence(worker->provider);
 	close(worker->inflight_fd);
 	tell(worker, &reply);
 }

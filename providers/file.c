@@ -26,6 +26,14 @@
 #include <sys/uio.h>
 #include <sys/vfs.h>
 
+/*
+ * The fence: the byte of a lock of the file description that all I/O is done on.
+ * I/O under way keeps the description, and so the lock, after its process is
+ * gone.  No image is as long as that.  Disks that share an image have bytes of
+ * their own behind it.
+ */
+#define FENCE_BYTE (INT64_C(1) << 62)
+
 struct file_provider {
 	struct block_provider base;
 	int fd;
@@ -267,6 +275,51 @@ static int open_inode(struct file_provider *file, const char *path,
 			  fs.f_type == TMPFS_MAGIC && S_ISREG(st.st_mode);
 	fill_info(file, &st, read_only);
 	return 0;
+}
+
+static int fence_lock(const struct file_provider *file, short type,
+		      int64_t start, int64_t length)
+{
+	struct flock lock = {
+		.l_type = type,
+		.l_whence = SEEK_SET,
+		.l_start = start,
+		.l_len = length,
+	};
+	int rc;
+
+	do
+		rc = fcntl(file->fd, F_OFD_SETLKW, &lock);
+	while (rc < 0 && errno == EINTR);
+	return rc < 0 ? -errno : 0;
+}
+
+/* What is only read is never changed by what is late. */
+static int file_fence(struct block_provider *provider, uint64_t disk,
+		      struct error_text *err)
+{
+	const struct file_provider *file =
+		container_of(provider, struct file_provider, base);
+	int64_t byte = FENCE_BYTE;
+	int rc;
+
+	if (provider->info.read_only)
+		return 0;
+	if (provider->info.shared)
+		byte += 1 + (int64_t)(disk & INT64_MAX >> 2);
+	rc = fence_lock(file, F_WRLCK, byte, 1);
+	if (rc < 0)
+		return error_set(err, rc, "lock the image: %s", strerror(-rc));
+	return 0;
+}
+
+static void file_unfence(struct block_provider *provider)
+{
+	const struct file_provider *file =
+		container_of(provider, struct file_provider, base);
+
+	if (!provider->info.read_only)
+		fence_lock(file, F_UNLCK, FENCE_BYTE, 0);
 }
 
 static void file_close(struct block_provider *provider)
@@ -563,6 +616,8 @@ const struct block_provider_ops file_provider_ops = {
 	.has_path = true,
 	.open = file_open,
 	.size = file_size,
+	.fence = file_fence,
+	.unfence = file_unfence,
 	.close = file_close,
 	.queue_open = file_queue_open,
 	.queue_close = file_queue_close,

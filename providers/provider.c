@@ -152,6 +152,19 @@ int block_provider_resize(struct block_provider *provider, bool may_shrink,
 	return 0;
 }
 
+int block_provider_fence(struct block_provider *provider, uint64_t disk,
+			 struct error_text *err)
+{
+	return provider->ops->fence ? provider->ops->fence(provider, disk, err)
+				    : 0;
+}
+
+void block_provider_unfence(struct block_provider *provider)
+{
+	if (provider->ops->unfence)
+		provider->ops->unfence(provider);
+}
+
 void block_provider_close(struct block_provider *provider)
 {
 	if (provider)

@@ -207,6 +207,16 @@ struct block_provider_ops {
 	int (*size)(struct block_provider *provider, uint64_t *ret_bytes,
 		    struct error_text *err);
 
+	/*
+	 * Optional (NULL: a process that has ended has nothing under way);
+	 * main thread; may block; no queue is open.  See
+	 * block_provider_fence().
+	 */
+	int (*fence)(struct block_provider *provider, uint64_t disk,
+		     struct error_text *err);
+	/* With fence; main thread; no queue is open. */
+	void (*unfence)(struct block_provider *provider);
+
 	/* Required; main thread; may block.  No queue is open. */
 	void (*close)(struct block_provider *provider);
 
@@ -263,6 +273,18 @@ int block_provider_reopen(const struct block_provider_ops *const *registry,
  */
 int block_provider_resize(struct block_provider *provider, bool may_shrink,
 			  struct error_text *err);
+/*
+ * Waits until nothing is under way any more that an earlier process, perhaps
+ * killed, has begun on the same medium, and has later ones wait likewise for this
+ * one's end, or block_provider_unfence().  disk tells disks apart that share a
+ * medium (share=yes): each waits for its own predecessors only.  Main thread; may
+ * block, for as long as such a process lives; no queue is open.  Errors, with a
+ * message: the medium's.
+ */
+int block_provider_fence(struct block_provider *provider, uint64_t disk,
+			 struct error_text *err);
+void block_provider_unfence(struct block_provider *provider);
+
 /* NULL is a no-op. */
 void block_provider_close(struct block_provider *provider);
 

@@ -38,8 +38,8 @@ allowed() {
 # one line includes nothing else of that line but its own header.  The source
 # behind vbd.h comes last, as the others of its kind do: it may look at the list
 # that a vbd is in.
-blkback_order="blkif-abi child-process grant-cache idle-poll inflight page-pool throttle vdev
-ring
+blkback_order="blkif-abi child-process grant-cache idle-poll page-pool throttle vdev
+inflight ring
 request
 transfer
 queue

@@ -415,17 +415,6 @@ END_TEST
 
 /* ---- two workers, one ring ---- */
 
-/* The new worker has its handles: it waits for the port, or looks. */
-static void wait_handles(unsigned int nr)
-{
-	uint64_t end = host_now_ms() + HOST_WAIT_MS;
-
-	while (sim_live_handles(h.sim) < nr) {
-		need(host_now_ms() < end, "no new worker");
-		poll(NULL, 0, 1);
-	}
-}
-
 static json_int_t request_count(const char *key)
 {
 	json_t *vbd = host_list(&h, 1, XVDB);
@@ -468,7 +457,8 @@ START_TEST(restart_while_the_old_worker_drains)
 	if (_i == 0)
 		submit_read();
 	host_daemon_start(&h);
-	wait_handles(2 * handles);
+	need(host_wait_worker(&h, 1, XVDB, "connecting"), "no new worker");
+	need(sim_live_handles(h.sim) == handles, "it is beyond the fence");
 	daemon_looks();
 	if (_i == 1)
 		submit_read();

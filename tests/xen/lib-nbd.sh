@@ -10,7 +10,6 @@
 #	server_status KEY         of the only disk, as xen-diskctl tells it
 #	unix_server SOCKET COMMAND..., tcp_server PORT COMMAND...
 #	                          and waits until it listens
-#	nap FROM TO               milliseconds, at random
 #	calls LOG, unanswered LOG what nbdkit's log filter saw come, and of that,
 #	                          what it never answered
 #
@@ -62,11 +61,6 @@ tcp_server() {
 
 server_status() {
 	xen-diskctl list --json | jq -r ".[0].server.$1"
-}
-
-nap() {
-	local ms=$(($1 + RANDOM % ($2 - $1)))
-	sleep "$((ms / 1000)).$(printf %03d $((ms % 1000)))"
 }
 
 # DATE TIME connection=N ACTION id=N [offset=N count=N fua=N] ...

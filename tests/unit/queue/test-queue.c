@@ -686,13 +686,13 @@ END_TEST
 START_TEST(refuses_a_bad_table)
 {
 	ck_assert_int_eq(ftruncate(params.inflight_fd, 4096), 0);
-	refuse("allocate", -EINVAL);
+	refuse("in-flight table", -EINVAL);
 }
 END_TEST
 
 START_TEST(refuses_to_resume_a_busy_ring)
 {
-	params.resume = true;
+	params.origin = QUEUE_DRAINED;
 	slot_put(fake_pages[0], 0, 4, 1);
 	refuse("the ring holds requests", -EBUSY);
 }
@@ -700,7 +700,7 @@ END_TEST
 
 START_TEST(resumes)
 {
-	params.resume = true;
+	params.origin = QUEUE_DRAINED;
 	guest_req_prod = guest_rsp_cons = 0xfffffff0;
 	slot_put(fake_pages[0], 0, 4, guest_req_prod);
 	slot_put(fake_pages[0], 4, 4, guest_req_prod + 1);

@@ -11,6 +11,8 @@
 
 # shellcheck source=/dev/null
 . /lab/lib-nbd.sh
+# shellcheck source=/dev/null
+. /lab/lib-load.sh
 daemon_need
 guest_need g1 pv
 
@@ -31,36 +33,6 @@ serve() {
 		file "$img" "${cache[@]}" rdelay=30ms wdelay=100ms \
 		logfile="$LAB/server.log.$NR_STARTS"
 }
-
-# Files with fsync, three at a time, and beside them random writes and verified
-# reads without.
-# shellcheck disable=SC2016 # the guest expands it
-LOAD='
-	writer() {
-		i=0
-		until [ -e /tmp/stop ]; do
-			i=$((i + 1))
-			f=w$1.$((i % 8))
-			dd if=/dev/urandom of=/tmp/new.$1 bs=1k \
-				count=$((i * 7 % 97 + 1)) 2>/dev/null
-			dd if=/tmp/new.$1 of=/mnt/$f bs=64k conv=fsync ||
-				touch /tmp/failed
-			sha256sum </tmp/new.$1 | sed "s/-/$f/" >/tmp/sum.$f
-		done 2>/tmp/errors.$1
-		echo "writer $1: $i files"
-	}
-	rm -f /tmp/stop /tmp/failed /tmp/sum.*
-	for w in 1 2 3; do
-		writer $w &
-	done
-	until [ -e /tmp/stop ]; do
-		blkverify load /mnt/random 2 --max=128K --seed=$RANDOM ||
-			touch /tmp/failed /tmp/stop
-	done >/tmp/loads 2>&1
-	wait
-	grep -v " 0 errors" /tmp/loads
-	[ ! -e /tmp/failed ]
-'
 
 # At a random time; if nothing is in flight just then, at the next.
 server_kill_busy() {
@@ -100,28 +72,6 @@ all_sent_again() {
 	done
 }
 
-# In the guest: all the files have their sums, also read anew.
-finish_load() {
-	guest_run g1 'touch /tmp/stop'
-	guest_await g1 load 60 || fail "the load failed: $(guest_run g1 \
-		'cat /tmp/errors.* /tmp/loads | tail -n 5')"
-	guest_run g1 'cat /tmp/sum.w* >/tmp/sums
-		cd /mnt && sha256sum random >>/tmp/sums && cp /tmp/sums sums
-		cd / && umount /mnt && mount -t ext4 /dev/xvdb /mnt &&
-		cd /mnt && sha256sum -c -s /tmp/sums && cd / && umount /mnt &&
-		sync /dev/xvdb' 60 || fail 'the guest finds other files'
-	assert_eq "$(guest_io_errors g1)" 0 'I/O errors in the guest'
-}
-
-check_image() {
-	e2fsck -fn "$img"
-	mkdir -p "$LAB/mnt"
-	mount -o loop,ro "$img" "$LAB/mnt"
-	(cd "$LAB/mnt" && sha256sum -c --quiet sums) ||
-		fail 'a file has changed'
-	umount "$LAB/mnt"
-}
-
 # ext4_under_kills KIND COUNT
 ext4_under_kills() {
 	local first
@@ -131,19 +81,17 @@ ext4_under_kills() {
 	serve "$1"
 	first=$NR_STARTS
 	attach g1 xvdb "$TARGET"
-	guest_run g1 'mount -t ext4 /dev/xvdb /mnt && dd if=/dev/zero \
-		of=/mnt/random bs=64k count=32 conv=fsync 2>/dev/null'
-	guest_start g1 load "$LOAD"
+	load_start g1
 	kill_under_load "$1" "$2"
 	note 'the last one lives'
-	finish_load
+	load_finish g1
 	NR_RESENT=$((NR_RESENT + $(server_status resent)))
 	all_sent_again "$first"
 	# With it goes what no FLUSH has made it write.
 	[ "$1" = file ] || server_kill
 	detach g1 xvdb
 	server_stop
-	check_image
+	load_check "$img"
 	note 'checked'
 }
 

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Workers that are killed while they serve: the guest sees a pause and nothing
+ * else.  Every answer comes once, with what was written last, and what was
+ * acknowledged is on the image.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/sim/blkfront.h"
+
+#define XVDB 51728u
+#define SECTORS 8192u
+#define DEPTH 32u
+#define KILLS 60u
+
+static struct host h;
+static struct guest *g;
+static char image[64];
+static struct blkfront fe;
+static uint8_t model[SECTORS * FE_SECTOR];
+static uint64_t seed = 0x5eed;
+
+static uint32_t rnd(uint32_t below)
+{
+	seed = seed * 6364136223846793005u + 1442695040888963407u;
+	return (uint32_t)(seed >> 33) % below;
+}
+
+static void setup(void)
+{
+	host_start_all(&h);
+	g = host_guest(&h, 1, "g1");
+	host_image(&h, "a.img", sizeof(model), image);
+	host_image_read(image, model, sizeof(model));
+}
+
+static void teardown(void)
+{
+	host_stop(&h);
+}
+
+static void attach(enum fe_abi abi, unsigned int nr_queues, bool persistent)
+{
+	char *error = host_vbd_attach(&h, g, XVDB, image, 'w');
+
+	need(!error, "attach: %s", error);
+	blkfront_init(&fe, &h, g, XVDB, abi);
+	fe.nr_queues = nr_queues;
+	fe.persistent = persistent;
+	blkfront_connect(&fe);
+}
+
+static void finish(void)
+{
+	host_vbd_force(&h, g, XVDB);
+	blkfront_fini(&fe);
+}
+
+/* ---- load against the model ---- */
+
+static struct flight {
+	bool used;
+	uint64_t id;
+	struct fe_request rq;
+	unsigned int nr_sectors;
+} flights[DEPTH];
+
+static bool overlaps(uint64_t sector, unsigned int nr)
+{
+	for (unsigned int i = 0; i < DEPTH; i++) {
+		const struct flight *f = &flights[i];
+
+		if (f->used && sector < f->rq.sector + f->nr_sectors &&
+		    f->rq.sector < sector + nr)
+			return true;
+	}
+	return false;
+}
+
+static void launch(unsigned int i)
+{
+	static uint8_t data[FE_SEGMENTS * FE_PAGE];
+	unsigned int skip = rnd(8), nr = 1 + rnd(88 - skip);
+	struct flight *f = &flights[i];
+	uint8_t op = (uint8_t)(rnd(10) == 0   ? FE_FLUSH
+			       : rnd(20) == 0 ? FE_BARRIER
+					      : rnd(2));
+	uint64_t sector = rnd(SECTORS - 88);
+
+	if (op == FE_FLUSH)
+		nr = 0;
+	if (nr && overlaps(sector, nr))
+		return;
+	blkfront_fill(&fe, &f->rq, op, sector, nr, i * FE_SEGMENTS, skip);
+	if (op == FE_WRITE || op == FE_BARRIER) {
+		for (unsigned int b = 0; b < nr * FE_SECTOR; b++)
+			data[b] = (uint8_t)rnd(256);
+		blkfront_data_put(&fe, &f->rq, data);
+		memcpy(model + sector * FE_SECTOR, data,
+		       (size_t)nr * FE_SECTOR);
+	}
+	f->nr_sectors = nr;
+	f->used = true;
+	f->id = blkfront_submit(&fe.queues[0], &fe, &f->rq);
+}
+
+static void landed(const struct fe_response *rsp)
+{
+	static uint8_t data[FE_SEGMENTS * FE_PAGE];
+	unsigned int i = 0;
+	struct flight *f;
+
+	while (!(flights[i].used && flights[i].id == rsp->id))
+		need(++i < DEPTH, "an id that is not in flight");
+	f = &flights[i];
+	f->used = false;
+	need(rsp->status == FE_OKAY, "op %u sector %llu + %u: status %d",
+	     rsp->operation, (unsigned long long)f->rq.sector, f->nr_sectors,
+	     rsp->status);
+	if (rsp->operation != FE_READ)
+		return;
+	blkfront_data_get(&fe, &f->rq, data);
+	need(!memcmp(data, model + f->rq.sector * FE_SECTOR,
+		     (size_t)f->nr_sectors * FE_SECTOR),
+	     "read of sector %llu + %u differs",
+	     (unsigned long long)f->rq.sector, f->nr_sectors);
+}
+
+static void land(void)
+{
+	struct fe_response rsp;
+
+	need(blkfront_poll(&fe, &fe.queues[0], &rsp, HOST_WAIT_MS),
+	     "no response");
+	landed(&rsp);
+}
+
+static void load_begin(void)
+{
+	unsigned int depth = 1 + rnd(DEPTH);
+
+	for (unsigned int i = 0; i < depth; i++)
+		if (!flights[i].used)
+			launch(i);
+	blkfront_kick(&fe, &fe.queues[0]);
+}
+
+static void drain(void)
+{
+	while (fe.queues[0].nr_busy)
+		land();
+}
+
+static bool worker_is(const char *status, pid_t *ret_pid)
+{
+	json_t *vbd = host_list(&h, 1, XVDB);
+	json_t *worker = json_object_get(vbd, "worker");
+	const char *is = json_string_value(json_object_get(worker, "status"));
+	bool same = is && !strcmp(is, status);
+
+	*ret_pid = (pid_t)json_integer_value(json_object_get(worker, "pid"));
+	json_decref(vbd);
+	return same;
+}
+
+static pid_t kill_worker(void)
+{
+	pid_t pid = host_worker_pid(&h, 1, XVDB);
+
+	need(kill(pid, SIGKILL) == 0, "kill");
+	return pid;
+}
+
+static void wait_successor(pid_t killed)
+{
+	uint64_t end = host_now_ms() + HOST_WAIT_MS;
+	pid_t pid;
+
+	while (!worker_is("connected", &pid) || pid == killed) {
+		need(host_now_ms() < end, "no successor");
+		poll(NULL, 0, 2); /* nothing tells a reader of list */
+	}
+}
+
+/* At a time of its own choice within what a turn takes. */
+static void spin(uint32_t nr_ns)
+{
+	struct timespec start, now;
+
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	do
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	while ((uint64_t)(now.tv_sec - start.tv_sec) * 1000000000u +
+		       (uint64_t)now.tv_nsec - (uint64_t)start.tv_nsec <
+	       nr_ns);
+}
+
+static const struct {
+	const char *name;
+	enum fe_abi abi;
+	bool persistent;
+} kinds[] = {
+	{ "native", FE_ABI_NATIVE, false },
+	{ "native, persistent", FE_ABI_NATIVE, true },
+	{ "x86_32", FE_ABI_X86_32, true },
+};
+
+START_TEST(killed_under_load)
+{
+	static uint8_t got[sizeof(model)];
+	unsigned int nr_busy = 0;
+
+	attach(kinds[_i].abi, 1, kinds[_i].persistent);
+	for (unsigned int k = 0; k < KILLS; k++) {
+		struct fe_response rsp;
+		pid_t killed;
+
+		load_begin();
+		spin(rnd(400000));
+		while (rnd(3) && blkfront_take(&fe, &fe.queues[0], &rsp))
+			landed(&rsp);
+		nr_busy += fe.queues[0].nr_busy != 0;
+		killed = kill_worker();
+		/* Sometimes some stay for the one after the next. */
+		while (fe.queues[0].nr_busy > rnd(DEPTH))
+			land();
+		wait_successor(killed);
+	}
+	drain();
+	need(blkfront_flush(&fe) == FE_OKAY, "flush");
+	need(nr_busy >= KILLS * 8 / 10, "in flight at %u kills of %u only",
+	     nr_busy, KILLS);
+	finish();
+	host_image_read(image, got, sizeof(got));
+	need(!memcmp(got, model, sizeof(model)), "the image differs");
+	need(sim_live_maps(h.sim) == 0, "maps");
+}
+END_TEST
+
+/* Nobody asks anything of it: it is there again when somebody does. */
+START_TEST(killed_at_rest)
+{
+	uint8_t wrote[FE_PAGE], got[FE_PAGE];
+
+	attach(FE_ABI_NATIVE, 1, true);
+	memset(wrote, 0x5a, sizeof(wrote));
+	need(blkfront_write(&fe, 8, wrote, 8) == FE_OKAY, "write");
+	for (unsigned int i = 0; i < 5; i++) {
+		pid_t killed = kill_worker();
+
+		need(blkfront_read(&fe, 8, got, 8) == FE_OKAY, "read");
+		need(!memcmp(got, wrote, sizeof(got)), "data");
+		wait_successor(killed);
+	}
+	finish();
+}
+END_TEST
+
+/* The image's name is another's when the worker dies. */
+START_TEST(another_image_is_refused)
+{
+	char other[64];
+
+	attach(FE_ABI_NATIVE, 1, false);
+	host_image(&h, "b.img", sizeof(model), other);
+	need(rename(other, image) == 0, "rename");
+	kill_worker();
+	need(host_wait_worker(&h, 1, XVDB, "dead"), "not refused");
+	need(host_log_has(&h, "it is not the image any more"), "not told");
+	finish();
+}
+END_TEST
+
+/* One that dies of its own fault again and again is given up, with the cause. */
+START_TEST(crash_loop_ends)
+{
+	uint64_t end = host_now_ms() + HOST_WAIT_MS;
+	unsigned int nr = 0;
+	pid_t pid, last = 0;
+
+	attach(FE_ABI_NATIVE, 1, false);
+	while (!worker_is("dead", &pid)) {
+		need(host_now_ms() < end, "still tried after %u", nr);
+		if (pid != last && worker_is("connected", &pid)) {
+			need(kill(pid, SIGSEGV) == 0, "kill");
+			last = pid;
+			nr++;
+		}
+		poll(NULL, 0, 2); /* nothing tells a reader of list */
+	}
+	need(nr == 9, "given up after %u", nr);
+	need(host_log_has(&h, "was killed by signal 11"), "no cause");
+	finish();
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("recovery");
+	TCase *tc = tcase_create("worker");
+
+	tcase_set_timeout(tc, 120);
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_loop_test(tc, killed_under_load, 0,
+			    (int)(sizeof(kinds) / sizeof(kinds[0])));
+	tcase_add_test(tc, killed_at_rest);
+	tcase_add_test(tc, another_image_is_refused);
+	tcase_add_test(tc, crash_loop_ends);
+	suite_add_tcase(suite, tc);
+	return host_run(suite);
+}
