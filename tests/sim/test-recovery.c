@@ -290,14 +290,15 @@ START_TEST(crash_loop_ends)
 	while (!worker_is("dead", &pid)) {
 		need(host_now_ms() < end, "still tried after %u", nr);
 		if (pid != last && worker_is("connected", &pid)) {
-			need(kill(pid, SIGSEGV) == 0, "kill");
+			/* A sanitizer would make an exit of others. */
+			need(kill(pid, SIGABRT) == 0, "kill");
 			last = pid;
 			nr++;
 		}
 		poll(NULL, 0, 2); /* nothing tells a reader of list */
 	}
 	need(nr == 9, "given up after %u", nr);
-	need(host_log_has(&h, "was killed by signal 11"), "no cause");
+	need(host_log_has(&h, "was killed by signal 6"), "no cause");
 	finish();
 }
 END_TEST

@@ -150,7 +150,7 @@ START_TEST(attach_refusals)
 		blkfront_init(&fe, &h, g, XVDB, FE_ABI_X86_64);
 		blkfront_set_state(&fe, FE_CLOSED);
 		need(xl("block-detach", "g1", "xvdb") == 0, "detach: %s", out);
-		need(!host_list(&h, 1, XVDB), "still in list");
+		need(host_wait_unlisted(&h, 1, XVDB), "still in list");
 		need(host_count_nodes(&h, fe.backend) == 0, "backend nodes");
 		blkfront_fini(&fe);
 	}
