@@ -55,7 +55,7 @@ struct inflight_entry {
 	uint64_t id;
 	uint64_t offset_bytes, length_bytes;
 	uint64_t check; /* of all that does not change after it is taken */
-	uint64_t answer; /* its index, status, and both inverted */
+	uint64_t answer; /* its index and status, and their parity */
 	struct inflight_segment segments[INFLIGHT_SEGMENTS_MAX];
 };
 

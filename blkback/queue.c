@@ -922,14 +922,16 @@ static void take_over(struct queue *q)
 
 	for (unsigned int i = 0; i < q->ring.nr_slots; i++) {
 		struct blk_request *req = &q->requests[i];
-		struct inflight_entry *entry = req->entry;
+		const struct inflight_entry *entry = req->entry;
 
-		if (entry->state == INFLIGHT_TAKEN)
+		if (entry->state == INFLIGHT_TAKEN) {
 			taken[nr_taken++] = req;
-		else if (entry->state == INFLIGHT_DONE)
+		} else if (entry->state == INFLIGHT_DONE) {
+			/* inflight_recover() has seen that none is missing. */
 			done[inflight_answer_index(entry) - q->ring.rsp_prod] =
-				req,
-							    nr_done++;
+				req;
+			nr_done++;
+		}
 	}
 	answer_again(q, done, nr_done);
 	replay(q, taken, nr_taken);

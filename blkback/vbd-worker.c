@@ -323,19 +323,18 @@ static bool killed_from_outside(int wait_status)
 static bool plan_restart(struct vbd *vbd, int wait_status)
 {
 	bool outside = killed_from_outside(wait_status);
-	uint64_t now = clock_now_ms();
+	uint64_t now = clock_now_ms(), delay = 0;
 
 	if (vbd->served_ms && now - vbd->served_ms >= DEATHS_APART_MS)
 		vbd->nr_deaths = 0;
 	vbd->served_ms = 0;
-	if (outside) {
-		vbd->restart_ms = vbd->nr_deaths ? now + RESTART_MS : 0;
-		vbd->nr_deaths = vbd->nr_deaths ? vbd->nr_deaths : 1;
-		return true;
-	}
-	vbd->restart_ms =
-		vbd->nr_deaths ? now + (RESTART_MS << vbd->nr_deaths) : 0;
-	return ++vbd->nr_deaths <= DEATHS_MAX;
+	if (vbd->nr_deaths)
+		delay = outside ? RESTART_MS : RESTART_MS << vbd->nr_deaths;
+	vbd->restart_ms = now + delay;
+	/* Of deaths from outside only that there was one counts. */
+	if (!outside || !vbd->nr_deaths)
+		vbd->nr_deaths++;
+	return outside || vbd->nr_deaths <= DEATHS_MAX;
 }
 
 /* It had the guest's ring, or was about to: see vbd_worker_connect(). */
