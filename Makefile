@@ -87,7 +87,7 @@ SUPERVISOR := $(COMMON) providers/provider-spec.c blkback/backend.c \
 	blkback/connection-params.c blkback/inflight.c \
 	blkback/negotiate.c blkback/ring.c blkback/vbd.c \
 	blkback/vbd-change.c \
-	blkback/vbd-hold.c blkback/vbd-state.c blkback/vbd-worker.c \
+	blkback/vbd-hold.c blkback/vbd-journal.c blkback/vbd-state.c blkback/vbd-worker.c \
 	blkback/vdev.c \
 	blkback/worker-message.c blkback/worker-process.c diskd/attach.c \
 	diskd/commands.c diskd/control.c diskd/main.c diskd/notify.c \

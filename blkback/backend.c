@@ -504,6 +504,7 @@ int backend_init(struct backend *backend, struct xenstore *xs,
 	if (rc < 0 && rc != -ENOENT)
 		return rc;
 	backend->domid = (uint16_t)domid;
+	vbd_journal_clean(backend);
 	backend->release_watch.path = "@releaseDomain";
 	backend->release_watch.fired = on_release_event;
 	rc = xenstore_watch(xs, &backend->release_watch);

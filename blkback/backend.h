@@ -25,6 +25,7 @@ struct backend_options {
 	const char *worker_program;
 	const struct worker_program *(*worker_find)(const char *provider);
 	const char *hold_program;
+	const char *run_dir;
 	uint64_t flush_timeout_ms;
 	/* What a frontend may ask for at most. */
 	struct connection_limits limits;

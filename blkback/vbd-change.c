@@ -41,6 +41,7 @@ static void change_done(struct vbd *vbd)
 {
 	vbd->changing = false;
 	vbd->change_error.text[0] = '\0';
+	vbd_journal_update(vbd);
 	backend_touch(vbd);
 }
 

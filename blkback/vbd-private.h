@@ -86,6 +86,24 @@ void vbd_resized(struct vbd *vbd, uint64_t size_bytes);
 void vbd_limited(struct vbd *vbd);
 void vbd_change_failed(struct vbd *vbd, const char *cause);
 
+/* ---- vbd-journal.c ------------------------------------------------------ */
+
+/*
+ * Makes the files of the connection that ->params describe, in place of an
+ * earlier one's.  Errors, with a message that names the file: those of the run
+ * directory's file system, and of XenStore.
+ */
+int vbd_journal_create(struct vbd *vbd, struct error_text *err);
+/* The same connection, of which something has changed; a failure is logged. */
+void vbd_journal_update(struct vbd *vbd);
+/*
+ * Finds the connection that an earlier supervisor has made, and its table:
+ * ->params, ->info, ->disk_failed and ->inflight_fd.  Errors, with a message.
+ */
+int vbd_journal_load(struct vbd *vbd, struct error_text *err);
+/* The guest has let go, or is gone: nobody is to take it up. */
+void vbd_journal_remove(struct vbd *vbd);
+
 /* ---- vbd-hold.c --------------------------------------------------------- */
 
 /*

@@ -250,6 +250,7 @@ static void on_message(void *arg, struct worker_message *message, int *fd)
 		on_connect_failed(vbd, message->error.text);
 		break;
 	case WORKER_DISCONNECTED:
+		vbd_journal_remove(vbd);
 		vbd_worker_set_state(vbd, VBD_WORKER_READY);
 		break;
 	case WORKER_RING_BROKEN:
@@ -258,6 +259,7 @@ static void on_message(void *arg, struct worker_message *message, int *fd)
 		break;
 	case WORKER_DISK_FAILED:
 		vbd->disk_failed = true;
+		vbd_journal_update(vbd);
 		vbd_error(vbd, "%s", message->error.text);
 		break;
 	case WORKER_RESIZED:
@@ -276,13 +278,6 @@ static void on_message(void *arg, struct worker_message *message, int *fd)
 			(int)message->type);
 		break;
 	}
-}
-
-static void drop_inflight(struct vbd *vbd)
-{
-	if (vbd->inflight_fd >= 0)
-		close(vbd->inflight_fd);
-	vbd->inflight_fd = -1;
 }
 
 static void drop_stats(struct vbd *vbd)
@@ -376,8 +371,10 @@ static void on_exited(void *arg, int wait_status)
 	}
 	vbd->info_valid = false;
 	vbd->disk_failed = false;
-	if (!vbd->backend->quitting)
+	if (!vbd->backend->quitting) {
 		vbd_hold_release(vbd);
+		vbd_journal_remove(vbd);
+	}
 	/* It left in good order: nothing has to be remembered. */
 	if (!wait_status)
 		drop_record(vbd);
@@ -399,8 +396,11 @@ static void on_exited(void *arg, int wait_status)
 void vbd_worker_free_shared(struct vbd *vbd)
 {
 	drop_stats(vbd);
-	drop_inflight(vbd);
 	drop_record(vbd);
+	if (!vbd->backend->quitting)
+		vbd_journal_remove(vbd);
+	else if (vbd->inflight_fd >= 0)
+		close(vbd->inflight_fd);
 }
 
 /* Shared memory that cannot shrink under whoever has it mapped. */
@@ -450,7 +450,7 @@ static int start_worker(struct vbd *vbd, const char *program)
 	const struct backend_options *options = &vbd->backend->options;
 	struct worker_message message = { .type = WORKER_OPEN };
 	char label[32];
-	int rc = vbd->left ? 0 : make_stats(vbd);
+	int rc = vbd->stats && vbd->left ? 0 : make_stats(vbd);
 
 	if (rc < 0)
 		return rc;
@@ -510,18 +510,6 @@ void vbd_open(struct vbd *vbd)
 	}
 }
 
-static int make_inflight(struct vbd *vbd, struct error_text *err)
-{
-	drop_inflight(vbd);
-	vbd->inflight_fd = sealed_memfd(
-		"xen-diskd-inflight", connection_inflight_bytes(&vbd->params));
-	if (vbd->inflight_fd < 0)
-		return error_set(err, vbd->inflight_fd,
-				 "create the in-flight table: %s",
-				 strerror(-vbd->inflight_fd));
-	return 0;
-}
-
 static int read_frontend(struct vbd *vbd, struct connection_params *params,
 			 struct error_text *err)
 {
@@ -541,7 +529,7 @@ static int prepare(struct vbd *vbd, enum queue_origin origin,
 		return rc;
 	vbd->params.domid = vbd->domid;
 	vbd->params.disk = (uint64_t)vbd->domid << 32 | vbd->devid;
-	return make_inflight(vbd, err);
+	return vbd_journal_create(vbd, err);
 }
 
 void vbd_worker_connect(struct vbd *vbd, enum queue_origin origin)

@@ -238,8 +238,22 @@ static bool go_on(struct vbd *vbd)
 	return true;
 }
 
+/*
+ * A frontend that is about to connect has asked for nothing yet.  It may be
+ * another driver, on a new ring of the same numbers: what was in flight in the
+ * old one is not to be carried out again.
+ */
+static void forget_left(struct vbd *vbd, const struct snapshot *snap)
+{
+	if (!vbd->left || snap->frontend_state != XenbusStateInitialised)
+		return;
+	vbd->left = false;
+	vbd_journal_remove(vbd);
+}
+
 static void check_connected(struct vbd *vbd, const struct snapshot *snap)
 {
+	forget_left(vbd, snap);
 	if (frontend_let_go(snap)) {
 		if (vbd_worker_detach(vbd))
 			vbd_switch(vbd, XenbusStateClosed, NULL);
@@ -491,6 +505,21 @@ static void read_version(struct vbd *vbd)
 	vbd->hold = VBD_HOLD_HELD;
 }
 
+/* What a guest has used, and uses still, is taken up. */
+static void read_connection(struct vbd *vbd)
+{
+	struct error_text err;
+
+	if (vbd->state != XenbusStateConnected &&
+	    vbd->state != XenbusStateClosing)
+		return;
+	vbd->left = vbd_journal_load(vbd, &err) == 0;
+	if (!vbd->left)
+		vbd_log(LOG_LEVEL_WARNING, vbd,
+			"is taken up only if nothing is in flight: %s",
+			err.text);
+}
+
 int vbd_adopt(struct vbd *vbd)
 {
 	struct xenstore *xs = vbd->backend->xs;
@@ -515,6 +544,7 @@ int vbd_adopt(struct vbd *vbd)
 	    !strcmp(value, "connected"))
 		vbd->hotplug = VBD_HOTPLUG_DONE;
 	read_version(vbd);
+	read_connection(vbd);
 	/* Of a daemon that had other limits. */
 	if (vbd->state != XenbusStateInitialising)
 		negotiate_honour_offer(xs, vbd->path, &vbd->limits);

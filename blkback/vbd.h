@@ -21,6 +21,9 @@
 
 struct backend;
 
+/* 64 bits in hexadecimal, and a NUL. */
+#define VBD_MARK_BYTES 17
+
 /*
  * A kind of backend node: a row for each directory under backend/ that a
  * toolstack may put our vbds in.
@@ -124,8 +127,9 @@ struct vbd {
 	/* Of the last change; "" if it went well. */
 	struct error_text change_error;
 
-	/* Of the connection: the requests in flight survive the worker. */
+	/* Of the connection: both survive the worker (vbd-journal.c). */
 	int inflight_fd;
+	char mark[VBD_MARK_BYTES];
 
 	bool has_error;
 	/* The error is the disk's own, and stays as long as the worker. */
@@ -186,6 +190,9 @@ bool vbd_idle(const struct vbd *vbd);
 
 /* Stops holding what it serves; true when nothing is held any more. */
 bool vbd_hold_release(struct vbd *vbd);
+
+/* Removes the files of connections whose disks are gone. */
+void vbd_journal_clean(struct backend *backend);
 
 const char *vbd_state_name(enum xenbus_state state);
 const char *vbd_worker_state_name(enum vbd_worker_state state);

@@ -103,6 +103,7 @@ static int open_backend(struct supervisor *sup)
 		.worker_program = sup->options.worker,
 		.worker_find = worker_program_find,
 		.hold_program = sup->options.hold,
+		.run_dir = sup->options.run_dir,
 		.flush_timeout_ms = sup->options.flush_timeout_ms,
 		.limits = sup->options.limits,
 	};

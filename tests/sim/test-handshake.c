@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
+#include <unistd.h>
 
 #include "tests/sim/blkfront.h"
 
@@ -351,25 +352,119 @@ START_TEST(restart_with_an_idle_ring)
 }
 END_TEST
 
-/* Nobody knows whether it was carried out: it must not be guessed. */
+/* It came while nobody was there. */
 START_TEST(restart_with_an_unanswered_request)
 {
 	struct fe_request rq;
-	char *error;
+	struct fe_response rsp;
 
 	attach_connect(FE_ABI_X86_64);
 	check_serves(&fe);
 	host_daemon_stop(&h);
+	blkfront_fill(&fe, &rq, FE_READ, 0, 8, 0, 0);
+	blkfront_submit(&fe.queues[0], &fe, &rq);
+	blkfront_kick(&fe, &fe.queues[0]);
+	host_daemon_start(&h);
+	need(blkfront_poll(&fe, &fe.queues[0], &rsp, HOST_WAIT_MS) &&
+		     rsp.status == FE_OKAY,
+	     "not answered");
+	check_serves(&fe);
+	detach();
+}
+END_TEST
+
+/* How a connection's files may be found. */
+static const struct {
+	const char *name;
+	const char *damage; /* of a shell, in the run directory */
+	const char *says;
+} damages[] = {
+	{ "none", "rm vbd-1-51728.*", "No such file" },
+	{ "no table", "rm vbd-1-51728.inflight", "inflight': No such file" },
+	{ "cut table", "truncate -s 4096 vbd-1-51728.inflight",
+	  "has been cut" },
+	{ "cut", "truncate -s 100 vbd-1-51728.connection", "is damaged" },
+	{ "empty", ": >vbd-1-51728.connection", "is damaged" },
+	{ "a bit",
+	  "printf '\\001' | dd of=vbd-1-51728.connection bs=1 seek=700 "
+	  "conv=notrunc status=none",
+	  "is damaged" },
+	{ "version",
+	  "printf '\\377' | dd of=vbd-1-51728.connection bs=1 seek=4 "
+	  "conv=notrunc status=none",
+	  "is of another version" },
+	{ "link",
+	  "mv vbd-1-51728.connection x && ln -s x vbd-1-51728.connection",
+	  "Too many levels" },
+};
+
+/* Nobody knows whether it was carried out: it must not be guessed. */
+START_TEST(restart_without_the_files)
+{
+	struct fe_request rq;
+	char *error, command[512];
+
+	attach_connect(FE_ABI_X86_64);
+	check_serves(&fe);
+	host_daemon_stop(&h);
+	snprintf(command, sizeof(command), "cd %s/run && %s", h.dir,
+		 damages[_i].damage);
+	need(system(command) == 0, "%s", command);
 	blkfront_fill(&fe, &rq, FE_WRITE, 0, 8, 0, 0);
 	blkfront_submit(&fe.queues[0], &fe, &rq);
 	blkfront_kick(&fe, &fe.queues[0]);
 	host_daemon_start(&h);
 	error = host_wait_any(&h, HOST_WAIT_MS, "%s/error", fe.backend);
-	need(error && strstr(error, "detach it"), "error is '%s'",
-	     error ? error : "absent");
+	need(error && strstr(error, "detach it"), "%s: error is '%s'",
+	     damages[_i].name, error ? error : "absent");
 	free(error);
+	need(host_log_has(&h, damages[_i].says), "%s: '%s' is not logged",
+	     damages[_i].name, damages[_i].says);
 	check_key("state", "4");
 	detach();
+}
+END_TEST
+
+/* Another device of the same numbers has nothing to do with them. */
+START_TEST(files_of_another_device)
+{
+	char command[256];
+
+	attach_connect(FE_ABI_X86_64);
+	check_serves(&fe);
+	host_daemon_stop(&h);
+	snprintf(command, sizeof(command), "cp -a %s/run %s/old", h.dir, h.dir);
+	need(system(command) == 0, "%s", command);
+	host_daemon_start(&h);
+	need(host_wait_worker(&h, 1, XVDB, "connected"), "not connected");
+	detach();
+	attach_connect(FE_ABI_X86_64);
+	host_daemon_stop(&h);
+	snprintf(command, sizeof(command), "cp -a %s/old/vbd-* %s/run/", h.dir,
+		 h.dir);
+	need(system(command) == 0, "%s", command);
+	host_daemon_start(&h);
+	need(host_wait_worker(&h, 1, XVDB, "connected"), "not connected");
+	need(host_log_has(&h, "is of another connection"), "not told");
+	check_serves(&fe);
+	detach();
+}
+END_TEST
+
+/* What is left of a device that has gone is removed. */
+START_TEST(files_of_a_device_that_is_gone)
+{
+	char path[96];
+
+	attach_connect(FE_ABI_X86_64);
+	host_daemon_stop(&h);
+	snprintf(path, sizeof(path), "%s/run/vbd-1-51728.inflight", h.dir);
+	need(access(path, F_OK) == 0, "no table");
+	host_remove(&h, "%s", fe.backend);
+	host_remove(&h, "%s", fe.path);
+	host_daemon_start(&h);
+	need(access(path, F_OK) < 0, "the table is left");
+	blkfront_abandon(&fe);
 }
 END_TEST
 
@@ -486,6 +581,10 @@ int main(void)
 	tcase_add_test(tc, detached_without_the_daemon);
 	tcase_add_test(tc, restart_with_an_idle_ring);
 	tcase_add_test(tc, restart_with_an_unanswered_request);
+	tcase_add_loop_test(tc, restart_without_the_files, 0,
+			    sizeof(damages) / sizeof(*damages));
+	tcase_add_test(tc, files_of_another_device);
+	tcase_add_test(tc, files_of_a_device_that_is_gone);
 	tcase_add_test(tc, foreign_nodes_are_left_alone);
 	tcase_add_test(tc, frontend_path_must_match);
 	tcase_add_test(tc, watch_flood);

@@ -245,6 +245,49 @@ START_TEST(killed_under_load)
 }
 END_TEST
 
+/* All of them at once, as with a whole control group. */
+START_TEST(everything_killed)
+{
+	static uint8_t got[sizeof(model)];
+
+	attach(kinds[_i].abi, 1, kinds[_i].persistent);
+	for (unsigned int k = 0; k < KILLS / 3; k++) {
+		pid_t pid = host_worker_pid(&h, 1, XVDB);
+
+		load_begin();
+		spin(rnd(400000));
+		/* The worker first: it would end in good order without it. */
+		need(kill(pid, SIGKILL) == 0, "kill");
+		host_daemon_kill(&h);
+		host_daemon_start(&h);
+		while (fe.queues[0].nr_busy > rnd(DEPTH))
+			land();
+		need(host_wait_worker(&h, 1, XVDB, "connected"), "worker");
+	}
+	drain();
+	need(blkfront_flush(&fe) == FE_OKAY, "flush");
+	finish();
+	host_image_read(image, got, sizeof(got));
+	need(!memcmp(got, model, sizeof(model)), "the image differs");
+}
+END_TEST
+
+/* It goes alone: its worker ends in good order, and requests wait. */
+START_TEST(supervisor_killed)
+{
+	attach(FE_ABI_NATIVE, 1, false);
+	for (unsigned int k = 0; k < KILLS / 3; k++) {
+		load_begin();
+		spin(rnd(400000));
+		host_daemon_kill(&h);
+		load_begin();
+		host_daemon_start(&h);
+		drain();
+	}
+	finish();
+}
+END_TEST
+
 /* Nobody asks anything of it: it is there again when somebody does. */
 START_TEST(killed_at_rest)
 {
@@ -312,6 +355,9 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_loop_test(tc, killed_under_load, 0,
 			    (int)(sizeof(kinds) / sizeof(kinds[0])));
+	tcase_add_loop_test(tc, everything_killed, 0,
+			    (int)(sizeof(kinds) / sizeof(kinds[0])));
+	tcase_add_test(tc, supervisor_killed);
 	tcase_add_test(tc, killed_at_rest);
 	tcase_add_test(tc, another_image_is_refused);
 	tcase_add_test(tc, crash_loop_ends);

@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What outlives supervisor and worker alike: two files for each connection, in
+ * the run directory, which is in memory and root's alone.
+ *
+ * KIND-DOMID-DEVID.connection is the supervisor's: what the connection was made
+ * of.  It is written whole under another name, and is there before a worker
+ * serves.  KIND-DOMID-DEVID.inflight is the in-flight table, which the worker
+ * has mapped; its size never changes, and all of it is allocated, so that a full
+ * file system is refused here and is no SIGBUS there.
+ *
+ * A connection is told from later ones of the same numbers by a mark, random, in
+ * the file and in the backend's directory: the toolstack makes that anew for each
+ * device, and we write another for each connection.
+ */
+#include "blkback/vbd-private.h"
+
+#include "blkback/backend.h"
+#include "blkback/page-pool.h"
+#include "common/cleanup.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define CONNECTION_MAGIC 0x63646278u /* "xbdc" */
+#define CONNECTION_VERSION 1u
+#define MARK_KEY "connection"
+
+struct connection_file {
+	uint32_t magic, version;
+	uint32_t bytes;
+	uint32_t devid;
+	char mark[VBD_MARK_BYTES];
+	char target[PROVIDER_SPEC_BYTES];
+	bool read_only, disk_failed;
+	struct block_info info;
+	struct connection_params params;
+	uint64_t check; /* of all before it */
+};
+
+enum journal_file { CONNECTION, CONNECTION_NEW, INFLIGHT };
+
+static void journal_path(const struct vbd *vbd, enum journal_file file,
+			 char path[PATH_MAX])
+{
+	static const char *const suffixes[] = {
+		[CONNECTION] = "connection",
+		[CONNECTION_NEW] = "connection.new",
+		[INFLIGHT] = "inflight",
+	};
+
+	snprintf(path, PATH_MAX, "%s/%s-%u-%u.%s",
+		 vbd->backend->options.run_dir, vbd->kind->name, vbd->domid,
+		 vbd->devid, suffixes[file]);
+}
+
+/* FNV-1a: against damage, not against malice. */
+static uint64_t check_of(const struct connection_file *file)
+{
+	const unsigned char *bytes = (const void *)file;
+	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+	for (size_t i = 0; i < offsetof(struct connection_file, check); i++)
+		hash = (hash ^ bytes[i]) * UINT64_C(0x100000001b3);
+	return hash;
+}
+
+void vbd_journal_remove(struct vbd *vbd)
+{
+	char path[PATH_MAX];
+
+	if (vbd->inflight_fd >= 0)
+		close(vbd->inflight_fd);
+	vbd->inflight_fd = -1;
+	for (int i = CONNECTION; i <= INFLIGHT; i++) {
+		journal_path(vbd, (enum journal_file)i, path);
+		unlink(path);
+	}
+}
+
+/* ---- writing ------------------------------------------------------------ */
+
+static int write_all(int fd, const void *bytes, size_t nr_bytes)
+{
+	ssize_t n = write(fd, bytes, nr_bytes);
+
+	if (n < 0)
+		return -errno;
+	return (size_t)n == nr_bytes ? 0 : -ENOSPC;
+}
+
+static int write_connection(const struct vbd *vbd, struct error_text *err)
+{
+	struct connection_file file;
+	char path[PATH_MAX], new_path[PATH_MAX];
+	cleanup_close int fd = -1;
+	int rc;
+
+	/* Padding as well: it is in the checksum. */
+	memset(&file, 0, sizeof(file));
+	file.magic = CONNECTION_MAGIC;
+	file.version = CONNECTION_VERSION;
+	file.bytes = sizeof(file);
+	file.devid = vbd->devid;
+	memcpy(file.mark, vbd->mark, sizeof(file.mark));
+	snprintf(file.target, sizeof(file.target), "%s", vbd->target);
+	file.read_only = vbd->read_only;
+	file.disk_failed = vbd->disk_failed;
+	memcpy(&file.info, &vbd->info, sizeof(file.info));
+	memcpy(&file.params, &vbd->params, sizeof(file.params));
+	file.check = check_of(&file);
+	journal_path(vbd, CONNECTION, path);
+	journal_path(vbd, CONNECTION_NEW, new_path);
+	fd = open(new_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC |
+				    O_NOFOLLOW,
+		  0600);
+	rc = fd < 0 ? -errno : write_all(fd, &file, sizeof(file));
+	if (!rc && rename(new_path, path) < 0)
+		rc = -errno;
+	if (rc < 0) {
+		unlink(new_path);
+		return error_set(err, rc, "write '%s': %s", path,
+				 strerror(-rc));
+	}
+	return 0;
+}
+
+static int create_inflight(struct vbd *vbd, struct error_text *err)
+{
+	char path[PATH_MAX];
+	int rc = 0;
+
+	journal_path(vbd, INFLIGHT, path);
+	vbd->inflight_fd = open(
+		path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (vbd->inflight_fd < 0)
+		rc = -errno;
+	else
+		rc = -posix_fallocate(
+			vbd->inflight_fd, 0,
+			(off_t)connection_inflight_bytes(&vbd->params));
+	if (rc < 0)
+		return error_set(err, rc, "make '%s': %s", path,
+				 strerror(-rc));
+	return 0;
+}
+
+static int write_mark(struct xenstore *xs, xs_transaction_t tx, struct vbd *vbd)
+{
+	return xenstore_write(xs, tx, vbd->path, MARK_KEY, vbd->mark);
+}
+
+static int make_mark(struct vbd *vbd, struct error_text *err)
+{
+	uint64_t value;
+	int rc;
+
+	if (getrandom(&value, sizeof(value), 0) != sizeof(value))
+		return error_set(err, -EIO, "mark the connection: %s",
+				 strerror(errno));
+	snprintf(vbd->mark, sizeof(vbd->mark), "%016llx",
+		 (unsigned long long)value);
+	rc = vbd_write(vbd, vbd->state, write_mark);
+	if (rc < 0)
+		return error_set(err, rc, "mark the connection: %s",
+				 strerror(-rc));
+	return 0;
+}
+
+int vbd_journal_create(struct vbd *vbd, struct error_text *err)
+{
+	int rc;
+
+	vbd_journal_remove(vbd);
+	rc = make_mark(vbd, err);
+	if (!rc)
+		rc = create_inflight(vbd, err);
+	if (!rc)
+		rc = write_connection(vbd, err);
+	if (rc < 0)
+		vbd_journal_remove(vbd);
+	return rc;
+}
+
+void vbd_journal_update(struct vbd *vbd)
+{
+	struct error_text err;
+
+	if (vbd->inflight_fd >= 0 && write_connection(vbd, &err) < 0)
+		vbd_log(LOG_LEVEL_ERROR, vbd, "%s", err.text);
+}
+
+/* ---- reading ------------------------------------------------------------ */
+
+static bool ends(const char *text, size_t bytes)
+{
+	return strnlen(text, bytes) < bytes;
+}
+
+/* As negotiate_read_frontend() makes them. */
+static bool params_are_sane(const struct connection_params *params)
+{
+	return ends(params->protocol, sizeof(params->protocol)) &&
+	       connection_abi(params) && params->nr_queues &&
+	       params->nr_queues <= CONNECTION_QUEUES_MAX &&
+	       params->ring_pages &&
+	       params->ring_pages <= QUEUE_RING_PAGES_MAX &&
+	       params->pool_pages >= PAGE_POOL_PAGES_MIN &&
+	       params->pool_pages <= PAGE_POOL_PAGES_MAX &&
+	       !(params->ring_pages & (params->ring_pages - 1));
+}
+
+/* Why what is there is not to be used, or NULL. */
+static const char *refusal(const struct vbd *vbd,
+			   const struct connection_file *file, size_t nr_bytes)
+{
+	if (nr_bytes < offsetof(struct connection_file, devid) ||
+	    file->magic != CONNECTION_MAGIC)
+		return "is damaged";
+	if (file->version != CONNECTION_VERSION ||
+	    file->bytes != sizeof(*file))
+		return "is of another version of the daemon";
+	if (nr_bytes != sizeof(*file) || file->check != check_of(file))
+		return "is damaged";
+	if (!ends(file->mark, sizeof(file->mark)) ||
+	    strcmp(file->mark, vbd->mark) != 0)
+		return "is of another connection";
+	if (!ends(file->target, sizeof(file->target)) ||
+	    strcmp(file->target, vbd->target) != 0 ||
+	    file->read_only != vbd->read_only || file->devid != vbd->devid ||
+	    file->params.domid != vbd->domid)
+		return "is of another disk";
+	return params_are_sane(&file->params) &&
+			       vbd_version_is_sane(file->info.version)
+		       ? NULL
+		       : "is damaged";
+}
+
+static int read_connection(struct vbd *vbd, struct error_text *err)
+{
+	struct connection_file file;
+	char path[PATH_MAX];
+	cleanup_close int fd = -1;
+	const char *reason;
+	ssize_t n = -1;
+
+	journal_path(vbd, CONNECTION, path);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd >= 0)
+		n = read(fd, &file, sizeof(file));
+	if (n < 0)
+		return error_set(err, -errno, "'%s': %s", path,
+				 strerror(errno));
+	reason = refusal(vbd, &file, (size_t)n);
+	if (reason)
+		return error_set(err, -EINVAL, "'%s' %s", path, reason);
+	vbd->info = file.info;
+	vbd->params = file.params;
+	vbd->disk_failed = file.disk_failed;
+	return 0;
+}
+
+static int open_inflight(struct vbd *vbd, struct error_text *err)
+{
+	char path[PATH_MAX];
+	struct stat st;
+	int rc = 0;
+
+	journal_path(vbd, INFLIGHT, path);
+	vbd->inflight_fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (vbd->inflight_fd < 0 || fstat(vbd->inflight_fd, &st) < 0)
+		rc = -errno;
+	else if (!S_ISREG(st.st_mode) ||
+		 (uint64_t)st.st_size !=
+			 connection_inflight_bytes(&vbd->params))
+		return error_set(err, -EINVAL, "'%s' has been cut", path);
+	if (rc < 0)
+		return error_set(err, rc, "'%s': %s", path, strerror(-rc));
+	return 0;
+}
+
+int vbd_journal_load(struct vbd *vbd, struct error_text *err)
+{
+	int rc = xenstore_read(vbd->backend->xs, XBT_NULL, vbd->path, MARK_KEY,
+			       vbd->mark, sizeof(vbd->mark));
+
+	if (rc < 0)
+		return error_set(err, rc, "no connection is marked");
+	rc = read_connection(vbd, err);
+	if (!rc)
+		rc = open_inflight(vbd, err);
+	if (rc < 0) {
+		memset(&vbd->params, 0, sizeof(vbd->params));
+		memset(&vbd->info, 0, sizeof(vbd->info));
+		vbd->disk_failed = false;
+	}
+	return rc;
+}
+
+/* ---- what is left of disks that are gone --------------------------------- */
+
+/* "KIND-DOMID-DEVID.what", of a node that is in XenStore no more. */
+static bool is_stale(struct backend *backend, const char *name)
+{
+	char kind[8], path[96], state[8];
+	unsigned int domid, devid;
+	int end = 0;
+
+	if (sscanf(name, "%7[a-z0-9]-%u-%u.%n", kind, &domid, &devid, &end) <
+		    3 ||
+	    (strncmp(name + end, "connection", strlen("connection")) != 0 &&
+	     strcmp(name + end, "inflight") != 0))
+		return false;
+	snprintf(path, sizeof(path), "/local/domain/%u/backend/%s/%u/%u",
+		 backend->domid, kind, domid, devid);
+	return xenstore_read(backend->xs, XBT_NULL, path, "state", state,
+			     sizeof(state)) == -ENOENT;
+}
+
+void vbd_journal_clean(struct backend *backend)
+{
+	DIR *dir = opendir(backend->options.run_dir);
+	struct dirent *entry;
+
+	if (!dir)
+		return;
+	while ((entry = readdir(dir))) {
+		if (is_stale(backend, entry->d_name))
+			unlinkat(dirfd(dir), entry->d_name, 0);
+	}
+	closedir(dir);
+}

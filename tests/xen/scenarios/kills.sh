@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# shellcheck shell=bash
+# timeout: 500
+# soak-timeout: 3600
+#
+# Workers are killed under load, again and again, then supervisors, then both at
+# once: their guests notice a pause, and another disk not even that, as long as
+# the supervisor lives.  Each kill is at a random time, or at the next at which
+# requests are in flight.
+
+# shellcheck source=/dev/null
+. /lab/lib-load.sh
+daemon_need
+NR_KILLS=0 NR_BUSY=0 NR_REPLAYED=0
+
+# disk_stat NAME KEY [VDEV]
+disk_stat() {
+	xen-diskctl stat --json "$1" "${3:-xvdb}" | jq -r ".[0].$2"
+}
+
+# kill_busy NAME worker|supervisor|everything: leaves the id of the worker that
+# there was in KILLED.
+kill_busy() {
+	local busy
+	KILLED=$(disk_stat "$1" worker.pid)
+	nap 200 1500
+	for _ in $(seq 20); do
+		kill -STOP "$KILLED"
+		busy=$(disk_stat "$1" requests.in_flight)
+		[ "$busy" = 0 ] || break
+		kill -CONT "$KILLED"
+		nap 0 100
+	done
+	case $2 in
+	worker) kill -KILL "$KILLED" ;;
+	supervisor)
+		kill -KILL "$(daemon_pids)"
+		kill -CONT "$KILLED"
+		;;
+	everything)
+		# shellcheck disable=SC2046 # several
+		kill -KILL "$(daemon_pids)" $(worker_pids)
+		;;
+	esac
+	NR_KILLS=$((NR_KILLS + 1))
+	NR_BUSY=$((NR_BUSY + (busy > 0)))
+}
+
+# Another one has the ring.
+succeeded() {
+	[ "$(disk_stat "$1" worker.status)" = connected ] &&
+		[ "$(disk_stat "$1" worker.pid)" != "$KILLED" ]
+}
+
+# What this supervisor has seen carried out again, and no errors.
+count_replayed() {
+	NR_REPLAYED=$((NR_REPLAYED + $(disk_stat "$1" requests.replayed)))
+	assert_eq "$(disk_stat "$1" requests.errors)" 0 'errors'
+}
+
+begin() {
+	guest_need "$1" "$2"
+	img=$(image "$1.img" 32M)
+	mkfs.ext4 -q "$img"
+	attach "$1" xvdb "$img"
+	load_start "$1"
+}
+
+end() {
+	load_finish "$1"
+	detach "$1" xvdb
+	load_check "$img"
+}
+
+# workers NAME TYPE COUNT
+workers() {
+	local img other
+	note "$2 guest, its worker killed $3 times"
+	begin "$1" "$2"
+	attach "$1" xvdc "$(image "$1-other.img" 16M)"
+	other=$(disk_stat "$1" worker.pid xvdc)
+	for _ in $(seq "$3"); do
+		kill_busy "$1" worker
+		wait_for "succeeded $1" 20
+	done
+	count_replayed "$1"
+	guest_run "$1" 'blkverify load /dev/xvdc 1 --max=256K' 60 ||
+		fail 'the other disk was disturbed'
+	assert_eq "$(disk_stat "$1" worker.pid xvdc)" "$other" \
+		"the other disk's worker"
+	detach "$1" xvdc
+	end "$1"
+}
+
+# daemons NAME TYPE VICTIM COUNT
+daemons() {
+	local img
+	note "$2 guest, $3 killed $4 times"
+	begin "$1" "$2"
+	for _ in $(seq "$4"); do
+		count_replayed "$1"
+		kill_busy "$1" "$3"
+		daemon_start
+		wait_for "succeeded $1" 20
+	done
+	count_replayed "$1"
+	end "$1"
+}
+
+workers g1 pv "$(scale 18 180)"
+daemons g1 pv supervisor "$(scale 5 50)"
+daemons g1 pv everything "$(scale 2 20)"
+workers g-pvh pvh "$(scale 2 20)"
+daemon_log | grep -qE 'worker \(pid [0-9]+\) was killed by signal 9' ||
+	fail 'the log says nothing of the dead workers'
+note "kills: $NR_KILLS, with requests in flight: $NR_BUSY;" \
+	"requests carried out again: $NR_REPLAYED"
+[ "$NR_REPLAYED" -gt 0 ] || fail 'no request was carried out again'
+[ $((NR_BUSY * 100)) -ge $((NR_KILLS * 80)) ] ||
+	fail 'too few kills had requests in flight'
