@@ -68,6 +68,7 @@ WORKER := $(COMMON) blkback/blkif-abi.c blkback/connection.c \
 	blkback/connection-params.c blkback/grant-cache.c blkback/idle-poll.c \
 	blkback/inflight.c blkback/page-pool.c blkback/queue.c blkback/request.c blkback/ring.c \
 	blkback/throttle.c blkback/transfer.c blkback/worker-message.c \
+	diskd/sandbox-mounts.c diskd/sandbox-syscalls.c diskd/sandbox.c \
 	diskd/worker-main.c
 # Workers differ in their providers; the names are diskd/worker-programs.c's.
 WORKER_LOCAL := $(WORKER) $(PROVIDERS) diskd/registry.c
@@ -102,7 +103,7 @@ PROGRAMS := xen-diskd xen-diskd-worker xen-diskd-worker-git \
 SOURCES_xen-diskd := $(SUPERVISOR)
 LIBS_xen-diskd := -lxenstore -luring -ljansson
 SOURCES_xen-diskd-worker := $(WORKER_LOCAL) $(TRANSPORT_XEN)
-LIBS_xen-diskd-worker := -lxengnttab -lxenevtchn -luring
+LIBS_xen-diskd-worker := -lxengnttab -lxenevtchn -luring -lseccomp
 SOURCES_xen-diskd-worker-git := $(WORKER_GIT) $(TRANSPORT_XEN)
 LIBS_xen-diskd-worker-git := $(LIBS_xen-diskd-worker) -lgit2 -lz
 SOURCES_xen-diskd-worker-nbd := $(WORKER_NBD) $(TRANSPORT_XEN)

@@ -392,6 +392,9 @@ int backend_add(struct backend *backend, struct vbd *vbd)
 		return -ENOSPC;
 	list_add_tail(&backend->vbds, &vbd->node);
 	backend->nr_vbds++;
+	while (backend->slots[vbd->slot])
+		vbd->slot++;
+	backend->slots[vbd->slot] = true;
 	return 0;
 }
 
@@ -399,6 +402,7 @@ void backend_remove(struct vbd *vbd)
 {
 	list_del(&vbd->node);
 	vbd->backend->nr_vbds--;
+	vbd->backend->slots[vbd->slot] = false;
 	/* A new node of the same name may have come meanwhile. */
 	vbd->backend->rescan = true;
 	vbd_free(vbd);

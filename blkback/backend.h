@@ -27,6 +27,8 @@ struct backend_options {
 	const char *hold_program;
 	const char *run_dir;
 	uint64_t flush_timeout_ms;
+	bool sandbox; /* workers have walls, and ... */
+	uint32_t first_uid; /* are users from this one on; 0: root */
 	/* What a frontend may ask for at most. */
 	struct connection_limits limits;
 };
@@ -48,6 +50,7 @@ struct backend {
 	uint16_t domid; /* our own */
 	struct list vbds;
 	unsigned int nr_vbds;
+	bool slots[BACKEND_VBDS_MAX]; /* taken by a vbd */
 	struct backend_directory directories[BACKEND_KINDS];
 	struct xenstore_watch release_watch;
 	bool rescan;

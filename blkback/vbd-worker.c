@@ -466,6 +466,9 @@ static int start_worker(struct vbd *vbd, const char *program)
 	message.open.read_only = vbd->read_only;
 	message.open.no_discard = vbd->no_discard;
 	message.open.failed = vbd->disk_failed;
+	message.open.sandbox = options->sandbox;
+	if (options->first_uid)
+		message.open.uid = options->first_uid + vbd->slot;
 	message.open.flush_timeout_ms = options->flush_timeout_ms;
 	snprintf(message.open.target, sizeof(message.open.target), "%s",
 		 vbd->target);

@@ -65,6 +65,7 @@ enum vbd_hold {
 struct vbd {
 	struct list node; /* in the backend's list */
 	struct backend *backend;
+	unsigned int slot; /* no other vbd has it now */
 	const struct vbd_kind *kind;
 	uint16_t domid; /* of the frontend */
 	uint32_t devid;

@@ -45,6 +45,8 @@ struct worker_open {
 	bool read_only;
 	bool no_discard;
 	bool failed; /* for good, before this worker */
+	bool sandbox; /* with walls */
+	uint32_t uid; /* to become within; 0: none */
 	uint64_t flush_timeout_ms;
 	char target[PROVIDER_SPEC_BYTES];
 	/* Must be this, as it was served before; or "". */

@@ -105,6 +105,8 @@ static int open_backend(struct supervisor *sup)
 		.hold_program = sup->options.hold,
 		.run_dir = sup->options.run_dir,
 		.flush_timeout_ms = sup->options.flush_timeout_ms,
+		.sandbox = sup->options.sandbox,
+		.first_uid = sup->options.worker_uids,
 		.limits = sup->options.limits,
 	};
 	int rc = xenstore_open(&sup->xs);

@@ -2,6 +2,7 @@
 /* The command line of xen-diskd. */
 #include "diskd/options.h"
 
+#include "blkback/backend.h"
 #include "blkback/page-pool.h"
 #include "common/number.h"
 
@@ -22,6 +23,10 @@ _Static_assert(1u << RING_PAGE_ORDER_MAX == QUEUE_RING_PAGES_MAX, "order");
 /* Each is a thread; more than there are CPUs help nobody. */
 #define DEFAULT_QUEUES_MAX 4u
 #define DEFAULT_POOL_BYTES (UINT64_C(16) << 20)
+/* A user a disk, from a range that systemd and the likes leave free. */
+#define DEFAULT_WORKER_UIDS 1879048192u
+/* Above 2^31 - 1 not all programs take them. */
+#define WORKER_UIDS_MAX (INT32_MAX - BACKEND_VBDS_MAX)
 #define WORKER_NAME "xen-diskd-worker"
 #define HOLD_NAME "xen-diskd-hold"
 
@@ -43,6 +48,9 @@ static const char help[] =
 	"                           (default: one a CPU, at most 4)\n"
 	"  --ring-page-order=ORDER  largest ring, of 2^ORDER pages, 0 to 4\n"
 	"                           (default: 4)\n"
+	"  --sandbox=on|off         put walls around the workers (default: on)\n"
+	"  --worker-uids=UID        first of 4096 user ids that workers run as\n"
+	"                           (default: 1879048192; 0: root's)\n"
 	"  --log-level=LEVEL        error, warning, info or debug (default:\n"
 	"                           info)\n"
 	"  --help                   print this help and exit\n"
@@ -58,6 +66,8 @@ enum {
 	OPTION_INFLIGHT_BYTES,
 	OPTION_QUEUES,
 	OPTION_RING_PAGE_ORDER,
+	OPTION_SANDBOX,
+	OPTION_WORKER_UIDS,
 	OPTION_LOG_LEVEL,
 	OPTION_HELP,
 	OPTION_VERSION,
@@ -72,6 +82,8 @@ static const struct option long_options[] = {
 	{ "inflight-bytes", required_argument, NULL, OPTION_INFLIGHT_BYTES },
 	{ "queues", required_argument, NULL, OPTION_QUEUES },
 	{ "ring-page-order", required_argument, NULL, OPTION_RING_PAGE_ORDER },
+	{ "sandbox", required_argument, NULL, OPTION_SANDBOX },
+	{ "worker-uids", required_argument, NULL, OPTION_WORKER_UIDS },
 	{ "log-level", required_argument, NULL, OPTION_LOG_LEVEL },
 	{ "help", no_argument, NULL, OPTION_HELP },
 	{ "version", no_argument, NULL, OPTION_VERSION },
@@ -151,6 +163,16 @@ static int set_inflight_bytes(struct options *options, const char *text)
 	return 0;
 }
 
+static int set_switch(bool *field, const char *text)
+{
+	bool on = !strcmp(text, "on");
+
+	if (!on && strcmp(text, "off"))
+		return -EINVAL;
+	*field = on;
+	return 0;
+}
+
 static int take_option(struct options *options, int option)
 {
 	switch (option) {
@@ -172,6 +194,11 @@ static int take_option(struct options *options, int option)
 	case OPTION_RING_PAGE_ORDER:
 		return set_number(&options->limits.ring_page_order, 0,
 				  RING_PAGE_ORDER_MAX, optarg);
+	case OPTION_SANDBOX:
+		return set_switch(&options->sandbox, optarg);
+	case OPTION_WORKER_UIDS:
+		return set_number(&options->worker_uids, 0, WORKER_UIDS_MAX,
+				  optarg);
 	case OPTION_LOG_LEVEL:
 		return log_level_parse(optarg, &options->log_level);
 	case OPTION_HELP:
@@ -194,6 +221,8 @@ int options_parse(int argc, char **argv, struct options *ret_options)
 		.run_dir = DEFAULT_RUN_DIR,
 		.log_level = LOG_LEVEL_INFO,
 		.flush_timeout_ms = DEFAULT_FLUSH_TIMEOUT_S * 1000,
+		.sandbox = true,
+		.worker_uids = DEFAULT_WORKER_UIDS,
 		.limits = { .ring_page_order = RING_PAGE_ORDER_MAX,
 			    .queues = default_queues(),
 			    .persistent_grants = DEFAULT_PERSISTENT_GRANTS,

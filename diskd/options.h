@@ -7,6 +7,7 @@
 #include "common/log.h"
 
 #include <limits.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct options {
@@ -15,6 +16,8 @@ struct options {
 	char hold[PATH_MAX]; /* of this build; there is no option */
 	enum log_level log_level;
 	uint64_t flush_timeout_ms;
+	bool sandbox;
+	unsigned int worker_uids; /* the first; 0: none */
 	struct connection_limits limits;
 };
 

@@ -11,6 +11,9 @@
 #include "blkback/worker-message.h"
 #include "common/log.h"
 #include "diskd/registry.h"
+#include "diskd/sandbox.h"
+#include "evtchn/evtchn.h"
+#include "gnttab/gnttab.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,6 +24,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct worker {
@@ -93,6 +97,49 @@ static int map_stats(struct worker *worker, int fd)
 	return 0;
 }
 
+static bool is_socket(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISSOCK(st.st_mode);
+}
+
+static int enter_sandbox(struct worker *worker, const struct worker_open *open,
+			 struct error_text *err)
+{
+	const struct block_needs *needs = &worker->provider->needs;
+	const char *const devices[] = { evtchn_path(), gnttab_path(), NULL };
+	const struct sandbox sandbox = {
+		.walls = sandbox_walls,
+		.network = needs->network,
+		.sockets = needs->sockets || is_socket(devices[0]),
+		.uid = open->uid,
+		.file_uid = needs->has_owner ? needs->uid : open->uid,
+		.file_gid = needs->has_owner ? needs->gid : open->uid,
+		.devices = devices,
+		.paths = needs->paths,
+	};
+
+	return open->sandbox ? sandbox_enter(&sandbox, err) : 0;
+}
+
+static int open_provider(struct worker *worker, const struct worker_open *open,
+			 struct error_text *err)
+{
+	int rc = block_provider_reopen(provider_registry, open->target,
+				       open->version, open->read_only,
+				       &worker->provider, err);
+
+	if (rc < 0)
+		return rc;
+	rc = enter_sandbox(worker, open, err);
+	if (rc < 0) {
+		block_provider_close(worker->provider);
+		worker->provider = NULL;
+	}
+	return rc;
+}
+
 static void do_open(struct worker *worker, const struct worker_open *open,
 		    int fd)
 {
@@ -106,9 +153,7 @@ static void do_open(struct worker *worker, const struct worker_open *open,
 	}
 	worker->flush_timeout_ms = open->flush_timeout_ms;
 	worker->disk_failed = open->failed;
-	rc = block_provider_reopen(provider_registry, open->target,
-				   open->version, open->read_only,
-				   &worker->provider, &err);
+	rc = open_provider(worker, open, &err);
 	if (rc < 0) {
 		tell_text(worker, WORKER_OPEN_FAILED, err.text);
 		return;

@@ -11,6 +11,11 @@ struct evtchn {
 	xenevtchn_handle *xce;
 };
 
+const char *evtchn_path(void)
+{
+	return "/dev/xen/evtchn";
+}
+
 int evtchn_open(struct evtchn **ret_ec)
 {
 	struct evtchn *ec = calloc(1, sizeof(*ec));

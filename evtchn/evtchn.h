@@ -16,6 +16,9 @@
 
 struct evtchn;
 
+/* What evtchn_open() opens: a device, or a socket. */
+const char *evtchn_path(void);
+
 /*
  * Opens a handle.  The caller owns *ret_ec and frees it with evtchn_close().
  * May block for the time of an open(2).  Errors: those of opening the

@@ -6,6 +6,7 @@
 #include "git-fat/directory.h"
 #include "git-fat/layout-private.h"
 #include "git-fat/layout.h"
+#include "git-fat/loose-objects.h"
 #include "git-fat/names.h"
 #include "git-fat/object-cache.h"
 #include "git-fat/volume.h"
@@ -332,6 +333,12 @@ void git_disk_reader_close(struct git_disk_reader *reader)
 	git_odb_free(reader->odb);
 	fat_names_free(reader->names);
 	free(reader);
+}
+
+const char *git_disk_reader_place(const struct git_disk_reader *reader,
+				  size_t index)
+{
+	return loose_objects_place(reader->odb, index);
 }
 
 struct git_disk *git_disk_reader_disk(const struct git_disk_reader *reader)

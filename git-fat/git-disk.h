@@ -82,6 +82,9 @@ int git_disk_reader_open(struct git_disk *disk,
 			 struct error_text *err);
 /* NULL is a no-op. */
 void git_disk_reader_close(struct git_disk_reader *reader);
+/* As loose_objects_place(): what it reads from, for now. */
+const char *git_disk_reader_place(const struct git_disk_reader *reader,
+				  size_t index);
 struct git_disk *git_disk_reader_disk(const struct git_disk_reader *reader);
 
 /*

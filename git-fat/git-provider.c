@@ -20,6 +20,8 @@
 #include <string.h>
 
 #define NR_READERS 2u
+/* Of objects: more than loose-objects.c takes. */
+#define PLACES_MAX 64u
 /* Read ahead by this much, in steps between which a read may come first. */
 #define AHEAD_BYTES (1u << 20)
 #define AHEAD_STEP_BYTES (128u << 10)
@@ -37,6 +39,7 @@ struct git_provider {
 	struct owner owner;
 	uint64_t ahead_bytes; /* 0 when the cache is too small for it */
 	struct git_reader readers[NR_READERS];
+	const char *places[PLACES_MAX + 1];
 
 	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t work;
@@ -212,13 +215,44 @@ static void git_submit(struct block_queue *base, struct block_io *io)
 	read_ahead(queue, io);
 }
 
+/* All signals are the main thread's. */
+static int start_reader(struct git_provider *git, struct git_reader *mine)
+{
+	sigset_t all, old;
+	int rc;
+
+	if (mine->started)
+		return 0;
+	mine->git = git;
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &old);
+	rc = -pthread_create(&mine->thread, NULL, reader_main, mine);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	mine->started = rc == 0;
+	return rc;
+}
+
+/* With the first queue: by then the walls around the process are up. */
+static int start_readers(struct git_provider *git)
+{
+	int rc = 0;
+
+	pthread_mutex_lock(&git->lock);
+	for (unsigned int i = 0; rc == 0 && i < NR_READERS; i++)
+		rc = start_reader(git, &git->readers[i]);
+	pthread_mutex_unlock(&git->lock);
+	return rc;
+}
+
 static int git_queue_open(struct block_provider *provider, struct io_loop *loop,
 			  struct block_queue **ret_queue)
 {
-	struct git_queue *queue = calloc(1, sizeof(*queue));
-	int rc;
+	struct git_queue *queue;
+	int rc = start_readers(git_of(provider));
 
-	(void)provider;
+	if (rc < 0)
+		return rc;
+	queue = calloc(1, sizeof(*queue));
 	if (!queue)
 		return -ENOMEM;
 	rc = mailbox_init(&queue->mailbox, loop, complete_delivered);
@@ -286,26 +320,21 @@ static int read_options(struct provider_spec *spec,
 	return 0;
 }
 
-/* All signals are the main thread's. */
-static int start_reader(struct git_provider *git, struct git_reader *mine,
-			struct error_text *err)
+/* All readers read from the same places. */
+static void fill_needs(struct git_provider *git)
 {
-	sigset_t all, old;
-	int rc;
-
-	mine->git = git;
-	rc = git_disk_reader_open(git->disk, &mine->reader, err);
-	if (rc < 0)
-		return rc;
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, &old);
-	rc = -pthread_create(&mine->thread, NULL, reader_main, mine);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (rc < 0)
-		return error_set(err, rc, "provider git: start a thread: %s",
-				 strerror(-rc));
-	mine->started = true;
-	return 0;
+	for (unsigned int i = 0; i < PLACES_MAX; i++) {
+		git->places[i] =
+			git_disk_reader_place(git->readers[0].reader, i);
+		if (!git->places[i])
+			break;
+	}
+	git->base.needs = (struct block_needs){
+		.paths = git->places,
+		.has_owner = true,
+		.uid = git->owner.uid,
+		.gid = git->owner.gid,
+	};
 }
 
 static int open_disk(struct git_provider *git,
@@ -322,10 +351,12 @@ static int open_disk(struct git_provider *git,
 	owner_enter(&git->owner);
 	rc = git_disk_open(options, &git->disk, err);
 	for (unsigned int i = 0; rc == 0 && i < NR_READERS; i++)
-		rc = start_reader(git, &git->readers[i], err);
+		rc = git_disk_reader_open(git->disk, &git->readers[i].reader,
+					  err);
 	owner_leave();
 	if (rc < 0)
 		return rc;
+	fill_needs(git);
 	/* A quarter of the cache: what is read ahead must not push out more. */
 	git->ahead_bytes = options->cache_bytes / 4 < AHEAD_BYTES
 				   ? options->cache_bytes / 4

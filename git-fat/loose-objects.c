@@ -502,3 +502,14 @@ int loose_objects_open_odb(const char *objects_path, git_odb **ret_odb)
 	*ret_odb = places.odb;
 	return 0;
 }
+
+const char *loose_objects_place(git_odb *odb, size_t index)
+{
+	git_odb_backend *backend;
+
+	for (size_t i = 0; git_odb_get_backend(&backend, odb, i) == 0; i++) {
+		if (backend->read == backend_read && index-- == 0)
+			return loose_of(backend)->objects_path;
+	}
+	return NULL;
+}

@@ -12,6 +12,11 @@ struct gnttab {
 	xengnttab_handle *xgt;
 };
 
+const char *gnttab_path(void)
+{
+	return "/dev/xen/gntdev";
+}
+
 int gnttab_open(struct gnttab **ret_gt)
 {
 	struct gnttab *gt = calloc(1, sizeof(*gt));

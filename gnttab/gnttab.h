@@ -22,6 +22,9 @@
 
 struct gnttab;
 
+/* What gnttab_open() opens: a device, or a socket. */
+const char *gnttab_path(void);
+
 /*
  * Opens a handle.  The caller owns *ret_gt and frees it with gnttab_close().
  * Errors: those of opening the grant device (-ENOENT where there is no Xen).

@@ -20,6 +20,9 @@ struct nbd_provider {
 	struct block_provider base;
 	struct nbd_target target;
 	struct nbd_disk disk;
+	/* What it opens anew with each connection. */
+	const char *paths[5];
+	char socket_dir[NBD_PATH_BYTES];
 };
 
 static struct nbd_provider *nbd_of(struct block_provider *provider)
@@ -127,6 +130,39 @@ static int make_record(struct nbd_provider *nbd, struct error_text *err)
 	return 0;
 }
 
+/* Root's own: keys are nobody else's. */
+static void fill_needs(struct nbd_provider *nbd)
+{
+	const struct nbd_target *target = &nbd->target;
+	unsigned int nr = 0;
+	char *slash;
+
+	/* A server that starts anew makes another socket there. */
+	if (target->is_unix) {
+		strcpy(nbd->socket_dir, target->socket);
+		slash = strrchr(nbd->socket_dir, '/');
+		if (slash && slash > nbd->socket_dir) {
+			*slash = '\0';
+			nbd->paths[nr++] = nbd->socket_dir;
+		}
+	}
+	if (target->tls && target->tls_certificates[0])
+		nbd->paths[nr++] = target->tls_certificates;
+	if (target->tls && target->tls_psk_file[0])
+		nbd->paths[nr++] = target->tls_psk_file;
+	/* Where libnbd and GnuTLS look for what was not named. */
+	if (target->tls && !target->tls_certificates[0]) {
+		nbd->paths[nr++] = "/etc/pki";
+		nbd->paths[nr++] = "/etc/ssl";
+	}
+	nbd->base.needs = (struct block_needs){
+		.network = !target->is_unix,
+		.sockets = target->is_unix,
+		.paths = nbd->paths,
+		.has_owner = true,
+	};
+}
+
 static int open_server(struct nbd_provider *nbd, bool read_only,
 		       struct error_text *err)
 {
@@ -155,6 +191,7 @@ static int open_server(struct nbd_provider *nbd, bool read_only,
 	nbd->base.info.read_only = disk->export.read_only || read_only;
 	rc = make_record(nbd, err);
 	fill_info(nbd, read_only);
+	fill_needs(nbd);
 	return rc;
 }
 

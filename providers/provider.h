@@ -23,6 +23,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /* The unit of the guest's requests (blkif.h), whatever the medium's is. */
 #define BLOCK_SECTOR_BYTES 512u
@@ -156,6 +157,24 @@ static inline void block_status_add(uint64_t *field, uint64_t value)
 	__atomic_fetch_add(field, value, __ATOMIC_RELAXED);
 }
 
+/*
+ * What an open provider goes on using of the system, for the walls around the
+ * worker.
+ */
+struct block_needs {
+	bool network;
+	bool sockets; /* Unix ones */
+	/*
+	 * Files that it opens later, NULL-terminated; or NULL.  Valid until a
+	 * queue is opened.
+	 */
+	const char *const *paths;
+	/* Who may read them, where that is not everybody. */
+	bool has_owner;
+	uid_t uid;
+	gid_t gid;
+};
+
 /* An open provider; implementations embed it as their first member. */
 struct block_provider {
 	const struct block_provider_ops *ops;
@@ -165,6 +184,7 @@ struct block_provider {
 	 * supervisor keeps a descriptor of it.  0 or -1: none.
 	 */
 	int record_fd;
+	struct block_needs needs;
 
 	/* Set by who has opened it, before any queue is opened; or NULL. */
 	struct block_status *status;
@@ -190,7 +210,8 @@ struct block_provider_ops {
 	bool has_path;
 
 	/*
-	 * Required; main thread; may block.  Opens what the spec names,
+	 * Required; main thread; may block; starts no thread, for that would
+	 * be outside of the walls.  Opens what the spec names,
 	 * fills in ->info and hands the provider over.  Opens spec->version
 	 * where content has versions.  Takes every option it
 	 * knows from the spec; the wrapper refuses the others.  On failure

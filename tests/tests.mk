@@ -29,6 +29,12 @@ SOURCES_instructions := tests/bench/instructions.c tests/bench/never-poll.c \
 	tests/unit/unit-main.c blkback/idle-poll.c,$(SOURCES_unit-queue))
 LIBS_instructions := $(LIBS_unit-queue)
 
+# The walls of a worker, from inside.
+SOURCES_unit-sandbox := $(sort $(wildcard tests/unit/sandbox/*.c)) \
+	tests/unit/unit-main.c common/error-text.c diskd/sandbox-mounts.c \
+	diskd/sandbox-syscalls.c diskd/sandbox.c
+LIBS_unit-sandbox := $(CHECK_LIBS) -lseccomp
+
 # The disk out of a git tree.
 SOURCES_unit-git-fat := $(sort $(wildcard tests/unit/git-fat/*.c)) \
 	tests/unit/unit-main.c $(COMMON) $(GIT_FAT) git-fat/git-provider.c \
@@ -49,11 +55,11 @@ SOURCES_nbd-volatile-server := tests/unit/nbd/volatile-server.c
 TRANSPORT_SIM := tests/sim/evtchn-sim.c tests/sim/gnttab-sim.c \
 	tests/sim/sim-client.c
 SOURCES_xen-diskd-worker-sim := $(WORKER_LOCAL) $(TRANSPORT_SIM)
-LIBS_xen-diskd-worker-sim := -luring
+LIBS_xen-diskd-worker-sim := -luring -lseccomp
 SOURCES_xen-diskd-worker-sim-git := $(WORKER_GIT) $(TRANSPORT_SIM)
-LIBS_xen-diskd-worker-sim-git := -luring -lgit2 -lz
+LIBS_xen-diskd-worker-sim-git := -luring -lseccomp -lgit2 -lz
 SOURCES_xen-diskd-worker-sim-nbd := $(WORKER_NBD) $(TRANSPORT_SIM)
-LIBS_xen-diskd-worker-sim-nbd := -luring -lnbd
+LIBS_xen-diskd-worker-sim-nbd := -luring -lseccomp -lnbd
 
 SIM_HOST := tests/sim/blkfront.c tests/sim/host-control.c \
 	tests/sim/host-process.c tests/sim/host-toolstack.c tests/sim/host.c \
@@ -112,7 +118,7 @@ $(FUZZ): $(FUZZ_SOURCES) $(wildcard git-fat/*.h common/*.h) \
 
 # ---- programs ----------------------------------------------------------------
 
-TEST_PROGRAMS := unit unit-git-fat unit-nbd unit-queue nbd-hostile-server \
+TEST_PROGRAMS := unit unit-git-fat unit-nbd unit-queue unit-sandbox nbd-hostile-server \
 	nbd-volatile-server \
 	xen-diskd-worker-sim xen-diskd-worker-sim-git xen-diskd-worker-sim-nbd \
 	ctl-answer git-first-sector nbd-bench ring-bench \
@@ -139,6 +145,7 @@ fast_suites = 'unit-$(1)=build/$(1)/tests/unit' \
 	'unit-git-fat-$(1)=build/$(1)/tests/unit-git-fat' \
 	'unit-nbd-$(1)=build/$(1)/tests/unit-nbd' \
 	'unit-queue-$(1)=build/$(1)/tests/unit-queue' \
+	'unit-sandbox-$(1)=build/$(1)/tests/unit-sandbox' \
 	$(foreach t,$(SIM_TESTS),'sim-$(t)-$(1)=build/$(1)/tests/test-$(t)')
 # What threads share: the cache's own tests are among the slow ones.
 tsan_git_fat = 'unit-$(1)-tsan=CK_RUN_SUITE=$(1) build/tsan/tests/unit-git-fat'

@@ -193,6 +193,8 @@ completes_values() {
 		'error warning info debug'
 	expect '--log-level=w' \
 		"$(complete_words xen-diskd --log-level = w)" warning
+	expect '--sandbox=' \
+		"$(complete_words xen-diskd --sandbox = '' | xargs)" 'on off'
 	touch "$work/image"
 	expect '--socket=' "$(complete_words xen-diskctl --socket = \
 		"$work/im")" "$work/image"

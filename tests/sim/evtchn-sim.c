@@ -27,6 +27,11 @@ static void kick(int fd)
 	(void)!write(fd, &(uint64_t){ 1 }, sizeof(uint64_t));
 }
 
+const char *evtchn_path(void)
+{
+	return sim_client_path();
+}
+
 int evtchn_open(struct evtchn **ret_ec)
 {
 	struct sim_request rq = { .op = SIM_OP_EVTCHN_OPEN };

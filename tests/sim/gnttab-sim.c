@@ -39,6 +39,11 @@ struct gnttab {
 	struct live_map *maps;
 };
 
+const char *gnttab_path(void)
+{
+	return sim_client_path();
+}
+
 int gnttab_open(struct gnttab **ret_gt)
 {
 	struct gnttab *gt = calloc(1, sizeof(*gt));

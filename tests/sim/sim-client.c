@@ -13,6 +13,15 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+const char *sim_client_path(void)
+{
+	static char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
+	const char *dir = getenv(SIM_ENV);
+
+	snprintf(path, sizeof(path), "%s/sim.sock", dir ? dir : "");
+	return path;
+}
+
 int sim_client_open(int *ret_fd)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };

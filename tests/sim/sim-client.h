@@ -8,6 +8,9 @@
 
 #include "tests/sim/sim-wire.h"
 
+/* Of the socket; main thread. */
+const char *sim_client_path(void);
+
 /*
  * Connects to the simulation named by $XEN_DISKD_SIM; -ENOENT where there is
  * none.  The caller closes *ret_fd.

@@ -429,7 +429,8 @@ static int listen_open(struct sim *sim)
 	sim->listen_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (sim->listen_fd < 0 ||
 	    bind(sim->listen_fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 ||
-	    listen(sim->listen_fd, 64) < 0)
+	    /* The workers are users of their own. */
+	    chmod(sa.sun_path, 0666) < 0 || listen(sim->listen_fd, 64) < 0)
 		return -errno;
 	return 0;
 }

@@ -34,6 +34,7 @@ Suite *suite_queue(void);
 Suite *suite_grant_cache(void);
 Suite *suite_transfer(void);
 Suite *suite_connection(void);
+Suite *suite_sandbox(void);
 
 /*
  * A test program's main(): runs the suites and prints the summary, with the
