@@ -145,7 +145,6 @@ fast_suites = 'unit-$(1)=build/$(1)/tests/unit' \
 	'unit-git-fat-$(1)=build/$(1)/tests/unit-git-fat' \
 	'unit-nbd-$(1)=build/$(1)/tests/unit-nbd' \
 	'unit-queue-$(1)=build/$(1)/tests/unit-queue' \
-	'unit-sandbox-$(1)=build/$(1)/tests/unit-sandbox' \
 	$(foreach t,$(SIM_TESTS),'sim-$(t)-$(1)=build/$(1)/tests/test-$(t)')
 # What threads share: the cache's own tests are among the slow ones.
 tsan_git_fat = 'unit-$(1)-tsan=CK_RUN_SUITE=$(1) build/tsan/tests/unit-git-fat'
@@ -162,7 +161,9 @@ TSAN_SUITES += $(call tsan_sim,io,requests) $(call tsan_sim,features,features) \
 GIT_FAT_SUITES := $(foreach s,corpus repositories revisions hostile, \
 	$(if $(wildcard tests/git-fat/$(s).sh),'git-fat-$(s)=BIN=build/release/bin \
 	TOP=. timeout 120 tests/git-fat/$(s).sh'))
+# The walls: a sanitizer's build has but half of them.
 FAST_SUITES := $(call fast_suites,release) $(call fast_suites,asan) \
+	'unit-sandbox=build/release/tests/unit-sandbox' \
 	$(TSAN_SUITES) $(GIT_FAT_SUITES) \
 	'fuzz-corpus=FUZZ=$(FUZZ) tests/fuzz/run.sh' \
 	'ctl=BIN=build/release/bin TEST_BIN=build/release/tests TOP=. tests/ctl/ctl.sh' \
