@@ -36,7 +36,8 @@ struct io_op {
 /*
  * Creates a loop with room for `entries` submissions in one turn (more are
  * handed to the kernel early, none is lost).  Errors: -ENOSYS or -EPERM where
- * io_uring is not to be had, -ENOMEM.
+ * io_uring is not to be had, -ENOMEM.  Its ring takes the operations below and no
+ * others, whoever asks.
  */
 int io_loop_new(unsigned int entries, struct io_loop **ret_loop);
 

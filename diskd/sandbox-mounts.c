@@ -101,8 +101,7 @@ static int hang_in(const struct sandbox *sandbox, const struct kept *kept)
 	char path[PATH_MAX];
 	int fd;
 
-	if (snprintf(path, sizeof(path), "%s", kept->path) >=
-	    (int)sizeof(path))
+	if (snprintf(path, sizeof(path), "%s", kept->path) >= (int)sizeof(path))
 		return -ENAMETOOLONG;
 	make_parents(path);
 	if (kept->tree < 0) {
@@ -158,9 +157,9 @@ int sandbox_enter_mounts(const struct sandbox *sandbox)
 			close(kept[i].tree);
 	}
 	umask(mask);
-	if (rc == 0 && mount(NULL, "/", NULL,
-			     MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NOEXEC,
-			     NULL) < 0)
+	if (rc == 0 &&
+	    mount(NULL, "/", NULL,
+		  MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NOEXEC, NULL) < 0)
 		rc = -errno;
 	return rc;
 }

@@ -18,10 +18,10 @@
 #include <unistd.h>
 /* What they are written in. */
 #include <stdint.h>
-#include <xen/xen.h>
 #include <xen/grant_table.h>
 #include <xen/sys/evtchn.h>
 #include <xen/sys/gntdev.h>
+#include <xen/xen.h>
 
 /* Whatever their arguments are. */
 static const int calls[] = {
@@ -121,7 +121,7 @@ static const unsigned int ioctls[] = {
 /* Of io_uring_register(2): what common/io-loop.c registers. */
 static const unsigned int registrations[] = {
 	IORING_REGISTER_BUFFERS,      IORING_UNREGISTER_BUFFERS,
-	IORING_REGISTER_FILES,	      IORING_UNREGISTER_FILES,
+	IORING_REGISTER_FILES,        IORING_UNREGISTER_FILES,
 	IORING_REGISTER_RESTRICTIONS, IORING_REGISTER_ENABLE_RINGS,
 };
 
@@ -138,9 +138,9 @@ static int allow_calls(scmp_filter_ctx filter)
 static int allow_when(scmp_filter_ctx filter, int call, unsigned int argument,
 		      uint64_t mask, uint64_t value)
 {
-	return seccomp_rule_add(
-		filter, SCMP_ACT_ALLOW, call, 1,
-		SCMP_CMP64(argument, SCMP_CMP_MASKED_EQ, mask, value));
+	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 1,
+				SCMP_CMP64(argument, SCMP_CMP_MASKED_EQ, mask,
+					   value));
 }
 
 static int allow_requests(scmp_filter_ctx filter)

@@ -20,9 +20,9 @@
 /* Threads of a user of its own, the kernel's for io_uring among them. */
 #define THREADS_MAX 1024u
 
-#define ALL_WALLS                                                       \
-	(SANDBOX_LIMITS | SANDBOX_DUMPABLE | SANDBOX_MOUNTS |           \
-	 SANDBOX_NETWORK | SANDBOX_UID | SANDBOX_CAPABILITIES |         \
+#define ALL_WALLS                                               \
+	(SANDBOX_LIMITS | SANDBOX_DUMPABLE | SANDBOX_MOUNTS |   \
+	 SANDBOX_NETWORK | SANDBOX_UID | SANDBOX_CAPABILITIES | \
 	 SANDBOX_PRIVILEGES | SANDBOX_SYSCALLS)
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -175,8 +175,7 @@ int sandbox_enter(const struct sandbox *sandbox, struct error_text *err)
 		rc = enter_capabilities();
 	if (rc < 0)
 		return refused(rc, "capabilities", err);
-	if (walls & SANDBOX_DUMPABLE &&
-	    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+	if (walls & SANDBOX_DUMPABLE && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return refused(-errno, "not dumpable", err);
 	if (walls & SANDBOX_PRIVILEGES &&
 	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <liburing.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -121,6 +122,60 @@ START_TEST(moves_bytes)
 	io_loop_fdatasync(loop, &c.op, fd);
 	ck_assert_int_eq(run_until_done(&c), 0);
 	close(fd);
+}
+END_TEST
+
+/* The number that the next descriptor gets. */
+static int next_fd(void)
+{
+	int fd = eventfd(0, EFD_CLOEXEC);
+
+	close(fd);
+	return fd;
+}
+
+/* The result of one operation. */
+static int submit_one(struct io_uring *ring, unsigned int opcode)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(ring);
+	struct io_uring_cqe *cqe;
+	int rc;
+
+	io_uring_prep_rw((int)opcode, sqe, AT_FDCWD, "/", 0, 0);
+	ck_assert_int_eq(io_uring_submit(ring), 1);
+	ck_assert_int_eq(io_uring_wait_cqe(ring, &cqe), 0);
+	rc = cqe->res;
+	io_uring_cqe_seen(ring, cqe);
+	return rc;
+}
+
+/*
+ * Past the loop's functions, as somebody would who has taken the process over:
+ * its ring, as another that was made likewise has it, takes nothing but what
+ * these functions do.
+ */
+START_TEST(takes_nothing_else)
+{
+	struct io_uring_params params = {
+		.flags = IORING_SETUP_SINGLE_ISSUER |
+			 IORING_SETUP_DEFER_TASKRUN |
+			 IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_CLAMP,
+	};
+	struct io_loop *other;
+	struct io_uring twin, ring;
+	int fd = next_fd();
+
+	ck_assert_int_eq(io_loop_new(4, &other), 0);
+	ck_assert_int_eq(io_uring_queue_init_params(4, &twin, &params), 0);
+	ck_assert_int_eq(io_uring_queue_mmap(fd, &params, &ring), 0);
+	ck_assert_int_ge(submit_one(&twin, IORING_OP_OPENAT), 0);
+	ck_assert_int_eq(submit_one(&ring, IORING_OP_OPENAT), -EACCES);
+	ck_assert_int_eq(submit_one(&twin, IORING_OP_NOP), 0);
+	ck_assert_int_eq(submit_one(&ring, IORING_OP_NOP), -EACCES);
+	ck_assert_int_ge(io_uring_register_personality(&twin), 0);
+	ck_assert_int_eq(io_uring_register_personality(&ring), -EACCES);
+	io_uring_queue_exit(&twin);
+	io_loop_free(other);
 }
 END_TEST
 
@@ -261,6 +316,7 @@ Suite *suite_io_loop(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, polls);
 	tcase_add_loop_test(tc, moves_bytes, 0, (int)NR_OF(registered));
+	tcase_add_test(tc, takes_nothing_else);
 	tcase_add_test(tc, reports_errors);
 	tcase_add_test(tc, times_out);
 	tcase_add_test(tc, cancels);

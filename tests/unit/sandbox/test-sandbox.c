@@ -64,8 +64,8 @@ static int write_kept(void)
 
 static int create_at_root(void)
 {
-	return open("/tmp/xen-diskd-sandbox-test",
-		    O_WRONLY | O_CREAT | O_EXCL, 0600) < 0
+	return open("/tmp/xen-diskd-sandbox-test", O_WRONLY | O_CREAT | O_EXCL,
+		    0600) < 0
 		       ? -errno
 		       : unlink("/tmp/xen-diskd-sandbox-test");
 }
@@ -111,8 +111,7 @@ static int make_process(void)
 
 static int trace_other(void)
 {
-	return ptrace(PTRACE_SEIZE, target.victim, NULL, NULL) < 0 ? -errno
-								   : 0;
+	return ptrace(PTRACE_SEIZE, target.victim, NULL, NULL) < 0 ? -errno : 0;
 }
 
 static int kill_other(void)
@@ -127,8 +126,7 @@ static int mount_tmpfs(void)
 
 static int new_user_namespace(void)
 {
-	return unshare(CLONE_NEWUSER) < 0 ? -errno
-									: 0;
+	return unshare(CLONE_NEWUSER) < 0 ? -errno : 0;
 }
 
 static int become_root(void)
@@ -531,7 +529,8 @@ Suite *suite_sandbox(void)
 	}
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_loop_test(tc, a_wall_holds, 0, find_available());
-	tcase_add_loop_test(tc, what_is_needed_passes, 0, (int)NR_OF(let_through));
+	tcase_add_loop_test(tc, what_is_needed_passes, 0,
+			    (int)NR_OF(let_through));
 	tcase_add_test(tc, files_are_their_owners);
 	tcase_add_test(tc, a_refused_wall_is_named);
 	return suite;
