@@ -849,6 +849,12 @@ static int bind_port(struct queue *q, struct error_text *err)
 				 "bind event-channel %u of domain %u: %s",
 				 p->port, p->domid, strerror(-rc));
 	q->bound = true;
+	/* For domain 0's own disks the kernel has no such thing. */
+	rc = p->domid ? evtchn_restrict(q->ec, p->domid) : 0;
+	if (rc < 0)
+		return error_set(err, rc,
+				 "restrict event-channels to domain %u: %s",
+				 p->domid, strerror(-rc));
 	return 0;
 }
 

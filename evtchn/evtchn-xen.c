@@ -54,6 +54,11 @@ int evtchn_fd(const struct evtchn *ec)
 	return xenevtchn_fd(ec->xce);
 }
 
+int evtchn_restrict(struct evtchn *ec, uint16_t domid)
+{
+	return xenevtchn_restrict(ec->xce, domid) < 0 ? -errno : 0;
+}
+
 int evtchn_bind(struct evtchn *ec, uint16_t domid, uint32_t remote_port,
 		uint32_t *ret_port)
 {

@@ -30,6 +30,13 @@ int evtchn_open(struct evtchn **ret_ec);
 void evtchn_close(struct evtchn *ec);
 
 /*
+ * From now on, and for good, the handle binds ports of domain domid only; those
+ * that it has stay.  Errors: -EINVAL for domain 0, which Linux's driver does not
+ * take, -EACCES when it was done before.
+ */
+int evtchn_restrict(struct evtchn *ec, uint16_t domid);
+
+/*
  * The descriptor that becomes readable when a bound port is pending.  It is
  * non-blocking, close-on-exec and owned by the handle.
  */

@@ -90,6 +90,25 @@ START_TEST(evtchn_bind_refuses)
 }
 END_TEST
 
+START_TEST(evtchn_restricts_to_one_domain)
+{
+	uint32_t remote = peer->port(), port;
+	struct evtchn *ec;
+
+	ck_assert_int_eq(evtchn_open(&ec), 0);
+	ck_assert_int_eq(evtchn_restrict(ec, 0), -EINVAL);
+	port = bind_quiet(ec, remote);
+	ck_assert_int_eq(evtchn_restrict(ec, peer->domid()), 0);
+	ck_assert_int_eq(evtchn_restrict(ec, 32000), -EACCES);
+	ck_assert_int_eq(evtchn_bind(ec, 32000, remote, &port), -EACCES);
+	/* What it has goes on, and its own domain's may be bound. */
+	ck_assert_int_eq(evtchn_notify(ec, port), 0);
+	evtchn_unbind(ec, port);
+	bind_quiet(ec, remote);
+	evtchn_close(ec);
+}
+END_TEST
+
 START_TEST(evtchn_binds_again_after_unbind_and_close)
 {
 	uint32_t remote = peer->port(), port;
@@ -329,6 +348,7 @@ TCase *conformance_tests(const struct peer_ops *ops)
 	tcase_add_test(tc, evtchn_fd_is_quiet_when_open);
 	tcase_add_test(tc, evtchn_is_pending_after_bind);
 	tcase_add_test(tc, evtchn_bind_refuses);
+	tcase_add_test(tc, evtchn_restricts_to_one_domain);
 	tcase_add_test(tc, evtchn_binds_again_after_unbind_and_close);
 	tcase_add_test(tc, evtchn_carries_events_both_ways);
 	tcase_add_test(tc, evtchn_is_masked_until_unmask);

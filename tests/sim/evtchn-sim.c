@@ -17,6 +17,7 @@
 struct evtchn {
 	int sock;
 	int event_fd;
+	uint16_t only_domid; /* 0: any */
 	struct sim_ports *ports;
 	uint32_t port_of[SIM_NR_SLOTS]; /* 0: free */
 	int peer_fd[SIM_NR_SLOTS];
@@ -95,6 +96,16 @@ static int slot_of(const struct evtchn *ec, uint32_t port)
 	return port && ec->port_of[slot] == port ? (int)slot : -1;
 }
 
+int evtchn_restrict(struct evtchn *ec, uint16_t domid)
+{
+	if (!domid)
+		return -EINVAL;
+	if (ec->only_domid)
+		return -EACCES;
+	ec->only_domid = domid;
+	return 0;
+}
+
 int evtchn_bind(struct evtchn *ec, uint16_t domid, uint32_t remote_port,
 		uint32_t *ret_port)
 {
@@ -108,6 +119,8 @@ int evtchn_bind(struct evtchn *ec, uint16_t domid, uint32_t remote_port,
 	unsigned int slot;
 	int error;
 
+	if (ec->only_domid && domid != ec->only_domid)
+		return -EACCES;
 	error = sim_client_call(ec->sock, &rq, &reply, fds, 1);
 	if (error < 0)
 		return error;

@@ -19,6 +19,7 @@ void (*fake_on_notify)(void), (*fake_on_unmask)(void);
 
 static struct {
 	pthread_mutex_t lock;
+	unsigned int restricted_to;
 	unsigned int pages, unmapped, ports, handles, notified;
 	int backend_fd, guest_fd;
 	bool bound, masked, later;
@@ -66,7 +67,7 @@ void fake_reset(void)
 	memset(fake_pages, 0, sizeof(fake_pages));
 	memset(fake_grants, 0, sizeof(fake_grants));
 	fake.pages = fake.unmapped = fake.ports = fake.handles = 0;
-	fake.notified = 0;
+	fake.notified = fake.restricted_to = 0;
 	fake.bound = fake.masked = fake.later = false;
 	fake.backend_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	fake.guest_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -105,6 +106,11 @@ unsigned int fake_nr_unmapped(void)
 unsigned int fake_live_ports(void)
 {
 	return look(&fake.ports);
+}
+
+unsigned int fake_restricted_to(void)
+{
+	return look(&fake.restricted_to);
 }
 
 unsigned int fake_live_handles(void)
@@ -206,6 +212,15 @@ int evtchn_fd(const struct evtchn *ec)
 {
 	(void)ec;
 	return fake.backend_fd;
+}
+
+int evtchn_restrict(struct evtchn *ec, uint16_t domid)
+{
+	(void)ec;
+	pthread_mutex_lock(&fake.lock);
+	fake.restricted_to = domid;
+	pthread_mutex_unlock(&fake.lock);
+	return 0;
 }
 
 int evtchn_bind(struct evtchn *ec, uint16_t domid, uint32_t remote_port,

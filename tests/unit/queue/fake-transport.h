@@ -49,5 +49,7 @@ unsigned int fake_nr_unmapped(void);
 unsigned int fake_live_pages(void);
 unsigned int fake_live_ports(void);
 unsigned int fake_live_handles(void);
+/* Whose ports it may bind; 0: anybody's. */
+unsigned int fake_restricted_to(void);
 
 #endif

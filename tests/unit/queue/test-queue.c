@@ -166,6 +166,14 @@ START_TEST(reads_and_writes)
 END_TEST
 
 /* Round after round of a full ring, the guest asleep in between. */
+START_TEST(binds_no_other_guests_ports)
+{
+	start();
+	ck_assert_uint_eq(fake_restricted_to(), FAKE_DOMID);
+	stop();
+}
+END_TEST
+
 START_TEST(full_rings)
 {
 	start();
@@ -996,6 +1004,7 @@ static TCase *case_requests(void)
 	tcase_add_test(tc, writes_from_read_only_grants);
 	tcase_add_loop_test(tc, errors_are_answered, 0, (int)NR_OF(errors));
 	tcase_add_test(tc, read_only_disk);
+	tcase_add_test(tc, binds_no_other_guests_ports);
 	tcase_add_test(tc, in_flight);
 	tcase_add_test(tc, one_event_for_what_was_asked);
 	tcase_add_test(tc, many_events);
