@@ -147,6 +147,8 @@ int sandbox_enter_mounts(const struct sandbox *sandbox)
 	mask = umask(0);
 	rc = take_all(sandbox->devices, kept, &nr);
 	if (rc == 0)
+		rc = take_all(sandbox_runtime_paths, kept, &nr);
+	if (rc == 0)
 		rc = take_files(sandbox, kept, &nr);
 	if (rc == 0)
 		rc = change_root();

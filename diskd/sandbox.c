@@ -28,9 +28,11 @@
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 /* It traces its own process, reads /proc, and calls what it likes. */
 const unsigned int sandbox_walls =
-	ALL_WALLS & ~(SANDBOX_DUMPABLE | SANDBOX_MOUNTS | SANDBOX_SYSCALLS);
+	ALL_WALLS & ~(SANDBOX_DUMPABLE | SANDBOX_SYSCALLS);
+const char *const sandbox_runtime_paths[] = { "/proc", NULL };
 #else
 const unsigned int sandbox_walls = ALL_WALLS;
+const char *const sandbox_runtime_paths[] = { NULL };
 #endif
 
 static int refused(int error, const char *wall, struct error_text *err)
@@ -175,7 +177,9 @@ int sandbox_enter(const struct sandbox *sandbox, struct error_text *err)
 		rc = enter_capabilities();
 	if (rc < 0)
 		return refused(rc, "capabilities", err);
-	if (walls & SANDBOX_DUMPABLE && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+	/* To become another user is to be dumpable no more. */
+	if (prctl(PR_SET_DUMPABLE, walls & SANDBOX_DUMPABLE ? 0 : 1, 0, 0, 0) <
+	    0)
 		return refused(-errno, "not dumpable", err);
 	if (walls & SANDBOX_PRIVILEGES &&
 	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)

@@ -30,6 +30,8 @@ enum sandbox_wall {
 
 /* What this build can have: a sanitizer's own runtime needs the others. */
 extern const unsigned int sandbox_walls;
+/* And what that reads. */
+extern const char *const sandbox_runtime_paths[];
 
 /* What has to be left to the worker. */
 struct sandbox {
