@@ -352,6 +352,91 @@ static pid_t worker_pid(unsigned int devid)
 	return pid;
 }
 
+/* Whether /proc/PID/status has the line. */
+static bool worker_has(pid_t pid, const char *line)
+{
+	char path[64], text[256];
+	bool found = false;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	f = fopen(path, "re");
+	need(f != NULL, "no '%s'", path);
+	while (!found && fgets(text, sizeof(text), f))
+		found = !strncmp(text, line, strlen(line));
+	fclose(f);
+	return found;
+}
+
+static bool worker_sees(pid_t pid, const char *name)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/root/%s", pid, name);
+	return access(path, F_OK) == 0;
+}
+
+START_TEST(workers_are_sandboxed)
+{
+	char path[64];
+	pid_t first, second;
+
+	host_image(&h, "b.img", IMAGE_BYTES, path);
+	json_decref(host_control_ok(&h, attach_request("g1", "xvdb", image,
+						       false)));
+	json_decref(
+		host_control_ok(&h, attach_request("g1", "xvdc", path, false)));
+	first = worker_pid(XVDB);
+	second = worker_pid(XVDC);
+	need(worker_has(first, "Uid:\t1879048192\t1879048192"), "uid");
+	need(worker_has(second, "Uid:\t1879048193\t1879048193"), "its own");
+	need(worker_has(first, "CapPrm:\t0000000000000000"), "permitted");
+	need(worker_has(first, "CapBnd:\t0000000000000000"), "bounding set");
+	need(worker_has(first, "NoNewPrivs:\t1"), "no_new_privs");
+	need(!worker_sees(first, "etc"), "files");
+}
+END_TEST
+
+START_TEST(sandbox_is_off)
+{
+	pid_t pid;
+
+	host_daemon_stop(&h);
+	h.daemon_options[0] = "--sandbox=off";
+	host_daemon_start(&h);
+	json_decref(host_control_ok(&h, attach_request("g1", "xvdb", image,
+						       false)));
+	pid = worker_pid(XVDB);
+	need(worker_has(pid, "Uid:\t0\t0"), "uid");
+	need(worker_has(pid, "NoNewPrivs:\t0"), "no_new_privs");
+	need(worker_sees(pid, "etc"), "files");
+	blkfront_init(&fe, &h, g, XVDB, FE_ABI_X86_64);
+	blkfront_connect(&fe);
+	json_decref(host_control_ok(&h, detach_request("xvdb", true)));
+	blkfront_fini(&fe);
+}
+END_TEST
+
+START_TEST(workers_stay_root)
+{
+	pid_t pid;
+
+	host_daemon_stop(&h);
+	h.daemon_options[0] = "--worker-uids=0";
+	host_daemon_start(&h);
+	json_decref(host_control_ok(&h, attach_request("g1", "xvdb", image,
+						       false)));
+	pid = worker_pid(XVDB);
+	need(worker_has(pid, "Uid:\t0\t0"), "uid");
+	need(worker_has(pid, "CapPrm:\t0000000000000000"), "permitted");
+	need(!worker_sees(pid, "etc"), "files");
+	blkfront_init(&fe, &h, g, XVDB, FE_ABI_X86_64);
+	blkfront_connect(&fe);
+	json_decref(host_control_ok(&h, detach_request("xvdb", true)));
+	blkfront_fini(&fe);
+}
+END_TEST
+
 START_TEST(worker_killed)
 {
 	static struct blkfront other;
@@ -652,6 +737,9 @@ int main(void)
 	tcase_add_test(tc, same_image_twice);
 	tcase_add_test(tc, same_image_twice_read_only);
 	tcase_add_test(tc, attach_twice);
+	tcase_add_test(tc, workers_are_sandboxed);
+	tcase_add_test(tc, sandbox_is_off);
+	tcase_add_test(tc, workers_stay_root);
 	tcase_add_test(tc, worker_killed);
 	tcase_add_test(tc, worker_killed_while_quitting);
 	tcase_add_test(tc, client_leaves_a_full_buffer);
