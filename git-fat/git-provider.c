@@ -20,7 +20,7 @@
 #include <string.h>
 
 #define NR_READERS 2u
-/* Of objects: more than loose-objects.c takes. */
+/* Of objects: as many as loose-objects.c takes. */
 #define PLACES_MAX 64u
 /* Read ahead by this much, in steps between which a read may come first. */
 #define AHEAD_BYTES (1u << 20)

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* A server has so long to be found, to answer and to negotiate. */
 #define OPEN_TIMEOUT_MS 10000u
@@ -130,6 +131,21 @@ static int make_record(struct nbd_provider *nbd, struct error_text *err)
 	return 0;
 }
 
+/*
+ * libnbd looks there for root only, which we are no more when a connection has
+ * to be made anew.
+ */
+static void name_certificates(struct nbd_target *target)
+{
+	static const char root_certificates[] = "/etc/pki/libnbd";
+
+	if (target->tls && !target->tls_certificates[0] &&
+	    !target->tls_psk_file[0] && geteuid() == 0 &&
+	    access("/etc/pki/libnbd/ca-cert.pem", R_OK) == 0)
+		memcpy(target->tls_certificates, root_certificates,
+		       sizeof(root_certificates));
+}
+
 /* Root's own: keys are nobody else's. */
 static void fill_needs(struct nbd_provider *nbd)
 {
@@ -208,6 +224,8 @@ static int nbd_provider_open(struct provider_spec *spec, bool read_only,
 	nbd->base.record_fd = -1;
 	nbd_fence_init(&nbd->disk.fence);
 	rc = nbd_target_parse(spec, &nbd->target, err);
+	if (rc == 0)
+		name_certificates(&nbd->target);
 	/* A misspelt option is found before a server is bothered. */
 	if (rc == 0)
 		rc = provider_spec_all_taken(spec, err);

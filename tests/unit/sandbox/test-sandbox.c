@@ -544,7 +544,7 @@ Suite *suite_sandbox(void)
 		unit_skip("sandbox", "not root");
 		return suite;
 	}
-	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_unchecked_fixture(tc, setup, teardown);
 	tcase_add_loop_test(tc, a_wall_holds, 0, find_available());
 	tcase_add_loop_test(tc, what_is_needed_passes, 0,
 			    (int)NR_OF(let_through));
