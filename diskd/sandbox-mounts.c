@@ -123,13 +123,21 @@ static int hang_in(const struct sandbox *sandbox, const struct kept *kept)
 	return 0;
 }
 
-/* The old root ends below the new one, and is let go of there. */
+/*
+ * The old root ends below the new one, and is let go of there.  An initramfs
+ * cannot be (pivot_root(2)): it is covered for good.
+ */
 static int change_root(void)
 {
 	if (mount("none", SCRATCH, "tmpfs", MS_NOSUID | MS_NOEXEC,
 		  "size=64k,mode=0755") < 0 ||
-	    chdir(SCRATCH) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 ||
-	    umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
+	    chdir(SCRATCH) < 0)
+		return -errno;
+	if (syscall(SYS_pivot_root, ".", ".") == 0)
+		return umount2(".", MNT_DETACH) < 0 || chdir("/") < 0 ? -errno
+								      : 0;
+	if (errno != EINVAL || mount(".", "/", NULL, MS_MOVE, NULL) < 0 ||
+	    chroot(".") < 0 || chdir("/") < 0)
 		return -errno;
 	return 0;
 }

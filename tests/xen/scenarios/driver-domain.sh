@@ -41,7 +41,10 @@ driver_daemon_start() {
 }
 
 driver_attach() {
-	xl block-attach "$1" "$(driver_spec "$2" "$3")"
+	xl block-attach "$1" "$(driver_spec "$2" "$3")" || {
+		guest_run driver 'tail -n 20 /run/xen-diskd.log'
+		fail 'not attached'
+	}
 	guest_disk "$1" "$2"
 }
 
