@@ -392,17 +392,32 @@ int backend_add(struct backend *backend, struct vbd *vbd)
 		return -ENOSPC;
 	list_add_tail(&backend->vbds, &vbd->node);
 	backend->nr_vbds++;
+	/* It was its before; only damage gives it to two. */
+	if (vbd->slot >= 0 && backend->slots[vbd->slot])
+		vbd->slot = -1;
+	if (vbd->slot >= 0)
+		backend->slots[vbd->slot] = true;
+	return 0;
+}
+
+void backend_take_slot(struct vbd *vbd)
+{
+	struct backend *backend = vbd->backend;
+
+	if (vbd->slot >= 0)
+		return;
+	vbd->slot = 0;
 	while (backend->slots[vbd->slot])
 		vbd->slot++;
 	backend->slots[vbd->slot] = true;
-	return 0;
 }
 
 void backend_remove(struct vbd *vbd)
 {
 	list_del(&vbd->node);
 	vbd->backend->nr_vbds--;
-	vbd->backend->slots[vbd->slot] = false;
+	if (vbd->slot >= 0)
+		vbd->backend->slots[vbd->slot] = false;
 	/* A new node of the same name may have come meanwhile. */
 	vbd->backend->rescan = true;
 	vbd_free(vbd);
@@ -460,7 +475,7 @@ int backend_dispatch(struct backend *backend)
 	return backend->rescan || any_dirty(backend);
 }
 
-bool backend_quit(struct backend *backend)
+static bool end_all(struct backend *backend, void (*end)(struct vbd *vbd))
 {
 	bool idle = true;
 
@@ -468,10 +483,20 @@ bool backend_quit(struct backend *backend)
 	list_for_each_safe(it, tmp, &backend->vbds) {
 		struct vbd *vbd = container_of(it, struct vbd, node);
 
-		vbd_quit(vbd);
+		end(vbd);
 		idle &= vbd_idle(vbd);
 	}
 	return idle;
+}
+
+bool backend_quit(struct backend *backend)
+{
+	return end_all(backend, vbd_quit);
+}
+
+bool backend_leave(struct backend *backend)
+{
+	return end_all(backend, vbd_leave);
 }
 
 static int directory_init(struct backend_directory *dir,

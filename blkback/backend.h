@@ -100,6 +100,9 @@ bool backend_in_driver_domain(const struct backend *backend);
 /* Asks every worker to end; true when none is left. */
 bool backend_quit(struct backend *backend);
 
+/* The same, but lets those go on that a guest uses. */
+bool backend_leave(struct backend *backend);
+
 struct vbd *backend_find(struct backend *backend, const struct vbd_kind *kind,
 			 uint16_t domid, uint32_t devid);
 
@@ -118,6 +121,8 @@ struct vbd *backend_find_path(struct backend *backend, const char *path);
 
 /* Takes vbd into the list and owns it from then on.  -ENOSPC at the bound. */
 int backend_add(struct backend *backend, struct vbd *vbd);
+/* Gives vbd, which is in the list, a ->slot of its own if it has none. */
+void backend_take_slot(struct vbd *vbd);
 /* Takes vbd, whose worker has ended, out of the list and frees it. */
 void backend_remove(struct vbd *vbd);
 

@@ -12,21 +12,27 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* The pidfd is readable: a child is a zombie, and only ours. */
+static int reap(const struct child_process *child)
+{
+	siginfo_t info;
+
+	if (child->forgotten ||
+	    waitid(P_PIDFD, (id_t)child->pid_fd, &info, WEXITED) < 0)
+		return CHILD_STATUS_UNKNOWN;
+	return info.si_code == CLD_EXITED ? W_EXITCODE(info.si_status, 0)
+					  : W_EXITCODE(0, info.si_status);
+}
+
 static void exit_done(struct io_op *op, int result)
 {
 	struct child_process *child =
 		container_of(op, struct child_process, exit_op);
-	siginfo_t info;
 
 	(void)result;
-	/* The pidfd is readable: the child is a zombie, and only ours. */
-	if (waitid(P_PIDFD, (id_t)child->pid_fd, &info, WEXITED) < 0)
-		info = (siginfo_t){ .si_code = CLD_EXITED };
+	child->wait_status = reap(child);
 	close(child->pid_fd);
 	child->pid_fd = -1;
-	child->wait_status = info.si_code == CLD_EXITED
-				     ? W_EXITCODE(info.si_status, 0)
-				     : W_EXITCODE(0, info.si_status);
 	/* What it is embedded in must stay until the timer is ours again. */
 	if (child->deadline_armed)
 		io_loop_cancel(child->loop, &child->deadline_op);
@@ -74,25 +80,42 @@ static int spawn(const char *program, char *const argv[], int fd, int as_fd,
 	return rc;
 }
 
+void child_process_watch(struct child_process *child, struct io_loop *loop,
+			 pid_t pid, int pid_fd)
+{
+	child->pid = pid;
+	child->pid_fd = pid_fd;
+	child->loop = loop;
+	child->deadline_armed = child->timed_out = child->forgotten = false;
+	child->exit_op.done = exit_done;
+	io_loop_poll(loop, &child->exit_op, child->pid_fd, POLLIN);
+}
+
+void child_process_forget(struct child_process *child)
+{
+	child->forgotten = true;
+	if (child->pid_fd >= 0)
+		io_loop_cancel(child->loop, &child->exit_op);
+}
+
 int child_process_spawn(struct child_process *child, struct io_loop *loop,
 			const char *program, char *const argv[], int fd,
 			int as_fd)
 {
-	int rc = spawn(program, argv, fd, as_fd, &child->pid);
+	pid_t pid;
+	int rc = spawn(program, argv, fd, as_fd, &pid);
+	int pid_fd;
 
 	if (rc < 0)
 		return rc;
-	child->pid_fd = pidfd_open(child->pid, 0);
-	if (child->pid_fd < 0) {
+	pid_fd = pidfd_open(pid, 0);
+	if (pid_fd < 0) {
 		rc = -errno;
-		kill(child->pid, SIGKILL);
-		waitpid(child->pid, NULL, 0);
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
 		return rc;
 	}
-	child->loop = loop;
-	child->deadline_armed = child->timed_out = false;
-	child->exit_op.done = exit_done;
-	io_loop_poll(loop, &child->exit_op, child->pid_fd, POLLIN);
+	child_process_watch(child, loop, pid, pid_fd);
 	return 0;
 }
 

@@ -20,14 +20,19 @@ struct child_process {
 	struct io_op exit_op;
 	struct io_op deadline_op;
 	bool deadline_armed;
+	bool forgotten; /* its end is no matter of ours any more */
 	bool timed_out; /* killed at its deadline */
 	int wait_status;
 	/*
-	 * The process has ended; wait_status is as from waitpid(2).  The
-	 * callee may free what the child is embedded in.
+	 * The process has ended; wait_status is as from waitpid(2), or
+	 * CHILD_STATUS_UNKNOWN.  The callee may free what the child is embedded
+	 * in.
 	 */
 	void (*exited)(struct child_process *child, int wait_status);
 };
+
+/* Of a process that is not our child, or that was forgotten. */
+#define CHILD_STATUS_UNKNOWN (-1)
 
 /*
  * Starts `program`, with no signal blocked or ignored and, if fd is not -1,
@@ -38,6 +43,13 @@ struct child_process {
 int child_process_spawn(struct child_process *child, struct io_loop *loop,
 			const char *program, char *const argv[], int fd,
 			int as_fd);
+
+/* Watches a process that another has started; the pidfd is ours from then on. */
+void child_process_watch(struct child_process *child, struct io_loop *loop,
+			 pid_t pid, int pid_fd);
+
+/* Lets it go on without us: ->exited, soon, with CHILD_STATUS_UNKNOWN. */
+void child_process_forget(struct child_process *child);
 
 /* Kills it unless it has ended by then.  At most once for each process. */
 void child_process_limit(struct child_process *child, uint64_t deadline_ms);

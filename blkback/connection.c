@@ -101,6 +101,15 @@ void connection_stop(struct connection *connection)
 		queue_stop(connection->queues[i]);
 }
 
+bool connection_used(const struct connection *connection)
+{
+	for (unsigned int i = 0; i < connection->nr_queues; i++) {
+		if (queue_used(connection->queues[i]))
+			return true;
+	}
+	return false;
+}
+
 void connection_limits_changed(struct connection *connection)
 {
 	for (unsigned int i = 0; i < connection->nr_queues; i++)

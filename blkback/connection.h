@@ -84,6 +84,9 @@ int connection_start(const struct connection_params *params,
 /* Asks every queue to stop.  Returns at once; ends with events.stopped. */
 void connection_stop(struct connection *connection);
 
+/* The guest has asked for something on this connection. */
+bool connection_used(const struct connection *connection);
+
 /* See queue_limits_changed(). */
 void connection_limits_changed(struct connection *connection);
 

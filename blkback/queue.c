@@ -821,6 +821,13 @@ static int map_ring(struct queue *q, struct error_text *err)
 	if (rc < 0)
 		return error_set(err, rc, "map ring-ref %u of domain %u: %s",
 				 p->refs[0], p->domid, strerror(-rc));
+	if (p->origin == QUEUE_ANSWERED) {
+		uint32_t start = ring_read_rsp_prod(shared);
+
+		ring_recover(&q->ring, p->abi, shared, p->nr_pages, start,
+			     start);
+		return 0;
+	}
 	rc = ring_init(&q->ring, p->abi, shared, p->nr_pages,
 		       p->origin == QUEUE_DRAINED);
 	if (rc < 0) {
@@ -1175,6 +1182,12 @@ void queue_stop(struct queue *queue)
 {
 	__atomic_store_n(&queue->stop_requested, true, __ATOMIC_RELEASE);
 	queue_wake(queue);
+}
+
+bool queue_used(const struct queue *queue)
+{
+	return __atomic_load_n(&queue->inflight.header->taken,
+			       __ATOMIC_RELAXED) != 0;
 }
 
 void queue_limits_changed(struct queue *queue)

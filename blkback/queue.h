@@ -31,6 +31,8 @@ enum queue_origin {
 	QUEUE_NEW, /* nothing: the frontend starts at index 0 */
 	/* It was served, and is right only if every request was answered. */
 	QUEUE_DRAINED,
+	/* It was served, and what was taken from it is answered. */
+	QUEUE_ANSWERED,
 	/* Its worker has died: the in-flight table says what is to be done. */
 	QUEUE_LEFT,
 };
@@ -106,6 +108,9 @@ int queue_start(const struct queue_params *params, struct queue **ret_queue,
  * events.stopped.  Returns at once.
  */
 void queue_stop(struct queue *queue);
+
+/* A request was ever taken from its ring, by us or a worker before. */
+bool queue_used(const struct queue *queue);
 
 /* The disk's limits were changed: what waited for the old ones is let go. */
 void queue_limits_changed(struct queue *queue);

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What outlives supervisor and worker alike: two files for each connection, in
- * the run directory, which is in memory and root's alone.
+ * the run directory, which is in memory and root's alone; and the socket that a
+ * worker which outlives its supervisor is found at.
  *
  * KIND-DOMID-DEVID.connection is the supervisor's: what the connection was made
  * of.  It is written whole under another name, and is there before a worker
  * serves.  KIND-DOMID-DEVID.inflight is the in-flight table, which the worker
  * has mapped; its size never changes, and all of it is allocated, so that a full
  * file system is refused here and is no SIGBUS there.
+ *
+ * KIND-DOMID-DEVID.sock is bound here, for the run directory is out of a worker's
+ * reach; the worker listens, so that whoever connects learns its number.
  *
  * A connection is told from later ones of the same numbers by a mark, random, in
  * the file and in the backend's directory: the toolstack makes that anew for each
@@ -26,17 +30,20 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define CONNECTION_MAGIC 0x63646278u /* "xbdc" */
-#define CONNECTION_VERSION 1u
+#define CONNECTION_VERSION 2u
 #define MARK_KEY "connection"
 
 struct connection_file {
 	uint32_t magic, version;
 	uint32_t bytes;
 	uint32_t devid;
+	int32_t slot; /* of the worker */
 	char mark[VBD_MARK_BYTES];
 	char target[PROVIDER_SPEC_BYTES];
 	bool read_only, disk_failed;
@@ -45,7 +52,7 @@ struct connection_file {
 	uint64_t check; /* of all before it */
 };
 
-enum journal_file { CONNECTION, CONNECTION_NEW, INFLIGHT };
+enum journal_file { CONNECTION, CONNECTION_NEW, INFLIGHT, SOCKET };
 
 static void journal_path(const struct vbd *vbd, enum journal_file file,
 			 char path[PATH_MAX])
@@ -54,6 +61,7 @@ static void journal_path(const struct vbd *vbd, enum journal_file file,
 		[CONNECTION] = "connection",
 		[CONNECTION_NEW] = "connection.new",
 		[INFLIGHT] = "inflight",
+		[SOCKET] = "sock",
 	};
 
 	snprintf(path, PATH_MAX, "%s/%s-%u-%u.%s",
@@ -109,6 +117,7 @@ static int write_connection(const struct vbd *vbd, struct error_text *err)
 	file.version = CONNECTION_VERSION;
 	file.bytes = sizeof(file);
 	file.devid = vbd->devid;
+	file.slot = vbd->slot;
 	memcpy(file.mark, vbd->mark, sizeof(file.mark));
 	snprintf(file.target, sizeof(file.target), "%s", vbd->target);
 	file.read_only = vbd->read_only;
@@ -118,9 +127,8 @@ static int write_connection(const struct vbd *vbd, struct error_text *err)
 	file.check = check_of(&file);
 	journal_path(vbd, CONNECTION, path);
 	journal_path(vbd, CONNECTION_NEW, new_path);
-	fd = open(new_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC |
-				    O_NOFOLLOW,
-		  0600);
+	fd = open(new_path,
+		  O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	rc = fd < 0 ? -errno : write_all(fd, &file, sizeof(file));
 	if (!rc && rename(new_path, path) < 0)
 		rc = -errno;
@@ -147,8 +155,7 @@ static int create_inflight(struct vbd *vbd, struct error_text *err)
 			vbd->inflight_fd, 0,
 			(off_t)connection_inflight_bytes(&vbd->params));
 	if (rc < 0)
-		return error_set(err, rc, "make '%s': %s", path,
-				 strerror(-rc));
+		return error_set(err, rc, "make '%s': %s", path, strerror(-rc));
 	return 0;
 }
 
@@ -224,8 +231,7 @@ static const char *refusal(const struct vbd *vbd,
 	if (nr_bytes < offsetof(struct connection_file, devid) ||
 	    file->magic != CONNECTION_MAGIC)
 		return "is damaged";
-	if (file->version != CONNECTION_VERSION ||
-	    file->bytes != sizeof(*file))
+	if (file->version != CONNECTION_VERSION || file->bytes != sizeof(*file))
 		return "is of another version of the daemon";
 	if (nr_bytes != sizeof(*file) || file->check != check_of(file))
 		return "is damaged";
@@ -237,7 +243,8 @@ static const char *refusal(const struct vbd *vbd,
 	    file->read_only != vbd->read_only || file->devid != vbd->devid ||
 	    file->params.domid != vbd->domid)
 		return "is of another disk";
-	return params_are_sane(&file->params) &&
+	return file->slot >= 0 && file->slot < (int)BACKEND_VBDS_MAX &&
+			       params_are_sane(&file->params) &&
 			       vbd_version_is_sane(file->info.version)
 		       ? NULL
 		       : "is damaged";
@@ -264,6 +271,7 @@ static int read_connection(struct vbd *vbd, struct error_text *err)
 	vbd->info = file.info;
 	vbd->params = file.params;
 	vbd->disk_failed = file.disk_failed;
+	vbd->slot = file.slot;
 	return 0;
 }
 
@@ -304,6 +312,104 @@ int vbd_journal_load(struct vbd *vbd, struct error_text *err)
 	return rc;
 }
 
+/* ---- the worker's socket -------------------------------------------------- */
+
+static int socket_address(const char *path, struct sockaddr_un *address)
+{
+	*address = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	if (strlen(path) >= sizeof(address->sun_path))
+		return -ENAMETOOLONG;
+	memcpy(address->sun_path, path, strlen(path));
+	return 0;
+}
+
+static int bind_socket(const char *path)
+{
+	struct sockaddr_un address;
+	int rc = socket_address(path, &address);
+	int fd;
+
+	if (rc < 0)
+		return rc;
+	if (unlink(path) < 0 && errno != ENOENT)
+		return -errno;
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
+		rc = -errno;
+		close(fd);
+		return rc;
+	}
+	return fd;
+}
+
+int vbd_journal_listen(struct vbd *vbd)
+{
+	char path[PATH_MAX];
+	int fd;
+
+	journal_path(vbd, SOCKET, path);
+	fd = bind_socket(path);
+	if (fd < 0)
+		vbd_log(LOG_LEVEL_WARNING, vbd,
+			"make '%s': %s; the worker will end when the daemon "
+			"does",
+			path, strerror(-fd));
+	return fd;
+}
+
+static int call(const char *path)
+{
+	struct sockaddr_un address;
+	int rc = socket_address(path, &address);
+	int fd;
+
+	if (rc < 0)
+		return rc;
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
+		rc = -errno;
+		close(fd);
+		return rc;
+	}
+	return fd;
+}
+
+int vbd_journal_call(const struct vbd *vbd)
+{
+	char path[PATH_MAX];
+
+	journal_path(vbd, SOCKET, path);
+	return call(path);
+}
+
+void vbd_journal_hang_up(const struct vbd *vbd)
+{
+	char path[PATH_MAX];
+
+	journal_path(vbd, SOCKET, path);
+	unlink(path);
+}
+
+/* A worker that serves a disk which is gone ends when it is told so. */
+static void dismiss(const char *directory, const char *name)
+{
+	const struct worker_message message = { .type = WORKER_QUIT };
+	char path[PATH_MAX];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", directory, name);
+	fd = call(path);
+	if (fd < 0)
+		return;
+	/* It reads this when it has noticed that its supervisor is gone. */
+	worker_message_send(fd, &message, -1);
+	close(fd);
+}
+
 /* ---- what is left of disks that are gone --------------------------------- */
 
 /* "KIND-DOMID-DEVID.what", of a node that is in XenStore no more. */
@@ -316,7 +422,8 @@ static bool is_stale(struct backend *backend, const char *name)
 	if (sscanf(name, "%7[a-z0-9]-%u-%u.%n", kind, &domid, &devid, &end) <
 		    3 ||
 	    (strncmp(name + end, "connection", strlen("connection")) != 0 &&
-	     strcmp(name + end, "inflight") != 0))
+	     strcmp(name + end, "inflight") != 0 &&
+	     strcmp(name + end, "sock") != 0))
 		return false;
 	snprintf(path, sizeof(path), "/local/domain/%u/backend/%s/%u/%u",
 		 backend->domid, kind, domid, devid);
@@ -332,8 +439,10 @@ void vbd_journal_clean(struct backend *backend)
 	if (!dir)
 		return;
 	while ((entry = readdir(dir))) {
-		if (is_stale(backend, entry->d_name))
-			unlinkat(dirfd(dir), entry->d_name, 0);
+		if (!is_stale(backend, entry->d_name))
+			continue;
+		dismiss(backend->options.run_dir, entry->d_name);
+		unlinkat(dirfd(dir), entry->d_name, 0);
 	}
 	closedir(dir);
 }

@@ -58,6 +58,12 @@ const struct worker_program *vbd_worker_program(const struct vbd *vbd);
 
 void vbd_worker_set_state(struct vbd *vbd, enum vbd_worker_state state);
 
+/*
+ * Takes over the worker that an earlier supervisor has left, if there is one: of
+ * the connection that ->params describe, else (not ->left) to end it.
+ */
+void vbd_worker_adopt(struct vbd *vbd);
+
 /* Reads the frontend's answer and hands it to the worker. */
 void vbd_worker_connect(struct vbd *vbd, enum queue_origin origin);
 
@@ -103,6 +109,16 @@ void vbd_journal_update(struct vbd *vbd);
 int vbd_journal_load(struct vbd *vbd, struct error_text *err);
 /* The guest has let go, or is gone: nobody is to take it up. */
 void vbd_journal_remove(struct vbd *vbd);
+
+/*
+ * A socket, bound, for a worker to hear the next supervisor on, instead of an
+ * earlier worker's; the caller's.  -errno when it cannot be, which is logged.
+ */
+int vbd_journal_listen(struct vbd *vbd);
+/* Connects to it: the caller's.  -errno when nobody listens. */
+int vbd_journal_call(const struct vbd *vbd);
+/* Nobody listens any more. */
+void vbd_journal_hang_up(const struct vbd *vbd);
 
 /* ---- vbd-hold.c --------------------------------------------------------- */
 

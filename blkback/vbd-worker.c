@@ -4,6 +4,7 @@
 
 #include "blkback/backend.h"
 #include "blkback/negotiate.h"
+#include "common/cleanup.h"
 #include "common/clock.h"
 
 #include <errno.h>
@@ -13,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -35,6 +37,7 @@ const char *vbd_worker_state_name(enum vbd_worker_state state)
 		[VBD_WORKER_CONNECTED] = "connected",
 		[VBD_WORKER_DISCONNECTING] = "disconnecting",
 		[VBD_WORKER_QUITTING] = "quitting",
+		[VBD_WORKER_ADOPTING] = "adopting",
 		[VBD_WORKER_DEAD] = "dead",
 	};
 
@@ -52,7 +55,8 @@ void vbd_worker_set_state(struct vbd *vbd, enum vbd_worker_state state)
 
 void vbd_quit(struct vbd *vbd)
 {
-	if (!vbd->worker || vbd->worker_state == VBD_WORKER_QUITTING)
+	if (!vbd->worker || vbd->leaving ||
+	    vbd->worker_state == VBD_WORKER_QUITTING)
 		return;
 	worker_process_quit(vbd->worker);
 	/*
@@ -68,11 +72,26 @@ void vbd_quit(struct vbd *vbd)
 	vbd_worker_set_state(vbd, VBD_WORKER_QUITTING);
 }
 
+/* One that is connected, or will be, and can be found by the next supervisor. */
+void vbd_leave(struct vbd *vbd)
+{
+	if (!vbd->worker || !vbd->listens ||
+	    (vbd->worker_state != VBD_WORKER_CONNECTED &&
+	     vbd->worker_state != VBD_WORKER_CONNECTING)) {
+		vbd_quit(vbd);
+		return;
+	}
+	if (!vbd->leaving)
+		worker_process_leave(vbd->worker);
+	vbd->leaving = true;
+}
+
 bool vbd_worker_detached(const struct vbd *vbd)
 {
 	return vbd->worker_state != VBD_WORKER_CONNECTING &&
 	       vbd->worker_state != VBD_WORKER_CONNECTED &&
 	       vbd->worker_state != VBD_WORKER_DISCONNECTING &&
+	       vbd->worker_state != VBD_WORKER_ADOPTING &&
 	       !(vbd->worker_state == VBD_WORKER_QUITTING && vbd->worker);
 }
 
@@ -207,6 +226,63 @@ static void on_connect_failed(struct vbd *vbd, const char *cause)
 	vbd_quit(vbd);
 }
 
+/* Made by sealed_memfd(): to read it is never a SIGBUS. */
+static bool is_sealed(int fd, size_t bytes)
+{
+	const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+	struct stat st;
+
+	return fd >= 0 && (fcntl(fd, F_GET_SEALS) & seals) == seals &&
+	       fstat(fd, &st) == 0 && st.st_size == (off_t)bytes;
+}
+
+static int map_stats(struct vbd *vbd)
+{
+	void *stats = mmap(NULL, sizeof(*vbd->stats), PROT_READ, MAP_SHARED,
+			   vbd->stats_fd, 0);
+
+	if (stats == MAP_FAILED)
+		return -errno;
+	vbd->stats = stats;
+	return 0;
+}
+
+/* An earlier supervisor's worker has noticed us. */
+static void on_hello(struct vbd *vbd, const struct worker_message *message,
+		     int *fd)
+{
+	if (vbd->worker_state != VBD_WORKER_ADOPTING)
+		return;
+	if (message->version != WORKER_MESSAGE_VERSION ||
+	    !is_sealed(*fd, sizeof(*vbd->stats))) {
+		vbd_log(LOG_LEVEL_WARNING, vbd,
+			"worker (pid %d) is of another version: it finishes, "
+			"and another goes on",
+			vbd->worker_pid);
+		vbd->left = false;
+		memset(&vbd->params, 0, sizeof(vbd->params));
+		vbd_quit(vbd);
+		return;
+	}
+	vbd->stats_fd = *fd;
+	*fd = -1;
+	if (map_stats(vbd) < 0) {
+		vbd_error(vbd, "no memory for the worker's counters");
+		vbd_quit(vbd);
+		return;
+	}
+	vbd->left = false;
+	vbd->info_valid = true;
+	vbd->served_ms = clock_now_ms();
+	/* At Initialised it has a new ring by now: see frontend_reconnects(). */
+	vbd->frontend_connected = message->hello.used;
+	vbd_worker_set_state(vbd, message->hello.disconnecting
+					  ? VBD_WORKER_DISCONNECTING
+					  : VBD_WORKER_CONNECTED);
+	vbd_log(LOG_LEVEL_INFO, vbd, "worker (pid %d) has served on",
+		vbd->worker_pid);
+}
+
 static void drop_record(struct vbd *vbd)
 {
 	if (vbd->record_fd >= 0)
@@ -229,12 +305,22 @@ static void on_message(void *arg, struct worker_message *message, int *fd)
 
 	/* A worker may have been taken over: its text may have no end. */
 	vbd->worker_answered = true;
-	if (message->type != WORKER_OPENED && message->type != WORKER_RESIZED)
+	if (message->type != WORKER_OPENED && message->type != WORKER_RESIZED &&
+	    message->type != WORKER_HELLO)
 		message->error.text[ERROR_TEXT_BYTES - 1] = '\0';
 
-	if (vbd->worker_state == VBD_WORKER_QUITTING)
-		return; /* what it says no longer matters */
+	if (vbd->worker_state == VBD_WORKER_QUITTING) {
+		/* What else it says no longer matters. */
+		vbd->answered |= message->type == WORKER_DISCONNECTED;
+		return;
+	}
 	switch (message->type) {
+	case WORKER_HELLO:
+		on_hello(vbd, message, fd);
+		break;
+	case WORKER_RECORD:
+		keep_record(vbd, fd);
+		break;
 	case WORKER_OPENED:
 		keep_record(vbd, fd);
 		on_opened(vbd, &message->opened);
@@ -299,15 +385,22 @@ static void death_text(const struct vbd *vbd, int wait_status, char *text,
 			 "worker (pid %d) was killed by signal %d (%s)",
 			 vbd->worker_pid, WTERMSIG(wait_status),
 			 strsignal(WTERMSIG(wait_status)));
-	else
+	else if (WIFEXITED(wait_status))
 		snprintf(text, text_bytes, "worker (pid %d) exited with %d",
 			 vbd->worker_pid, WEXITSTATUS(wait_status));
+	else
+		snprintf(text, text_bytes, "worker (pid %d) has ended",
+			 vbd->worker_pid);
 }
 
-/* Somebody else's doing, and not what the worker was at. */
+/*
+ * Somebody else's doing, and not what the worker was at.  Of one that was not our
+ * child nobody tells: its successor's end will.
+ */
 static bool killed_from_outside(int wait_status)
 {
-	return WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL;
+	return wait_status == CHILD_STATUS_UNKNOWN ||
+	       (WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL);
 }
 
 /*
@@ -336,12 +429,14 @@ static bool plan_restart(struct vbd *vbd, int wait_status)
 static bool had_ring(const struct vbd *vbd)
 {
 	return vbd->worker_state == VBD_WORKER_CONNECTED ||
-	       vbd->worker_state == VBD_WORKER_CONNECTING;
+	       vbd->worker_state == VBD_WORKER_CONNECTING ||
+	       vbd->worker_state == VBD_WORKER_ADOPTING;
 }
 
 static void on_died(struct vbd *vbd, int wait_status)
 {
-	bool useful = vbd->info_valid || vbd->state == XenbusStateConnected;
+	bool useful = vbd->info_valid || vbd->state == XenbusStateConnected ||
+		      vbd->worker_state == VBD_WORKER_ADOPTING;
 	char text[128];
 
 	death_text(vbd, wait_status, text, sizeof(text));
@@ -361,9 +456,13 @@ static void on_exited(void *arg, int wait_status)
 {
 	struct vbd *vbd = arg;
 	bool asked = vbd->worker_state == VBD_WORKER_QUITTING;
+	bool in_order;
 
 	worker_process_free(vbd->worker);
 	vbd->worker = NULL;
+	if (vbd->leaving)
+		return;
+	vbd_journal_hang_up(vbd);
 	vbd_change_failed(vbd, "the worker has ended");
 	if (!asked) {
 		on_died(vbd, wait_status);
@@ -375,10 +474,11 @@ static void on_exited(void *arg, int wait_status)
 		vbd_hold_release(vbd);
 		vbd_journal_remove(vbd);
 	}
-	/* It left in good order: nothing has to be remembered. */
-	if (!wait_status)
+	in_order = !wait_status || wait_status == CHILD_STATUS_UNKNOWN;
+	/* Nothing has to be remembered. */
+	if (in_order)
 		drop_record(vbd);
-	if (!wait_status || vbd->worker_killed) {
+	if (in_order || vbd->worker_killed) {
 		/* An error that made us ask stands. */
 		vbd_worker_set_state(vbd, vbd->has_error ? VBD_WORKER_DEAD
 							 : VBD_WORKER_NONE);
@@ -423,24 +523,26 @@ static int sealed_memfd(const char *name, size_t bytes)
 
 static int make_stats(struct vbd *vbd)
 {
-	void *stats;
-
 	drop_stats(vbd);
 	vbd->stats_fd = sealed_memfd("xen-diskd-stats", sizeof(*vbd->stats));
-	if (vbd->stats_fd < 0)
-		return vbd->stats_fd;
-	stats = mmap(NULL, sizeof(*vbd->stats), PROT_READ, MAP_SHARED,
-		     vbd->stats_fd, 0);
-	if (stats == MAP_FAILED)
-		return -errno;
-	vbd->stats = stats;
-	return 0;
+	return vbd->stats_fd < 0 ? vbd->stats_fd : map_stats(vbd);
 }
 
 static void worker_path(const struct vbd *vbd, char path[PATH_MAX])
 {
 	snprintf(path, PATH_MAX, "%s%s", vbd->backend->options.worker_program,
 		 vbd_worker_program(vbd)->suffix);
+}
+
+/* It is the first that a worker hears: it listens before it has walls. */
+static void send_listen(struct vbd *vbd)
+{
+	const struct worker_message message = { .type = WORKER_LISTEN };
+	cleanup_close int fd = vbd_journal_listen(vbd);
+
+	vbd->listens = fd >= 0;
+	if (vbd->listens)
+		worker_process_send(vbd->worker, &message, fd);
 }
 
 static int start_worker(struct vbd *vbd, const char *program)
@@ -463,12 +565,14 @@ static int start_worker(struct vbd *vbd, const char *program)
 	vbd->worker_answered = vbd->worker_killed = false;
 	drop_record(vbd);
 	vbd_worker_set_state(vbd, VBD_WORKER_OPENING);
+	send_listen(vbd);
+	backend_take_slot(vbd);
 	message.open.read_only = vbd->read_only;
 	message.open.no_discard = vbd->no_discard;
 	message.open.failed = vbd->disk_failed;
 	message.open.sandbox = options->sandbox;
 	if (options->first_uid)
-		message.open.uid = options->first_uid + vbd->slot;
+		message.open.uid = options->first_uid + (uint32_t)vbd->slot;
 	message.open.flush_timeout_ms = options->flush_timeout_ms;
 	snprintf(message.open.target, sizeof(message.open.target), "%s",
 		 vbd->target);
@@ -479,6 +583,28 @@ static int start_worker(struct vbd *vbd, const char *program)
 	/* A failure shows as its exit. */
 	worker_process_send(vbd->worker, &message, vbd->stats_fd);
 	return 0;
+}
+
+void vbd_worker_adopt(struct vbd *vbd)
+{
+	const struct worker_process_events events = { on_message, on_exited,
+						      vbd };
+	int fd = vbd_journal_call(vbd);
+
+	if (fd < 0 || worker_process_adopt(vbd->backend->loop, fd, &events,
+					   &vbd->worker) < 0)
+		return;
+	vbd->worker_pid = worker_process_pid(vbd->worker);
+	vbd->worker_answered = true;
+	vbd->worker_killed = false;
+	vbd->listens = true;
+	vbd_worker_set_state(vbd, VBD_WORKER_ADOPTING);
+	if (vbd->left)
+		return;
+	vbd_log(LOG_LEVEL_WARNING, vbd,
+		"worker (pid %d) of an earlier daemon finishes",
+		vbd->worker_pid);
+	vbd_quit(vbd);
 }
 
 static bool restart_due(struct vbd *vbd)
@@ -546,7 +672,7 @@ void vbd_worker_connect(struct vbd *vbd, enum queue_origin origin)
 		vbd->params.origin = origin;
 	} else {
 		vbd->reconnecting = vbd->frontend_connected = false;
-		vbd->left = false;
+		vbd->left = vbd->answered = false;
 		rc = prepare(vbd, origin, &err);
 	}
 	if (rc < 0) {

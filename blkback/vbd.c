@@ -272,7 +272,8 @@ static void check_connected(struct vbd *vbd, const struct snapshot *snap)
 		if (vbd->params.nr_queues)
 			vbd_switch(vbd, XenbusStateInitWait, NULL);
 		else
-			vbd_worker_connect(vbd, QUEUE_DRAINED);
+			vbd_worker_connect(vbd, vbd->answered ? QUEUE_ANSWERED
+							      : QUEUE_DRAINED);
 	}
 }
 
@@ -344,6 +345,8 @@ void vbd_check(struct vbd *vbd)
 	int rc;
 
 	vbd->dirty = false;
+	if (vbd->leaving)
+		return;
 	if (!vbd->published) {
 		if (vbd->removed)
 			check_removed(vbd);
@@ -366,7 +369,7 @@ void vbd_check(struct vbd *vbd)
 		return;
 	}
 	vbd->state = snap.state; /* the toolstack may write it, too */
-	if (vbd->refused)
+	if (vbd->refused || vbd->worker_state == VBD_WORKER_ADOPTING)
 		return;
 	if (snap.frontend_garbage && vbd->state != XenbusStateClosing &&
 	    vbd->state != XenbusStateClosed) {
@@ -458,6 +461,7 @@ struct vbd *vbd_new(struct backend *backend, const struct vbd_kind *kind,
 	vbd->domid = domid;
 	vbd->devid = devid;
 	vbd->read_only = read_only;
+	vbd->slot = -1;
 	vbd->stats_fd = vbd->inflight_fd = vbd->record_fd = -1;
 	vbd->target = strdup(target);
 	if (asprintf(&vbd->path, "/local/domain/%u/backend/%s/%u/%u",
@@ -492,6 +496,15 @@ void vbd_free(struct vbd *vbd)
 	free(vbd);
 }
 
+static void forget_connection(struct vbd *vbd)
+{
+	if (!vbd->left)
+		return;
+	vbd->left = false;
+	memset(&vbd->params, 0, sizeof(vbd->params));
+	vbd_journal_remove(vbd);
+}
+
 /* What was served, and held, when the daemon was stopped. */
 static void read_version(struct vbd *vbd)
 {
@@ -505,16 +518,24 @@ static void read_version(struct vbd *vbd)
 	vbd->hold = VBD_HOLD_HELD;
 }
 
-/* What a guest has used, and uses still, is taken up. */
+/*
+ * What a guest has used, and uses still, is taken up; so is a worker that serves
+ * it and has not yet been told of to the guest.
+ */
 static void read_connection(struct vbd *vbd)
 {
+	bool in_use = vbd->state == XenbusStateConnected ||
+		      vbd->state == XenbusStateClosing;
 	struct error_text err;
 
-	if (vbd->state != XenbusStateConnected &&
-	    vbd->state != XenbusStateClosing)
-		return;
-	vbd->left = vbd_journal_load(vbd, &err) == 0;
-	if (!vbd->left)
+	if (in_use || vbd->state == XenbusStateInitWait)
+		vbd->left = vbd_journal_load(vbd, &err) == 0;
+	/* One of our own is open before there is a node. */
+	if (!vbd->worker)
+		vbd_worker_adopt(vbd);
+	if (!in_use && !vbd->worker)
+		forget_connection(vbd);
+	if (in_use && !vbd->left)
 		vbd_log(LOG_LEVEL_WARNING, vbd,
 			"is taken up only if nothing is in flight: %s",
 			err.text);

@@ -45,6 +45,7 @@ enum vbd_worker_state {
 	VBD_WORKER_CONNECTED,
 	VBD_WORKER_DISCONNECTING,
 	VBD_WORKER_QUITTING, /* asked to end */
+	VBD_WORKER_ADOPTING, /* an earlier supervisor's, not yet heard */
 	VBD_WORKER_DEAD, /* ended unasked, or could not be started */
 };
 
@@ -65,7 +66,7 @@ enum vbd_hold {
 struct vbd {
 	struct list node; /* in the backend's list */
 	struct backend *backend;
-	unsigned int slot; /* no other vbd has it now */
+	int slot; /* no other vbd has it now; -1: none yet */
 	const struct vbd_kind *kind;
 	uint16_t domid; /* of the frontend */
 	uint32_t devid;
@@ -102,9 +103,13 @@ struct vbd {
 	 * connection that its successor takes over.
 	 */
 	bool left;
+	/* It could not be adopted, but has answered all that it took. */
+	bool answered;
 	unsigned int nr_deaths; /* one soon after the other */
 	uint64_t served_ms; /* since when; 0: it does not */
 	uint64_t restart_ms; /* not before; 0: at once */
+	bool listens; /* for the next supervisor */
+	bool leaving; /* it goes on without us */
 	/* It has said whether the provider could be opened. */
 	bool worker_answered;
 	bool worker_killed; /* by us, for it had not */
@@ -161,6 +166,9 @@ void vbd_open(struct vbd *vbd);
 
 /* Asks the worker, if there is one, to end. */
 void vbd_quit(struct vbd *vbd);
+
+/* Lets a worker that a guest uses go on without us; asks any other to end. */
+void vbd_leave(struct vbd *vbd);
 
 /*
  * The toolstack's hotplug script has run, which proves that the toolstack has

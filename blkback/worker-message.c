@@ -3,6 +3,7 @@
 #include "blkback/worker-message.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -15,11 +16,13 @@ union control_buffer {
 int worker_message_send(int socket_fd, const struct worker_message *message,
 			int fd)
 {
-	struct iovec iov = { (void *)(uintptr_t)message, sizeof(*message) };
+	struct worker_message versioned = *message;
+	struct iovec iov = { &versioned, sizeof(versioned) };
 	union control_buffer control = { .bytes = { 0 } };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 	ssize_t n;
 
+	versioned.version = WORKER_MESSAGE_VERSION;
 	if (fd >= 0) {
 		struct cmsghdr *cmsg;
 
@@ -59,6 +62,19 @@ static int received_fd(struct msghdr *msg)
 	return fd;
 }
 
+/* Whole and of our version, or one that each version knows. */
+static bool is_message(const struct worker_message *message, ssize_t n,
+		       int flags)
+{
+	if (n < (ssize_t)offsetof(struct worker_message, hello) ||
+	    (flags & MSG_CTRUNC))
+		return false;
+	if (message->version != WORKER_MESSAGE_VERSION)
+		return message->type >= WORKER_QUIT &&
+		       message->type <= WORKER_DISCONNECTED;
+	return (size_t)n == sizeof(*message) && !(flags & MSG_TRUNC);
+}
+
 int worker_message_receive(int socket_fd, struct worker_message *ret_message,
 			   int *ret_fd)
 {
@@ -72,16 +88,16 @@ int worker_message_receive(int socket_fd, struct worker_message *ret_message,
 	};
 	ssize_t n;
 
+	/* A peer that went without hearing us may have said something before. */
 	do
 		n = recvmsg(socket_fd, &msg, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
+	while (n < 0 && (errno == EINTR || errno == ECONNRESET));
 	if (n < 0)
-		return errno == ECONNRESET ? 0 : -errno;
+		return -errno;
 	if (n == 0)
 		return 0;
 	*ret_fd = received_fd(&msg);
-	if ((size_t)n == sizeof(*ret_message) &&
-	    !(msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
+	if (is_message(ret_message, n, msg.msg_flags))
 		return 1;
 	if (*ret_fd >= 0)
 		close(*ret_fd);

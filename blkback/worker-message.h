@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What supervisor and worker say to each other: one datagram a message over a
- * SOCK_SEQPACKET pair, at most one descriptor with it.  Both ends are of one
- * build and one machine, so the structs travel as they are.
+ * SOCK_SEQPACKET socket, at most one descriptor with it.  The structs travel as
+ * they are: both ends are of one machine and, but for a supervisor that finds an
+ * earlier one's worker, of one build.  Of another version each knows three
+ * messages, whose type and version stay where they are: WORKER_HELLO tells the
+ * supervisor, WORKER_QUIT ends the worker, and WORKER_DISCONNECTED says that it
+ * went well.
  */
 #ifndef XEN_DISKD_WORKER_MESSAGE_H
 #define XEN_DISKD_WORKER_MESSAGE_H
@@ -17,23 +21,41 @@
 /* The descriptor that a worker finds its end of the pair at. */
 #define WORKER_SOCKET_FD 3
 
+/* Of everything here, and of what it is made of. */
+#ifndef WORKER_MESSAGE_VERSION
+#define WORKER_MESSAGE_VERSION 1u
+#endif
+
 enum worker_message_type {
+	/* To the worker: disconnect, close, exit. */
+	WORKER_QUIT = 1,
 	/*
-	 * To the worker.  Its first message is OPEN, with a descriptor of
-	 * struct disk_stats; CONNECT comes with the in-flight table.  The end
-	 * of the stream means: disconnect, close, exit.
+	 * From the worker, with its struct disk_stats: it has served on without
+	 * a supervisor.  RECORD with the provider's memory, and whatever else
+	 * there is to know, follow.
 	 */
-	WORKER_OPEN = 1,
+	WORKER_HELLO = 2,
+	/* From the worker: all that it took is answered, the ring let go of. */
+	WORKER_DISCONNECTED = 3,
+	/*
+	 * To the worker.  The first message is LISTEN, with a bound socket: there
+	 * the worker hears the next supervisor, should this one end while it is
+	 * connected.  The end of the stream at any other time, or without that
+	 * socket, means QUIT.  OPEN comes with a descriptor of struct disk_stats,
+	 * and CONNECT with the in-flight table.
+	 */
+	WORKER_LISTEN,
+	WORKER_OPEN,
 	WORKER_CONNECT,
 	WORKER_DISCONNECT,
 	WORKER_RESIZE,
 	WORKER_LIMIT,
 	/* From the worker; each failure carries its message. */
+	WORKER_RECORD,
 	WORKER_OPENED,
 	WORKER_OPEN_FAILED,
 	WORKER_CONNECTED,
 	WORKER_CONNECT_FAILED,
-	WORKER_DISCONNECTED,
 	WORKER_RING_BROKEN,
 	WORKER_DISK_FAILED,
 	WORKER_RESIZED,
@@ -53,9 +75,16 @@ struct worker_open {
 	char version[BLOCK_VERSION_BYTES];
 };
 
+struct worker_hello {
+	bool used; /* the guest has asked for something */
+	bool disconnecting;
+};
+
 struct worker_message {
 	enum worker_message_type type;
+	uint32_t version; /* set by worker_message_send() */
 	union {
+		struct worker_hello hello;
 		struct worker_open open;
 		struct connection_params connect;
 		bool may_shrink; /* RESIZE */
@@ -76,8 +105,9 @@ int worker_message_send(int socket_fd, const struct worker_message *message,
 
 /*
  * Receives one message; *ret_fd is the descriptor that came with it, which
- * the caller owns, or -1.  1: received.  0: the peer is gone.  -EAGAIN on an
- * empty non-blocking socket, -EPROTO for what is no message.
+ * the caller owns, or -1.  1: received, of our version unless it is one of the three.
+ * 0: the peer is gone.  -EAGAIN on an empty non-blocking socket, -EPROTO for what
+ * is no message.
  */
 int worker_message_receive(int socket_fd, struct worker_message *ret_message,
 			   int *ret_fd);

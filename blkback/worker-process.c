@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Workers: child processes at the end of a socket pair. */
+/* Workers: processes at the other end of a socket. */
 #include "blkback/worker-process.h"
 
 #include "blkback/child-process.h"
@@ -10,7 +10,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/pidfd.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 struct worker_process {
 	struct io_loop *loop;
@@ -66,7 +68,7 @@ static void socket_done(struct io_op *op, int result)
 
 	(void)result;
 	worker->socket_armed = false;
-	if (deliver(worker) && !worker->reaped)
+	if (deliver(worker) && !worker->reaped && !worker->child.forgotten)
 		socket_arm(worker);
 	worker_gone(worker);
 }
@@ -104,6 +106,22 @@ static int socket_pair(int pair[2])
 	return 0;
 }
 
+static struct worker_process *
+worker_new(struct io_loop *loop, const struct worker_process_events *events)
+{
+	struct worker_process *worker = calloc(1, sizeof(*worker));
+
+	if (worker)
+		*worker = (struct worker_process){
+			.loop = loop,
+			.events = *events,
+			.socket_fd = -1,
+			.socket_op = { .done = socket_done },
+			.child = { .exited = on_child_exited },
+		};
+	return worker;
+}
+
 int worker_process_spawn(struct io_loop *loop, const char *program,
 			 const char *label,
 			 const struct worker_process_events *events,
@@ -111,19 +129,12 @@ int worker_process_spawn(struct io_loop *loop, const char *program,
 {
 	char *argv[] = { (char *)"xen-diskd-worker", (char *)"vbd",
 			 (char *)(uintptr_t)label, NULL };
-	struct worker_process *worker = calloc(1, sizeof(*worker));
+	struct worker_process *worker = worker_new(loop, events);
 	int pair[2] = { -1, -1 };
 	int rc;
 
 	if (!worker)
 		return -ENOMEM;
-	*worker = (struct worker_process){
-		.loop = loop,
-		.events = *events,
-		.socket_fd = -1,
-		.socket_op = { .done = socket_done },
-		.child = { .exited = on_child_exited },
-	};
 	rc = socket_pair(pair);
 	worker->socket_fd = pair[0];
 	if (!rc)
@@ -141,6 +152,54 @@ fail:
 	return rc;
 }
 
+/*
+ * The process that listens: it has called listen(2) itself (unix(7)).  Its
+ * number is not another's by now, for it is there still.
+ */
+static int listener(int socket_fd, pid_t *ret_pid)
+{
+	struct pollfd hung_up = { .fd = socket_fd };
+	struct ucred peer;
+	socklen_t bytes = sizeof(peer);
+	int fd;
+
+	if (getsockopt(socket_fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) < 0)
+		return -errno;
+	fd = pidfd_open(peer.pid, 0);
+	if (fd < 0)
+		return -errno;
+	if (poll(&hung_up, 1, 0)) {
+		close(fd);
+		return -ESRCH;
+	}
+	*ret_pid = peer.pid;
+	return fd;
+}
+
+int worker_process_adopt(struct io_loop *loop, int socket_fd,
+			 const struct worker_process_events *events,
+			 struct worker_process **ret_worker)
+{
+	struct worker_process *worker = worker_new(loop, events);
+	pid_t pid = 0;
+	int fd;
+
+	if (!worker) {
+		close(socket_fd);
+		return -ENOMEM;
+	}
+	worker->socket_fd = socket_fd;
+	fd = listener(socket_fd, &pid);
+	if (fd < 0) {
+		worker_process_free(worker);
+		return fd;
+	}
+	child_process_watch(&worker->child, loop, pid, fd);
+	socket_arm(worker);
+	*ret_worker = worker;
+	return 0;
+}
+
 pid_t worker_process_pid(const struct worker_process *worker)
 {
 	return worker->child.pid;
@@ -154,7 +213,17 @@ int worker_process_send(struct worker_process *worker,
 
 void worker_process_quit(struct worker_process *worker)
 {
-	shutdown(worker->socket_fd, SHUT_WR);
+	const struct worker_message message = { .type = WORKER_QUIT };
+
+	if (worker_message_send(worker->socket_fd, &message, -1) < 0)
+		child_process_kill(&worker->child);
+}
+
+void worker_process_leave(struct worker_process *worker)
+{
+	/* It completes what we wait for, too. */
+	shutdown(worker->socket_fd, SHUT_RDWR);
+	child_process_forget(&worker->child);
 }
 
 void worker_process_kill(struct worker_process *worker)

@@ -20,8 +20,9 @@ struct worker_process_events {
 	 */
 	void (*message)(void *arg, struct worker_message *message, int *fd);
 	/*
-	 * The process has ended (wait_status as from waitpid(2)) and all its
-	 * messages were delivered.  The callee frees it, here or later.
+	 * The process has ended (wait_status as from waitpid(2), or
+	 * CHILD_STATUS_UNKNOWN for one that was adopted) and all its messages
+	 * were delivered; or it was left.  The callee frees it, here or later.
 	 */
 	void (*exited)(void *arg, int wait_status);
 	void *arg;
@@ -37,6 +38,15 @@ int worker_process_spawn(struct io_loop *loop, const char *program,
 			 const struct worker_process_events *events,
 			 struct worker_process **ret_worker);
 
+/*
+ * Takes an earlier supervisor's worker over, which listens at the other end of
+ * socket_fd; that descriptor is this one's from then on, also when it fails.
+ * The worker says WORKER_HELLO when it has noticed.  -ESRCH when it is ending.
+ */
+int worker_process_adopt(struct io_loop *loop, int socket_fd,
+			 const struct worker_process_events *events,
+			 struct worker_process **ret_worker);
+
 pid_t worker_process_pid(const struct worker_process *worker);
 
 /*
@@ -46,8 +56,11 @@ pid_t worker_process_pid(const struct worker_process *worker);
 int worker_process_send(struct worker_process *worker,
 			const struct worker_message *message, int fd);
 
-/* Ends the stream to the worker: it finishes its I/O, unmaps and exits. */
+/* The worker finishes its I/O, unmaps and exits; one that cannot hear is killed. */
 void worker_process_quit(struct worker_process *worker);
+
+/* The worker goes on without us, if it is connected; events.exited, soon. */
+void worker_process_leave(struct worker_process *worker);
 
 /* Ends it where it is.  Only for one that holds nothing of a guest's. */
 void worker_process_kill(struct worker_process *worker);

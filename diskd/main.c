@@ -38,6 +38,7 @@ struct supervisor {
 	int signal_fd;
 	struct io_op xenstore_op, signal_op;
 	bool stopping;
+	bool draining; /* no worker may stay */
 };
 
 static void xenstore_arm(struct supervisor *sup)
@@ -65,13 +66,23 @@ static void signal_done(struct io_op *op, int result)
 
 	(void)result;
 	while (read(sup->signal_fd, &info, sizeof(info)) == sizeof(info)) {
+		if (info.ssi_signo == SIGINT)
+			sup->draining = true;
 		if (sup->stopping)
 			continue;
-		log_info("signal %u: stopping", info.ssi_signo);
+		log_info("signal %u: stopping%s", info.ssi_signo,
+			 sup->draining ? ", with all workers" : "");
 		notify_send("STOPPING=1");
 		sup->stopping = true;
 	}
 	signal_arm(sup);
+}
+
+/* True when nothing is left to wait for. */
+static bool stop(struct supervisor *sup)
+{
+	return sup->draining ? backend_quit(&sup->backend)
+			     : backend_leave(&sup->backend);
 }
 
 static int open_signals(struct supervisor *sup)
@@ -182,7 +193,7 @@ static int serve(struct supervisor *sup)
 			log_error("xenstored: %s", strerror(-more));
 			return more;
 		}
-		if (sup->stopping && backend_quit(&sup->backend))
+		if (sup->stopping && stop(sup))
 			return 0;
 		rc = io_loop_run(sup->loop, !more);
 		if (rc < 0) {
@@ -195,7 +206,7 @@ static int serve(struct supervisor *sup)
 static void close_all(struct supervisor *sup)
 {
 	control_free(sup->control);
-	if (sup->backend_ready && backend_quit(&sup->backend))
+	if (sup->backend_ready && stop(sup))
 		backend_fini(&sup->backend);
 	xenstore_close(sup->xs);
 	io_loop_free(sup->loop);

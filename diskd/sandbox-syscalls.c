@@ -6,6 +6,8 @@
  */
 #include "diskd/sandbox.h"
 
+#include "blkback/worker-message.h"
+
 #include <errno.h>
 #include <linux/fs.h>
 #include <linux/io_uring.h>
@@ -66,6 +68,7 @@ static const int calls[] = {
 	SCMP_SYS(recvmsg),
 	SCMP_SYS(sendto),
 	SCMP_SYS(recvfrom),
+	SCMP_SYS(accept4),
 	SCMP_SYS(shutdown),
 	SCMP_SYS(getsockopt),
 	/* memory */
@@ -182,6 +185,10 @@ static int allow_threads(scmp_filter_ctx filter)
 	if (rc == 0)
 		rc = allow_when(filter, SCMP_SYS(tgkill), 0, UINT32_MAX,
 				(uint64_t)getpid());
+	/* The next supervisor takes the place of the one before. */
+	if (rc == 0)
+		rc = allow_when(filter, SCMP_SYS(dup3), 1, UINT32_MAX,
+				WORKER_SOCKET_FD);
 	/* Limits are asked for, not set. */
 	if (rc == 0)
 		rc = allow_when(filter, SCMP_SYS(prlimit64), 2, UINT64_MAX, 0);

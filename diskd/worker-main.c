@@ -2,8 +2,8 @@
 /*
  * The worker: one process for one vbd.  Its main thread does what the
  * supervisor says (open the provider, connect, disconnect) and the threads of
- * the connection's queues do the I/O.  When the supervisor's end of the
- * socket closes, it finishes what it has begun and exits.
+ * the connection's queues do the I/O.  When the supervisor ends, a worker that
+ * is connected serves on and listens for the next one; any other exits.
  *
  * It is not meant to be run by hand.
  */
@@ -18,25 +18,40 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* What every supervisor is to know, also one that was not there. */
+struct lasting_text {
+	bool set;
+	struct error_text text;
+};
+
 struct worker {
-	int socket_fd;
+	int socket_fd; /* the number stays, whoever is the supervisor */
+	int listen_fd; /* -1: ends with the supervisor */
 	int stopped_fd; /* eventfd: the connection has stopped */
 	struct block_provider *provider;
 	uint64_t flush_timeout_ms;
 	bool disk_failed; /* set by the queues, never reset */
 	struct throttle throttle; /* shared by the queues */
 	struct disk_stats *stats;
+	int stats_fd;
 	struct connection *connection;
 	int inflight_fd;
+	bool disconnecting; /* the connection was asked to stop */
+	bool attached; /* there is a supervisor */
+	bool quitting;
+	pthread_mutex_t lock; /* of the two below */
+	struct lasting_text ring_broken, disk_error;
 };
 
 /* A supervisor that is gone is noticed by the main thread's next receive. */
@@ -54,16 +69,46 @@ static void tell_text(struct worker *worker, enum worker_message_type type,
 	tell(worker, &message);
 }
 
+/*
+ * Remembered first: should it be told to a supervisor that is gone, the next one
+ * hears it from say_hello().
+ */
+static void tell_lasting(struct worker *worker, struct lasting_text *lasting,
+			 enum worker_message_type type, const char *text)
+{
+	pthread_mutex_lock(&worker->lock);
+	lasting->set = true;
+	snprintf(lasting->text.text, sizeof(lasting->text.text), "%s", text);
+	pthread_mutex_unlock(&worker->lock);
+	tell_text(worker, type, text);
+}
+
+static void tell_again(struct worker *worker, struct lasting_text *lasting,
+		       enum worker_message_type type)
+{
+	struct lasting_text copy;
+
+	pthread_mutex_lock(&worker->lock);
+	copy = *lasting;
+	pthread_mutex_unlock(&worker->lock);
+	if (copy.set)
+		tell_text(worker, type, copy.text.text);
+}
+
 /* ---- events of the queues, on their threads ------------------------ */
 
 static void on_ring_broken(void *arg, const char *cause)
 {
-	tell_text(arg, WORKER_RING_BROKEN, cause);
+	struct worker *worker = arg;
+
+	tell_lasting(worker, &worker->ring_broken, WORKER_RING_BROKEN, cause);
 }
 
 static void on_disk_failed(void *arg, const char *cause)
 {
-	tell_text(arg, WORKER_DISK_FAILED, cause);
+	struct worker *worker = arg;
+
+	tell_lasting(worker, &worker->disk_error, WORKER_DISK_FAILED, cause);
 }
 
 /* What comes of it, such as flushes that fail, is not told besides. */
@@ -94,6 +139,7 @@ static int map_stats(struct worker *worker, int fd)
 	if (stats == MAP_FAILED)
 		return -errno;
 	worker->stats = stats;
+	worker->stats_fd = fd;
 	return 0;
 }
 
@@ -140,12 +186,28 @@ static int open_provider(struct worker *worker, const struct worker_open *open,
 	return rc;
 }
 
+static void do_listen(struct worker *worker, int fd)
+{
+	/* Whoever connects is told our number by that. */
+	if (worker->listen_fd >= 0 || fd < 0 || listen(fd, 1) < 0)
+		log_error("listen for the next supervisor: %s",
+			  strerror(errno));
+	else
+		worker->listen_fd = fd;
+}
+
+static int provider_record(const struct worker *worker)
+{
+	return worker->provider->record_fd > 0 ? worker->provider->record_fd
+					       : -1;
+}
+
 static void do_open(struct worker *worker, const struct worker_open *open,
 		    int fd)
 {
 	struct worker_message reply = { .type = WORKER_OPENED };
 	struct error_text err;
-	int rc = worker->provider ? -EBUSY : map_stats(worker, fd);
+	int rc = worker->stats ? -EBUSY : map_stats(worker, fd);
 
 	if (rc < 0) {
 		tell_text(worker, WORKER_OPEN_FAILED, strerror(-rc));
@@ -165,14 +227,11 @@ static void do_open(struct worker *worker, const struct worker_open *open,
 	worker->provider->failed_arg = worker;
 	throttle_set(&worker->throttle, &worker->provider->info.limits);
 	reply.opened = worker->provider->info;
-	worker_message_send(worker->socket_fd, &reply,
-			    worker->provider->record_fd > 0
-				    ? worker->provider->record_fd
-				    : -1);
+	worker_message_send(worker->socket_fd, &reply, provider_record(worker));
 }
 
-/* True when it keeps fd: the connection uses it until it ends. */
-static bool do_connect(struct worker *worker,
+/* fd is the connection's until it ends. */
+static void do_connect(struct worker *worker,
 		       const struct connection_params *params, int fd)
 {
 	const struct queue_events events = { on_ring_broken, on_disk_failed,
@@ -190,21 +249,27 @@ static bool do_connect(struct worker *worker,
 	if (!worker->provider || worker->connection) {
 		tell_text(worker, WORKER_CONNECT_FAILED,
 			  "not open, or connected already");
-		return false;
+		return;
 	}
 	if (block_provider_fence(worker->provider, params->disk, &err) < 0) {
 		tell_text(worker, WORKER_CONNECT_FAILED, err.text);
-		return false;
+		return;
 	}
 	if (connection_start(params, &disk, fd, &events, &worker->connection,
 			     &err) < 0) {
 		block_provider_unfence(worker->provider);
 		tell_text(worker, WORKER_CONNECT_FAILED, err.text);
-		return false;
+		return;
 	}
 	worker->inflight_fd = fd;
 	tell(worker, &reply);
-	return true;
+}
+
+static void stop_connection(struct worker *worker)
+{
+	if (worker->connection && !worker->disconnecting)
+		connection_stop(worker->connection);
+	worker->disconnecting = worker->connection;
 }
 
 static void do_disconnect(struct worker *worker)
@@ -212,7 +277,7 @@ static void do_disconnect(struct worker *worker)
 	struct worker_message reply = { .type = WORKER_DISCONNECTED };
 
 	if (worker->connection)
-		connection_stop(worker->connection);
+		stop_connection(worker);
 	else
 		tell(worker, &reply);
 }
@@ -251,26 +316,43 @@ static void connection_ended(struct worker *worker)
 
 	connection_free(worker->connection);
 	worker->connection = NULL;
+	worker->disconnecting = worker->ring_broken.set = false;
 	block_provider_unfence(worker->provider);
 	close(worker->inflight_fd);
 	tell(worker, &reply);
+	if (!worker->attached)
+		worker->quitting = true;
+}
+
+/* Whether a descriptor that came with a message was kept. */
+static bool kept(const struct worker *worker, int fd)
+{
+	return fd == worker->listen_fd ||
+	       (worker->stats && fd == worker->stats_fd) ||
+	       (worker->connection && fd == worker->inflight_fd);
 }
 
 /* False when the supervisor's stream has ended. */
 static bool receive(struct worker *worker)
 {
 	struct worker_message message;
-	bool keep = false;
 	int fd = -1;
 
 	if (worker_message_receive(worker->socket_fd, &message, &fd) != 1)
 		return false;
 	switch (message.type) {
+	case WORKER_QUIT:
+		worker->quitting = true;
+		stop_connection(worker);
+		break;
+	case WORKER_LISTEN:
+		do_listen(worker, fd);
+		break;
 	case WORKER_OPEN:
 		do_open(worker, &message.open, fd);
 		break;
 	case WORKER_CONNECT:
-		keep = do_connect(worker, &message.connect, fd);
+		do_connect(worker, &message.connect, fd);
 		break;
 	case WORKER_DISCONNECT:
 		do_disconnect(worker);
@@ -286,36 +368,85 @@ static bool receive(struct worker *worker)
 			  (int)message.type);
 		break;
 	}
-	if (fd >= 0 && !keep)
+	if (fd >= 0 && !kept(worker, fd))
 		close(fd);
 	return true;
+}
+
+/* ---- without a supervisor, as long as there is a connection --------- */
+
+static void supervisor_gone(struct worker *worker)
+{
+	worker->attached = false;
+	if (worker->listen_fd < 0 || !worker->connection)
+		worker->quitting = true;
+	if (worker->quitting)
+		stop_connection(worker);
+}
+
+static void say_hello(struct worker *worker)
+{
+	const struct worker_message hello = {
+		.type = WORKER_HELLO,
+		.hello = {
+			.used = connection_used(worker->connection),
+			.disconnecting = worker->disconnecting,
+		},
+	};
+	const struct worker_message record = { .type = WORKER_RECORD };
+
+	worker_message_send(worker->socket_fd, &hello, worker->stats_fd);
+	if (provider_record(worker) >= 0)
+		worker_message_send(worker->socket_fd, &record,
+				    provider_record(worker));
+	tell_again(worker, &worker->ring_broken, WORKER_RING_BROKEN);
+	tell_again(worker, &worker->disk_error, WORKER_DISK_FAILED);
+}
+
+/* The next supervisor gets the place of the one before. */
+static void take_supervisor(struct worker *worker)
+{
+	struct ucred peer;
+	socklen_t bytes = sizeof(peer);
+	int fd = accept4(worker->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) == 0 &&
+	    peer.uid == 0 &&
+	    dup3(fd, worker->socket_fd, O_CLOEXEC) == worker->socket_fd) {
+		worker->attached = true;
+		say_hello(worker);
+	}
+	close(fd);
 }
 
 static void serve(struct worker *worker)
 {
 	struct pollfd fds[] = {
 		{ .fd = worker->stopped_fd, .events = POLLIN },
-		{ .fd = worker->socket_fd, .events = POLLIN },
+		{ .events = POLLIN },
 	};
-	bool attached = true;
 
-	while (attached || worker->connection) {
+	while (!worker->quitting || worker->connection) {
 		uint64_t value;
 
-		if (poll(fds, attached ? 2 : 1, -1) < 0)
+		fds[1].fd = worker->attached   ? worker->socket_fd
+			    : worker->quitting ? -1
+					       : worker->listen_fd;
+		if (poll(fds, 2, -1) < 0)
 			continue;
 		if (fds[0].revents &&
 		    read(worker->stopped_fd, &value, sizeof(value)) > 0)
 			connection_ended(worker);
-		if (attached && fds[1].revents && !receive(worker)) {
-			attached = false;
-			if (worker->connection)
-				connection_stop(worker->connection);
-		}
+		if (fds[1].revents && !worker->attached)
+			take_supervisor(worker);
+		else if (fds[1].revents && !receive(worker))
+			supervisor_gone(worker);
 	}
 }
 
-/* The supervisor ends us by closing the socket, never by a signal. */
+/* The supervisor ends us by a message, never by a signal. */
 static void ignore_signals(void)
 {
 	signal(SIGINT, SIG_IGN);
@@ -328,7 +459,12 @@ int main(int argc, char **argv)
 {
 	const char *level = getenv("XEN_DISKD_LOG_LEVEL");
 	enum log_level log_level = LOG_LEVEL_INFO;
-	struct worker worker = { .socket_fd = WORKER_SOCKET_FD };
+	struct worker worker = {
+		.socket_fd = WORKER_SOCKET_FD,
+		.listen_fd = -1,
+		.attached = true,
+		.lock = PTHREAD_MUTEX_INITIALIZER,
+	};
 
 	if (argc != 3 || fcntl(worker.socket_fd, F_GETFD) < 0) {
 		fprintf(stderr, "%s: is started by xen-diskd only\n", argv[0]);
@@ -346,8 +482,12 @@ int main(int argc, char **argv)
 	}
 	serve(&worker);
 	block_provider_close(worker.provider);
-	if (worker.stats)
+	if (worker.stats) {
 		munmap(worker.stats, sizeof(*worker.stats));
+		close(worker.stats_fd);
+	}
+	if (worker.listen_fd >= 0)
+		close(worker.listen_fd);
 	close(worker.stopped_fd);
 	return 0;
 }

@@ -223,20 +223,30 @@ void host_start_all(struct host *h)
 
 /* ---- down ---- */
 
-void host_daemon_stop(struct host *h)
+static void daemon_end(struct host *h, int signal_number)
 {
 	int status = -1;
 
 	if (!h->daemon)
 		return;
-	kill(h->daemon, SIGTERM);
+	kill(h->daemon, signal_number);
 	need(process_wait(h->daemon, 2 * HOST_WAIT_MS, &status),
 	     "the daemon does not end");
 	h->daemon = 0;
 	need(WIFEXITED(status) && WEXITSTATUS(status) == 0,
 	     "the daemon's status is %#x", status);
+}
+
+void host_daemon_stop(struct host *h)
+{
+	daemon_end(h, SIGINT);
 	need(process_reap_strays(h, HOST_WAIT_MS) == 0,
 	     "workers outlive the daemon");
+}
+
+void host_daemon_leave(struct host *h)
+{
+	daemon_end(h, SIGTERM);
 }
 
 void host_daemon_kill(struct host *h)
@@ -246,8 +256,12 @@ void host_daemon_kill(struct host *h)
 	kill(h->daemon, SIGKILL);
 	need(process_wait(h->daemon, HOST_WAIT_MS, &status), "unkillable");
 	h->daemon = 0;
-	need(process_reap_strays(h, HOST_WAIT_MS) == 0,
-	     "workers outlive the daemon");
+}
+
+void host_kill_everything(struct host *h)
+{
+	host_daemon_kill(h);
+	process_reap_strays(h, 0);
 }
 
 static void check_no_socket(struct host *h)

@@ -71,10 +71,14 @@ void host_stop(struct host *h);
 
 /* Returns when the control socket answers. */
 void host_daemon_start(struct host *h);
-/* SIGTERM, waits, and checks the exit status. */
+/* SIGINT: no worker stays.  Waits, and checks the exit status. */
 void host_daemon_stop(struct host *h);
-/* SIGKILL, and waits until its workers are gone too. */
+/* SIGTERM: workers that are connected stay. */
+void host_daemon_leave(struct host *h);
+/* SIGKILL: the same. */
 void host_daemon_kill(struct host *h);
+/* Its workers are killed, too, and waited for. */
+void host_kill_everything(struct host *h);
 
 /* Ends the test with a message, after printing the daemon's log. */
 void host_fail(const char *file, int line, const char *condition,

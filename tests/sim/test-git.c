@@ -814,7 +814,7 @@ START_TEST(daemon_restart)
 	compare_some(served);
 	make_commit(2);
 	if (_i)
-		host_daemon_kill(&h);
+		host_kill_everything(&h);
 	else
 		host_daemon_stop(&h);
 	need(pin_is(REF_XVDB, served), "the daemon took it along: %s", out);
@@ -932,8 +932,11 @@ static int hostile_worker(void)
 		worker_message_send(WORKER_SOCKET_FD, &message, -1);
 	memset(message.opened.version, 'a', sizeof(message.opened.version));
 	worker_message_send(WORKER_SOCKET_FD, &message, -1);
-	while (worker_message_receive(WORKER_SOCKET_FD, &message, &fd) == 1)
-		;
+	do
+		if (worker_message_receive(WORKER_SOCKET_FD, &message, &fd) !=
+		    1)
+			return 1;
+	while (message.type != WORKER_QUIT);
 	return 0;
 }
 

@@ -336,7 +336,7 @@ START_TEST(restart_with_an_idle_ring)
 	for (int i = 0; i < 3; i++) {
 		check_serves(&fe);
 		if (i & 1)
-			host_daemon_kill(&h);
+			host_kill_everything(&h);
 		else
 			host_daemon_stop(&h);
 		host_daemon_start(&h);

@@ -942,7 +942,7 @@ START_TEST(daemon_restart)
 	launch_all();
 	land_all();
 	if (_i)
-		host_daemon_kill(&h);
+		host_kill_everything(&h);
 	else
 		host_daemon_stop(&h);
 	host_daemon_start(&h);

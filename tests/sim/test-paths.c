@@ -295,7 +295,7 @@ END_TEST
 START_TEST(driver_domain_restart)
 {
 	driver_domain_connect();
-	host_daemon_kill(&h);
+	host_kill_everything(&h);
 	host_daemon_start(&h);
 	need(host_wait_worker(&h, 1, XVDB, "connected"), "not taken up");
 	check_serves(&fe);
@@ -308,7 +308,7 @@ START_TEST(driver_domain_restart_in_2)
 	host_vbd_add(&h, g, XVDB, image, 'w');
 	blkfront_init(&fe, &h, g, XVDB, FE_ABI_X86_64);
 	need(blkfront_wait_backend(&fe, FE_INIT_WAIT), "no state 2");
-	host_daemon_kill(&h);
+	host_kill_everything(&h);
 	host_daemon_start(&h);
 	blkfront_connect(&fe);
 	check_serves(&fe);

@@ -11,10 +11,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "blkback/worker-message.h"
 #include "tests/sim/blkfront.h"
+#include "tests/sim/host-process.h"
 
 #define XVDB 51728u
 #define SECTORS 8192u
@@ -258,7 +262,7 @@ START_TEST(everything_killed)
 		spin(rnd(400000));
 		/* The worker first: it would end in good order without it. */
 		need(kill(pid, SIGKILL) == 0, "kill");
-		host_daemon_kill(&h);
+		host_kill_everything(&h);
 		host_daemon_start(&h);
 		while (fe.queues[0].nr_busy > rnd(DEPTH))
 			land();
@@ -272,18 +276,214 @@ START_TEST(everything_killed)
 }
 END_TEST
 
-/* It goes alone: its worker ends in good order, and requests wait. */
-START_TEST(supervisor_killed)
+/* ---- supervisors that end, and workers that serve on ---- */
+
+static void (*const endings[])(struct host *h) = {
+	host_daemon_kill,
+	host_daemon_leave,
+};
+
+static void wait_adopted(pid_t pid)
 {
-	attach(FE_ABI_NATIVE, 1, false);
+	pid_t now;
+
+	need(host_wait_worker(&h, 1, XVDB, "connected"), "not adopted");
+	need(worker_is("connected", &now) && now == pid,
+	     "worker %d instead of %d", now, pid);
+}
+
+static json_int_t requests_of(const char *key)
+{
+	json_t *vbd = host_list(&h, 1, XVDB);
+	json_int_t value = json_integer_value(
+		json_object_get(json_object_get(vbd, "requests"), key));
+
+	json_decref(vbd);
+	return value;
+}
+
+/* The guest does not even notice, and the counters go on. */
+START_TEST(supervisor_ends)
+{
+	json_int_t nr_reads = 0;
+	pid_t pid;
+
+	attach(FE_ABI_NATIVE, 1, true);
+	pid = host_worker_pid(&h, 1, XVDB);
 	for (unsigned int k = 0; k < KILLS / 3; k++) {
 		load_begin();
 		spin(rnd(400000));
-		host_daemon_kill(&h);
+		endings[_i](&h);
+		drain();
+		load_begin();
+		drain();
 		load_begin();
 		host_daemon_start(&h);
+		wait_adopted(pid);
 		drain();
+		need(requests_of("read") >= nr_reads, "counters");
+		nr_reads = requests_of("read");
 	}
+	need(nr_reads > 0, "no reads are counted");
+	finish();
+}
+END_TEST
+
+static void wait_gone(pid_t pid)
+{
+	int status;
+
+	need(process_wait(pid, HOST_WAIT_MS, &status),
+	     "worker %d is still there", pid);
+}
+
+/* Nobody is there for its death: the next supervisor takes the disk up. */
+START_TEST(worker_killed_without_supervisor)
+{
+	attach(FE_ABI_NATIVE, 1, false);
+	for (unsigned int k = 0; k < 5; k++) {
+		pid_t pid = host_worker_pid(&h, 1, XVDB);
+
+		load_begin();
+		endings[_i](&h);
+		load_begin();
+		need(kill(pid, SIGKILL) == 0, "kill");
+		wait_gone(pid);
+		host_daemon_start(&h);
+		drain();
+		need(host_wait_worker(&h, 1, XVDB, "connected"), "worker");
+	}
+	finish();
+}
+END_TEST
+
+/* The guest is destroyed, and xl has tired of waiting and removed its nodes. */
+START_TEST(guest_gone_without_supervisor)
+{
+	pid_t pid;
+
+	attach(FE_ABI_NATIVE, 1, true);
+	load_begin();
+	drain();
+	pid = host_worker_pid(&h, 1, XVDB);
+	endings[_i](&h);
+	host_remove(&h, "/local/domain/0/backend/vbd/1/%u", XVDB);
+	host_remove(&h, "/local/domain/1/device/vbd/%u", XVDB);
+	host_daemon_start(&h);
+	wait_gone(pid);
+	need(!host_list(&h, 1, XVDB), "it is listed");
+	blkfront_fini(&fe);
+}
+END_TEST
+
+/* The toolstack asks for a detach, and the guest lets go, meanwhile. */
+START_TEST(detached_without_supervisor)
+{
+	pid_t pid;
+
+	attach(FE_ABI_NATIVE, 1, true);
+	load_begin();
+	drain();
+	pid = host_worker_pid(&h, 1, XVDB);
+	endings[_i](&h);
+	host_vbd_detach_begin(&h, g, XVDB);
+	host_daemon_start(&h);
+	host_write(&h, "6", "/local/domain/1/device/vbd/%u/state", XVDB);
+	host_vbd_detach_end(&h, g, XVDB);
+	wait_gone(pid);
+	blkfront_fini(&fe);
+}
+END_TEST
+
+/* What a worker had to say to nobody, it says to the next. */
+START_TEST(ring_broken_without_supervisor)
+{
+	json_t *vbd;
+
+	attach(FE_ABI_NATIVE, 1, true);
+	endings[_i](&h);
+	*blkfront_req_prod(&fe.queues[0]) += 1000;
+	sim_port_notify(g->dom, fe.queues[0].port);
+	host_daemon_start(&h);
+	need(host_wait_value(&h, "5", HOST_WAIT_MS,
+			     "/local/domain/0/backend/vbd/1/%u/state", XVDB),
+	     "not Closing");
+	vbd = host_list(&h, 1, XVDB);
+	need(json_string_value(json_object_get(vbd, "error")), "no error");
+	json_decref(vbd);
+	finish();
+}
+END_TEST
+
+/*
+ * Plays a worker of another version, in a process of its own, and has the real
+ * one finish when it is told to.
+ */
+static pid_t stranger_start(const char *path, const char *real_path)
+{
+	const struct stranger_message {
+		uint32_t type, version;
+	} hello = { WORKER_HELLO, WORKER_MESSAGE_VERSION + 1 },
+	  quit = { WORKER_QUIT, WORKER_MESSAGE_VERSION + 1 };
+	struct sockaddr_un here = { .sun_family = AF_UNIX }, there = here;
+	struct stranger_message got = { 0, 0 };
+	int listener = socket(AF_UNIX, SOCK_SEQPACKET, 0), fd;
+	pid_t pid;
+
+	snprintf(here.sun_path, sizeof(here.sun_path), "%s", path);
+	snprintf(there.sun_path, sizeof(there.sun_path), "%s", real_path);
+	need(rename(path, real_path) == 0 &&
+		     bind(listener, (struct sockaddr *)&here, sizeof(here)) ==
+			     0,
+	     "bind");
+	fflush(NULL);
+	pid = fork();
+	if (pid) {
+		close(listener);
+		return pid;
+	}
+	listen(listener, 1);
+	fd = accept(listener, NULL, NULL);
+	if (send(fd, &hello, sizeof(hello), 0) != sizeof(hello) ||
+	    recv(fd, &got, sizeof(got), 0) != sizeof(got) ||
+	    got.type != WORKER_QUIT)
+		_exit(1);
+	listener = socket(AF_UNIX, SOCK_SEQPACKET, 0);
+	if (connect(listener, (struct sockaddr *)&there, sizeof(there)) < 0 ||
+	    send(listener, &quit, sizeof(quit), 0) != sizeof(quit))
+		_exit(2);
+	/* HELLO, and at last that it has disconnected. */
+	while (recv(listener, &got, sizeof(got), 0) > 0) {
+		got.version++;
+		if (got.type == WORKER_DISCONNECTED)
+			send(fd, &got, sizeof(got), 0);
+	}
+	_exit(0);
+}
+
+/* It is not guessed what that left: it answers all, and a new one goes on. */
+START_TEST(worker_of_another_version)
+{
+	char path[96], real_path[104];
+	pid_t pid, stranger;
+	int status;
+
+	attach(FE_ABI_NATIVE, 1, false);
+	pid = host_worker_pid(&h, 1, XVDB);
+	endings[_i](&h);
+	load_begin();
+	snprintf(path, sizeof(path), "%s/run/vbd-1-%u.sock", h.dir, XVDB);
+	snprintf(real_path, sizeof(real_path), "%s.real", path);
+	stranger = stranger_start(path, real_path);
+	host_daemon_start(&h);
+	need(process_wait(stranger, HOST_WAIT_MS, &status) && status == 0,
+	     "the stranger's status is %#x", status);
+	drain();
+	wait_gone(pid);
+	load_begin();
+	drain();
+	need(host_log_has(&h, "is of another version: it finishes"), "log");
+	unlink(real_path);
 	finish();
 }
 END_TEST
@@ -357,7 +557,12 @@ int main(void)
 			    (int)(sizeof(kinds) / sizeof(kinds[0])));
 	tcase_add_loop_test(tc, everything_killed, 0,
 			    (int)(sizeof(kinds) / sizeof(kinds[0])));
-	tcase_add_test(tc, supervisor_killed);
+	tcase_add_loop_test(tc, supervisor_ends, 0, 2);
+	tcase_add_loop_test(tc, worker_killed_without_supervisor, 0, 2);
+	tcase_add_loop_test(tc, guest_gone_without_supervisor, 0, 2);
+	tcase_add_loop_test(tc, detached_without_supervisor, 0, 2);
+	tcase_add_loop_test(tc, ring_broken_without_supervisor, 0, 2);
+	tcase_add_loop_test(tc, worker_of_another_version, 0, 2);
 	tcase_add_test(tc, killed_at_rest);
 	tcase_add_test(tc, another_image_is_refused);
 	tcase_add_test(tc, crash_loop_ends);

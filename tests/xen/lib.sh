@@ -120,7 +120,7 @@ daemon_need() {
 daemon_stop() {
 	local pid
 	for pid in $(daemon_pids); do
-		kill -TERM "$pid"
+		kill -INT "$pid"
 		wait_for "! kill -0 $pid 2>/dev/null" 15
 	done
 }

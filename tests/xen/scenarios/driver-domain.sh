@@ -92,17 +92,22 @@ driver_clean
 assert_eq "$(guest_run driver 'blkverify sum /run/file.img')" \
 	"$(grep '^digest' "$LAB/verify.out")" 'the file'
 
-note 'a disk of the driver domain, and its daemon killed'
+note 'a disk of the driver domain, and its daemon killed: the worker serves on'
 driver_attach g1 xvdb /dev/xvda
 guest_run g1 "blkverify write /dev/xvdb --bytes=2M --seed=$RANDOM" |
 	tee "$LAB/verify.out"
 digest=$(grep '^digest' "$LAB/verify.out")
 assert_eq "$(blkverify sum "$own")" "$digest" "the driver domain's disk"
-guest_run driver 'kill -KILL $(pidof xen-diskd)
-	while pidof xen-diskd-worker >/run/pids; do usleep 50000; done'
+guest_run driver 'pidof xen-diskd-worker >/run/worker
+	kill -KILL $(pidof xen-diskd)'
+guest_run g1 "blkverify load /dev/xvdb 1 --max=256K"
+guest_run g1 "blkverify write /dev/xvdb --bytes=2M --seed=$RANDOM" |
+	tee "$LAB/verify.out"
+digest=$(grep '^digest' "$LAB/verify.out")
 driver_daemon_start
 guest_run driver 'until xen-diskctl list | grep -q connected; do
-	usleep 50000; done'
+	usleep 50000; done
+	[ "$(pidof xen-diskd-worker)" = "$(cat /run/worker)" ]'
 assert_eq "$(guest_run g1 'echo 3 >/proc/sys/vm/drop_caches
 	blkverify sum /dev/xvdb')" "$digest" 'what the guest reads'
 guest_run g1 "blkverify load /dev/xvdb 2 --max=256K"

@@ -3,10 +3,11 @@
 # timeout: 500
 # soak-timeout: 3600
 #
-# Workers are killed under load, again and again, then supervisors, then both at
-# once: their guests notice a pause, and another disk not even that, as long as
-# the supervisor lives.  Each kill is at a random time, or at the next at which
-# requests are in flight.
+# Workers are killed under load, again and again, and both worker and supervisor
+# at once: their guests notice a pause, and another disk not even that.  When
+# supervisors are killed, or stopped, workers serve on, and the next one adopts
+# them.  Each kill is at a random time, or at the next at which requests are in
+# flight.
 
 # shellcheck source=/dev/null
 . /lab/lib-load.sh
@@ -18,10 +19,10 @@ disk_stat() {
 	xen-diskctl stat --json "$1" "${3:-xvdb}" | jq -r ".[0].$2"
 }
 
-# kill_busy NAME worker|supervisor|everything: leaves the id of the worker that
-# there was in KILLED.
+# kill_busy NAME worker|supervisor|restart|everything: leaves the id of the worker
+# that there was in KILLED.
 kill_busy() {
-	local busy
+	local busy supervisor
 	KILLED=$(disk_stat "$1" worker.pid)
 	nap 200 1500
 	for _ in $(seq 20); do
@@ -33,9 +34,12 @@ kill_busy() {
 	done
 	case $2 in
 	worker) kill -KILL "$KILLED" ;;
-	supervisor)
-		kill -KILL "$(daemon_pids)"
+	supervisor | restart)
+		supervisor=$(daemon_pids)
+		kill "-$([ "$2" = restart ] && echo TERM || echo KILL)" \
+			"$supervisor"
 		kill -CONT "$KILLED"
+		wait_for "! kill -0 $supervisor 2>/dev/null" 15
 		;;
 	everything)
 		# shellcheck disable=SC2046 # several
@@ -50,6 +54,12 @@ kill_busy() {
 succeeded() {
 	[ "$(disk_stat "$1" worker.status)" = connected ] &&
 		[ "$(disk_stat "$1" worker.pid)" != "$KILLED" ]
+}
+
+# The one that there was.
+adopted() {
+	[ "$(disk_stat "$1" worker.status)" = connected ] &&
+		[ "$(disk_stat "$1" worker.pid)" = "$KILLED" ]
 }
 
 # What this supervisor has seen carried out again, and no errors.
@@ -92,23 +102,34 @@ workers() {
 	end "$1"
 }
 
+# Without a supervisor the guest's I/O goes on.
+served_without() {
+	guest_run "$1" 'blkverify load /dev/xvdc 1 --max=64K' 60 ||
+		fail 'the disk is not served'
+}
+
 # daemons NAME TYPE VICTIM COUNT
 daemons() {
 	local img
-	note "$2 guest, $3 killed $4 times"
+	note "$2 guest, $3 $4 times"
 	begin "$1" "$2"
+	attach "$1" xvdc "$(image "$1-other.img" 16M)"
 	for _ in $(seq "$4"); do
-		count_replayed "$1"
+		[ "$3" != everything ] || count_replayed "$1"
 		kill_busy "$1" "$3"
+		[ "$3" = everything ] || served_without "$1"
 		daemon_start
-		wait_for "succeeded $1" 20
+		[ "$3" != everything ] || wait_for "succeeded $1" 20
+		[ "$3" = everything ] || wait_for "adopted $1" 20
 	done
 	count_replayed "$1"
+	detach "$1" xvdc
 	end "$1"
 }
 
 workers g1 pv "$(scale 18 180)"
-daemons g1 pv supervisor "$(scale 5 50)"
+daemons g1 pv supervisor "$(scale 4 50)"
+daemons g1 pv restart "$(scale 1 10)"
 daemons g1 pv everything "$(scale 2 20)"
 workers g-pvh pvh "$(scale 2 20)"
 daemon_log | grep -qE 'worker \(pid [0-9]+\) was killed by signal 9' ||
