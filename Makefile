@@ -88,14 +88,15 @@ SUPERVISOR := $(COMMON) providers/provider-spec.c blkback/backend.c \
 	blkback/connection-params.c blkback/inflight.c \
 	blkback/negotiate.c blkback/ring.c blkback/vbd.c \
 	blkback/vbd-change.c \
-	blkback/vbd-hold.c blkback/vbd-journal.c blkback/vbd-state.c blkback/vbd-worker.c \
+	blkback/vbd-hold.c blkback/vbd-journal.c blkback/vbd-state.c \
+	blkback/vbd-upgrade.c blkback/vbd-worker.c \
 	blkback/vdev.c \
 	blkback/worker-message.c blkback/worker-process.c diskd/attach.c \
 	diskd/commands.c diskd/control.c diskd/main.c diskd/notify.c \
 	diskd/options.c diskd/vbd-json.c diskd/worker-programs.c xenstore-watch/xenstore.c
 CTL := common/error-text.c common/number.c diskctl/client.c \
 	diskctl/command-list.c diskctl/command-modprobe.c \
-	diskctl/command-stat.c diskctl/command-vbd.c diskctl/command.c \
+	diskctl/command-stat.c diskctl/command-upgrade.c diskctl/command-vbd.c diskctl/command.c \
 	diskctl/main.c diskctl/options.c diskctl/printable.c diskctl/table.c
 
 PROGRAMS := xen-diskd xen-diskd-worker xen-diskd-worker-git \

@@ -18,17 +18,22 @@ static int check_served(const struct vbd *vbd, struct error_text *err)
 }
 
 /* One at a time: no more is ever under way to the worker than it can take. */
-static int start_change(struct vbd *vbd, const struct worker_message *message,
-			struct error_text *err)
+int vbd_change_begin(const struct vbd *vbd, struct error_text *err)
 {
-	int rc = check_served(vbd, err);
-
-	if (rc < 0)
-		return rc;
 	if (vbd->changing)
 		return error_set(err, -EBUSY,
 				 "vbd %u/%u: is being changed already",
 				 vbd->domid, vbd->devid);
+	return check_served(vbd, err);
+}
+
+static int start_change(struct vbd *vbd, const struct worker_message *message,
+			struct error_text *err)
+{
+	int rc = vbd_change_begin(vbd, err);
+
+	if (rc < 0)
+		return rc;
 	rc = worker_process_send(vbd->worker, message, -1);
 	if (rc < 0)
 		return error_set(err, rc, "vbd %u/%u: tell the worker: %s",
@@ -37,7 +42,7 @@ static int start_change(struct vbd *vbd, const struct worker_message *message,
 	return 0;
 }
 
-static void change_done(struct vbd *vbd)
+void vbd_changed(struct vbd *vbd)
 {
 	vbd->changing = false;
 	vbd->change_error.text[0] = '\0';
@@ -95,7 +100,7 @@ void vbd_resized(struct vbd *vbd, uint64_t size_bytes)
 		vbd_change_failed(vbd, "the guest could not be told");
 		return;
 	}
-	change_done(vbd);
+	vbd_changed(vbd);
 }
 
 /* ---- limits ------------------------------------------------------------- */
@@ -120,5 +125,5 @@ void vbd_limited(struct vbd *vbd)
 	vbd_log(LOG_LEVEL_INFO, vbd, "limited to iops=%llu bps=%llu",
 		(unsigned long long)vbd->new_limits.iops,
 		(unsigned long long)vbd->new_limits.bps);
-	change_done(vbd);
+	vbd_changed(vbd);
 }

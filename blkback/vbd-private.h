@@ -8,6 +8,8 @@
 
 #include "blkback/vbd.h"
 
+#include <limits.h>
+
 /* A message about a vbd, which it names first. */
 #define vbd_log(level, vbd, fmt, ...)                                   \
 	log_write(level, "vbd %u/%u: " fmt, (vbd)->domid, (vbd)->devid, \
@@ -85,7 +87,20 @@ bool vbd_version_is_sane(const char *version);
 /* What the worker serves is held, or could not be: the disk is ready. */
 void vbd_worker_held(struct vbd *vbd);
 
+/* The file to run. */
+void vbd_worker_path(const struct vbd *vbd, char path[PATH_MAX]);
+
+/* ---- vbd-upgrade.c ------------------------------------------------------ */
+
+/* Whether it is over, or the old worker's time to let go. */
+void vbd_upgrade_check(struct vbd *vbd);
+
 /* ---- vbd-change.c ------------------------------------------------------ */
+
+/* Whether a change may begin now: errors of vbd_resize(), with a message. */
+int vbd_change_begin(const struct vbd *vbd, struct error_text *err);
+/* It went well. */
+void vbd_changed(struct vbd *vbd);
 
 /* What the worker answers to a change, or its end. */
 void vbd_resized(struct vbd *vbd, uint64_t size_bytes);

@@ -100,6 +100,12 @@ void vbd_switch(struct vbd *vbd, enum xenbus_state to, vbd_write_more *more)
 		vbd_state_name(to));
 	vbd->state = to;
 	backend_touch(vbd);
+	/* The guest is done with it: nobody is to take it up. */
+	if (to == XenbusStateClosed && vbd->left) {
+		vbd->left = false;
+		vbd_journal_remove(vbd);
+		vbd_upgrade_check(vbd);
+	}
 }
 
 static int write_error(struct xenstore *xs, xs_transaction_t tx,

@@ -51,6 +51,7 @@ void vbd_worker_set_state(struct vbd *vbd, enum vbd_worker_state state)
 		vbd_worker_state_name(state));
 	vbd->worker_state = state;
 	backend_touch(vbd);
+	vbd_upgrade_check(vbd);
 }
 
 void vbd_quit(struct vbd *vbd)
@@ -220,8 +221,9 @@ static void on_connect_failed(struct vbd *vbd, const char *cause)
 	}
 	/* The guest did nothing wrong: leave its disk for the operator. */
 	vbd_error(vbd, "%s, and cannot be taken up: %s; detach it",
-		  vbd->left ? "its worker died"
-			    : "was connected when the daemon started",
+		  vbd->upgrade ? "its worker was replaced"
+		  : vbd->left  ? "its worker died"
+			       : "was connected when the daemon started",
 		  cause);
 	vbd_quit(vbd);
 }
@@ -299,6 +301,18 @@ static void keep_record(struct vbd *vbd, int *fd)
 	*fd = -1;
 }
 
+static void on_disconnected(struct vbd *vbd)
+{
+	/* The guest has not let go: the next worker goes on. */
+	if (vbd->upgrade == VBD_UPGRADE_MOVING) {
+		vbd->left = vbd->answered = true;
+		vbd_quit(vbd);
+		return;
+	}
+	vbd_journal_remove(vbd);
+	vbd_worker_set_state(vbd, VBD_WORKER_READY);
+}
+
 static void on_message(void *arg, struct worker_message *message, int *fd)
 {
 	struct vbd *vbd = arg;
@@ -336,8 +350,7 @@ static void on_message(void *arg, struct worker_message *message, int *fd)
 		on_connect_failed(vbd, message->error.text);
 		break;
 	case WORKER_DISCONNECTED:
-		vbd_journal_remove(vbd);
-		vbd_worker_set_state(vbd, VBD_WORKER_READY);
+		on_disconnected(vbd);
 		break;
 	case WORKER_RING_BROKEN:
 		vbd_frontend_fault(vbd, message->error.text);
@@ -463,14 +476,15 @@ static void on_exited(void *arg, int wait_status)
 	if (vbd->leaving)
 		return;
 	vbd_journal_hang_up(vbd);
-	vbd_change_failed(vbd, "the worker has ended");
+	if (!vbd->upgrade)
+		vbd_change_failed(vbd, "the worker has ended");
 	if (!asked) {
 		on_died(vbd, wait_status);
 		return;
 	}
 	vbd->info_valid = false;
-	vbd->disk_failed = false;
-	if (!vbd->backend->quitting) {
+	vbd->disk_failed &= vbd->left;
+	if (!vbd->backend->quitting && !(vbd->upgrade && vbd->left)) {
 		vbd_hold_release(vbd);
 		vbd_journal_remove(vbd);
 	}
@@ -528,7 +542,7 @@ static int make_stats(struct vbd *vbd)
 	return vbd->stats_fd < 0 ? vbd->stats_fd : map_stats(vbd);
 }
 
-static void worker_path(const struct vbd *vbd, char path[PATH_MAX])
+void vbd_worker_path(const struct vbd *vbd, char path[PATH_MAX])
 {
 	snprintf(path, PATH_MAX, "%s%s", vbd->backend->options.worker_program,
 		 vbd_worker_program(vbd)->suffix);
@@ -631,7 +645,7 @@ void vbd_open(struct vbd *vbd)
 			  vbd->target, PROVIDER_SPEC_BYTES - 1);
 		return;
 	}
-	worker_path(vbd, program);
+	vbd_worker_path(vbd, program);
 	rc = start_worker(vbd, program);
 	if (rc < 0) {
 		vbd_worker_set_state(vbd, VBD_WORKER_DEAD);

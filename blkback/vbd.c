@@ -234,7 +234,8 @@ static bool go_on(struct vbd *vbd)
 	if (vbd->worker_state == VBD_WORKER_NONE)
 		vbd_open(vbd);
 	else if (vbd->worker_state == VBD_WORKER_READY)
-		vbd_worker_connect(vbd, QUEUE_LEFT);
+		vbd_worker_connect(vbd,
+				   vbd->answered ? QUEUE_ANSWERED : QUEUE_LEFT);
 	return true;
 }
 
@@ -347,6 +348,7 @@ void vbd_check(struct vbd *vbd)
 	vbd->dirty = false;
 	if (vbd->leaving)
 		return;
+	vbd_upgrade_check(vbd);
 	if (!vbd->published) {
 		if (vbd->removed)
 			check_removed(vbd);
@@ -427,7 +429,7 @@ bool vbd_failed(const struct vbd *vbd)
 
 bool vbd_idle(const struct vbd *vbd)
 {
-	return !vbd->worker && !vbd_hold_running(vbd);
+	return !vbd->worker && !vbd_hold_running(vbd) && !vbd->trying;
 }
 
 static void on_frontend_event(struct xenstore_watch *watch,
@@ -486,7 +488,7 @@ void vbd_free(struct vbd *vbd)
 {
 	if (!vbd)
 		return;
-	assert(!vbd->worker && !vbd_hold_running(vbd));
+	assert(vbd_idle(vbd));
 	xenstore_unwatch(vbd->backend->xs, &vbd->frontend_watch);
 	vbd_worker_free_shared(vbd);
 	free(vbd->path);

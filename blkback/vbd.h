@@ -55,6 +55,13 @@ enum vbd_hotplug {
 	VBD_HOTPLUG_DONE,
 };
 
+/* The disk gets another worker: see vbd-upgrade.c. */
+enum vbd_upgrade {
+	VBD_UPGRADE_NONE,
+	VBD_UPGRADE_TRYING, /* the program is run for a trial */
+	VBD_UPGRADE_MOVING,
+};
+
 /* What is served is kept from being taken away: see vbd-hold.c. */
 enum vbd_hold {
 	VBD_HOLD_NONE,
@@ -127,8 +134,13 @@ struct vbd {
 	/* The last that was, or an earlier daemon had, held; or "". */
 	char held_version[BLOCK_VERSION_BYTES];
 
-	/* The worker was asked for another size or limits, and is at it. */
+	/* Another size, limits or worker are under way. */
 	bool changing;
+	enum vbd_upgrade upgrade;
+	pid_t upgraded_pid; /* the worker that was there before */
+	uint64_t upgrade_until_ms; /* it is to have let go then */
+	struct child_process trial_child;
+	bool trying; /* there is one */
 	struct block_limits new_limits;
 	/* Of the last change; "" if it went well. */
 	struct error_text change_error;
@@ -190,6 +202,12 @@ int vbd_resize(struct vbd *vbd, bool may_shrink, struct error_text *err);
  */
 int vbd_limit(struct vbd *vbd, const struct block_limits *limits,
 	      struct error_text *err);
+
+/*
+ * Moves the disk to a worker of the program that is installed now; over when
+ * ->changing is not set any more.  Errors as above, and of starting it.
+ */
+int vbd_upgrade(struct vbd *vbd, struct error_text *err);
 
 /* The provider could not be opened, or the node cannot be ours. */
 bool vbd_failed(const struct vbd *vbd);

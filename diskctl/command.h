@@ -68,6 +68,7 @@ extern const struct command command_detach;
 extern const struct command command_resize;
 extern const struct command command_limit;
 extern const struct command command_stat;
+extern const struct command command_upgrade;
 extern const struct command command_hotplug;
 extern const struct command command_setup_modprobe;
 extern const struct command command_version;

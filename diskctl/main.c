@@ -14,9 +14,10 @@
 #include <string.h>
 
 static const struct command *const commands[] = {
-	&command_list,    &command_stat,           &command_attach,
-	&command_detach,  &command_resize,         &command_limit,
-	&command_hotplug, &command_setup_modprobe, &command_version,
+	&command_list,    &command_stat,    &command_attach,
+	&command_detach,  &command_resize,  &command_limit,
+	&command_upgrade, &command_hotplug, &command_setup_modprobe,
+	&command_version,
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(*commands))

@@ -359,7 +359,7 @@ static json_t *start_detach(struct backend *backend, const json_t *request,
 	return *ret_command ? NULL : answer_error("no memory");
 }
 
-/* ---- resize, limit --------------------------------------------------------------- */
+/* ---- resize, limit, upgrade ------------------------------------------------------ */
 
 /* NULL while it is under way, and when it has come to a good end. */
 static json_t *poll_change(struct command *command, bool *ret_done)
@@ -402,6 +402,19 @@ static json_t *poll_limit(struct command *command)
 	return done ? answer_ok() : answer;
 }
 
+static json_t *poll_upgrade(struct command *command)
+{
+	bool done;
+	json_t *answer = poll_change(command, &done);
+	const struct vbd *vbd = command_vbd(command);
+
+	if (!done)
+		return answer;
+	return json_pack("{s:b, s:I, s:I}", "ok", 1, "from_pid",
+			 (json_int_t)vbd->upgraded_pid, "pid",
+			 (json_int_t)(vbd->worker ? vbd->worker_pid : 0));
+}
+
 static json_t *start_resize(struct backend *backend, const json_t *request,
 			    struct command **ret_command)
 {
@@ -415,6 +428,21 @@ static json_t *start_resize(struct backend *backend, const json_t *request,
 	if (vbd_resize(vbd, may_shrink, &err) < 0)
 		return answer_error("%s", err.text);
 	*ret_command = command_new(vbd, poll_resize, CHANGE_TIMEOUT_MS);
+	return *ret_command ? NULL : answer_error("no memory");
+}
+
+static json_t *start_upgrade(struct backend *backend, const json_t *request,
+			     struct command **ret_command)
+{
+	struct error_text err;
+	json_t *answer;
+	struct vbd *vbd = request_vbd(backend, request, &answer);
+
+	if (!vbd)
+		return answer;
+	if (vbd_upgrade(vbd, &err) < 0)
+		return answer_error("%s", err.text);
+	*ret_command = command_new(vbd, poll_upgrade, CHANGE_TIMEOUT_MS);
 	return *ret_command ? NULL : answer_error("no memory");
 }
 
@@ -469,6 +497,8 @@ json_t *command_start(struct backend *backend, const json_t *request,
 		return start_resize(backend, request, ret_command);
 	if (!strcmp(name, "limit"))
 		return start_limit(backend, request, ret_command);
+	if (!strcmp(name, "upgrade"))
+		return start_upgrade(backend, request, ret_command);
 	return answer_error("unknown command '%s'", name);
 }
 

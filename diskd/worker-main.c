@@ -466,6 +466,9 @@ int main(int argc, char **argv)
 		.lock = PTHREAD_MUTEX_INITIALIZER,
 	};
 
+	/* A trial, before disks are moved to this program: it can be run. */
+	if (argc == 2 && !strcmp(argv[1], "try"))
+		return 0;
 	if (argc != 3 || fcntl(worker.socket_fd, F_GETFD) < 0) {
 		fprintf(stderr, "%s: is started by xen-diskd only\n", argv[0]);
 		return 2;

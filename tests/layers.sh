@@ -49,7 +49,7 @@ worker-process
 vbd
 backend
 vbd-private
-vbd-change vbd-hold vbd-journal vbd-state vbd-worker"
+vbd-change vbd-hold vbd-journal vbd-state vbd-upgrade vbd-worker"
 
 # Fills rank[name] with the line.
 declare -A rank

@@ -87,6 +87,7 @@ check 'stat with one operand is a usage error' usage stat g1
 check 'stat --watch=0 is a usage error' usage stat --watch=0
 check 'stat --watch=soon is a usage error' usage stat --watch=soon
 check 'resize with one operand is a usage error' usage resize g1
+check 'upgrade with one operand is a usage error' usage upgrade g1
 check 'limit without a limit is a usage error' usage limit g1 xvdb
 check 'limit of something else is a usage error' usage limit g1 xvdb mbps=1
 check 'limit that is no assignment is a usage error' usage limit g1 xvdb iops
@@ -114,12 +115,12 @@ every_help() {
 	local command
 	run "$ctl" help
 	expect status "$status" 0
-	for command in list stat attach detach resize limit hotplug \
+	for command in list stat attach detach resize limit upgrade hotplug \
 		setup-modprobe version help
 	do
 		expect_match help "$out" "^  $command "
 	done
-	for command in list stat attach detach resize limit hotplug \
+	for command in list stat attach detach resize limit upgrade hotplug \
 		setup-modprobe version help
 	do
 		run "$ctl" "$command" --help
@@ -132,7 +133,7 @@ check 'every command has help' every_help
 
 long_lines() {
 	local command
-	for command in '' list stat attach detach resize limit hotplug \
+	for command in '' list stat attach detach resize limit upgrade hotplug \
 		setup-modprobe version
 	do
 		# shellcheck disable=SC2086

@@ -488,6 +488,172 @@ START_TEST(worker_of_another_version)
 }
 END_TEST
 
+/* ---- upgrades ---- */
+
+static json_t *upgrade_request(void)
+{
+	return json_pack("{s:s, s:s, s:s}", "command", "upgrade", "domain",
+			 "g1", "vdev", "xvdb");
+}
+
+/* Answers come, and requests go, until the command has its answer. */
+static uint64_t load_until_answered(int command_fd)
+{
+	struct pollfd answered = { .fd = command_fd, .events = POLLIN };
+	uint64_t last = host_now_ms(), longest = 0, now;
+	struct fe_response rsp;
+
+	while (poll(&answered, 1, 0) == 0 || fe.queues[0].nr_busy == 0) {
+		for (unsigned int i = 0; i < DEPTH; i++)
+			if (!flights[i].used)
+				launch(i);
+		blkfront_kick(&fe, &fe.queues[0]);
+		need(blkfront_poll(&fe, &fe.queues[0], &rsp, HOST_WAIT_MS),
+		     "no response");
+		landed(&rsp);
+		now = host_now_ms();
+		if (now - last > longest)
+			longest = now - last;
+		last = now;
+	}
+	return longest;
+}
+
+static int by_size(const void *a, const void *b)
+{
+	return *(const int *)a - *(const int *)b;
+}
+
+#define UPGRADES 20
+
+/* Another process, no error, and a pause that is short. */
+START_TEST(upgraded_under_load)
+{
+	static uint8_t got[sizeof(model)];
+	int pauses[UPGRADES];
+
+	attach(kinds[_i].abi, 1, kinds[_i].persistent);
+	for (unsigned int k = 0; k < UPGRADES; k++) {
+		pid_t old = host_worker_pid(&h, 1, XVDB);
+		int fd = host_control_begin(&h, upgrade_request());
+		json_t *answer;
+
+		pauses[k] = (int)load_until_answered(fd);
+		answer = host_control_end(fd);
+		need(json_is_true(json_object_get(answer, "ok")), "upgrade: %s",
+		     json_string_value(json_object_get(answer, "error")));
+		json_decref(answer);
+		need(host_worker_pid(&h, 1, XVDB) != old, "it is the same");
+	}
+	drain();
+	need(requests_of("errors") == 0, "errors");
+	finish();
+	host_image_read(image, got, sizeof(got));
+	need(!memcmp(got, model, sizeof(model)), "the image differs");
+	qsort(pauses, UPGRADES, sizeof(pauses[0]), by_size);
+	printf("# upgrade, %s: longest pause at depth %u of %d: median %d ms, "
+	       "most %d ms\n",
+	       kinds[_i].name, DEPTH, UPGRADES, pauses[UPGRADES / 2],
+	       pauses[UPGRADES - 1]);
+	need(pauses[UPGRADES / 2] < 100, "median pause of %d ms",
+	     pauses[UPGRADES / 2]);
+}
+END_TEST
+
+static char worker_link[64];
+
+static void point_worker_at(const char *program)
+{
+	unlink(worker_link);
+	need(symlink(program, worker_link) == 0, "symlink");
+}
+
+static void setup_own_worker(void)
+{
+	const char *program = program_path(PROGRAM_WORKER);
+
+	snprintf(worker_link, sizeof(worker_link), "/tmp/xd-worker.%d",
+		 (int)getpid());
+	point_worker_at(program);
+	setenv("TEST_WORKER", worker_link, 1);
+	setup();
+}
+
+static void teardown_own_worker(void)
+{
+	teardown();
+	unlink(worker_link);
+}
+
+/* A program that cannot be run is found out before anything is given up. */
+START_TEST(broken_upgrade_is_refused)
+{
+	static const char *const broken[] = { "/bin/false", "/dev/null",
+					      "/no/such/worker" };
+	char program[256];
+	ssize_t n = readlink(worker_link, program, sizeof(program) - 1);
+	pid_t pid;
+	char *error;
+
+	need(n > 0, "readlink");
+	program[n] = '\0';
+	attach(FE_ABI_NATIVE, 1, true);
+	pid = host_worker_pid(&h, 1, XVDB);
+	point_worker_at(broken[_i]);
+	load_begin();
+	error = host_control_error(&h, upgrade_request());
+	need(strstr(error, "worker"), "%s", error);
+	free(error);
+	drain();
+	need(host_worker_pid(&h, 1, XVDB) == pid, "it has gone");
+	point_worker_at(program);
+	json_decref(host_control_ok(&h, upgrade_request()));
+	need(host_worker_pid(&h, 1, XVDB) != pid, "it is the same");
+	load_begin();
+	drain();
+	finish();
+}
+END_TEST
+
+/* One that does not finish is killed, and nothing is lost. */
+START_TEST(upgrade_of_a_stuck_worker)
+{
+	pid_t pid;
+
+	attach(FE_ABI_NATIVE, 1, true);
+	pid = host_worker_pid(&h, 1, XVDB);
+	load_begin();
+	need(kill(pid, SIGSTOP) == 0, "stop");
+	json_decref(host_control_ok(&h, upgrade_request()));
+	need(host_worker_pid(&h, 1, XVDB) != pid, "it is the same");
+	drain();
+	need(host_log_has(&h, "has not let go within"), "log");
+	finish();
+}
+END_TEST
+
+/* The guest lets go meanwhile: there is nothing to move any more. */
+START_TEST(guest_lets_go_during_upgrade)
+{
+	pid_t pid;
+	json_t *answer;
+	int fd;
+
+	attach(FE_ABI_NATIVE, 1, true);
+	pid = host_worker_pid(&h, 1, XVDB);
+	need(kill(pid, SIGSTOP) == 0, "stop");
+	fd = host_control_begin(&h, upgrade_request());
+	host_vbd_detach_begin(&h, g, XVDB);
+	host_write(&h, "6", "/local/domain/1/device/vbd/%u/state", XVDB);
+	need(kill(pid, SIGCONT) == 0, "go on");
+	answer = host_control_end(fd);
+	need(answer, "no answer");
+	json_decref(answer);
+	host_vbd_detach_end(&h, g, XVDB);
+	blkfront_fini(&fe);
+}
+END_TEST
+
 /* Nobody asks anything of it: it is there again when somebody does. */
 START_TEST(killed_at_rest)
 {
@@ -563,9 +729,18 @@ int main(void)
 	tcase_add_loop_test(tc, detached_without_supervisor, 0, 2);
 	tcase_add_loop_test(tc, ring_broken_without_supervisor, 0, 2);
 	tcase_add_loop_test(tc, worker_of_another_version, 0, 2);
+	tcase_add_loop_test(tc, upgraded_under_load, 0,
+			    sizeof(kinds) / sizeof(kinds[0]));
+	tcase_add_test(tc, upgrade_of_a_stuck_worker);
+	tcase_add_test(tc, guest_lets_go_during_upgrade);
 	tcase_add_test(tc, killed_at_rest);
 	tcase_add_test(tc, another_image_is_refused);
 	tcase_add_test(tc, crash_loop_ends);
+	suite_add_tcase(suite, tc);
+	tc = tcase_create("own worker");
+	tcase_set_timeout(tc, 60);
+	tcase_add_checked_fixture(tc, setup_own_worker, teardown_own_worker);
+	tcase_add_loop_test(tc, broken_upgrade_is_refused, 0, 3);
 	suite_add_tcase(suite, tc);
 	return host_run(suite);
 }

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Moving a disk to the worker program that is installed now.  The program is
+ * tried first, while the old worker serves; then that one answers what it has
+ * taken, lets go of the ring, and ends, and another takes the ring up where it
+ * stands.  An old worker that has not done so in time is killed: what it had in
+ * flight is carried out again by the new one, as after any other death.
+ */
+#include "blkback/vbd-private.h"
+
+#include "blkback/backend.h"
+#include "common/clock.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/wait.h>
+
+/* It only says that it can be run. */
+#define TRIAL_MS 5000u
+/* A medium may be slow, or a server away. */
+#define DRAIN_MS 5000u
+
+static bool old_is_there(const struct vbd *vbd)
+{
+	return vbd->worker && vbd->worker_pid == vbd->upgraded_pid;
+}
+
+/* The disk is as it was, with another worker; or it needs none. */
+static bool is_moved(const struct vbd *vbd)
+{
+	return vbd->worker_state == VBD_WORKER_CONNECTED ||
+	       (!vbd->left && (vbd->worker_state == VBD_WORKER_READY ||
+			       vbd->worker_state == VBD_WORKER_NONE));
+}
+
+static void check_time(struct vbd *vbd)
+{
+	if (clock_now_ms() < vbd->upgrade_until_ms || vbd->worker_killed)
+		return;
+	vbd_log(LOG_LEVEL_WARNING, vbd,
+		"worker (pid %d) has not let go within %u s: it is killed, and "
+		"what it has in flight carried out again",
+		vbd->worker_pid, DRAIN_MS / 1000);
+	worker_process_kill(vbd->worker);
+	vbd->worker_killed = true;
+}
+
+void vbd_upgrade_check(struct vbd *vbd)
+{
+	if (vbd->upgrade != VBD_UPGRADE_MOVING)
+		return;
+	if (old_is_there(vbd)) {
+		check_time(vbd);
+	} else if (vbd->worker_state == VBD_WORKER_DEAD) {
+		vbd->upgrade = VBD_UPGRADE_NONE;
+		vbd_change_failed(vbd, vbd->error.text);
+	} else if (is_moved(vbd)) {
+		vbd->upgrade = VBD_UPGRADE_NONE;
+		vbd_changed(vbd);
+	}
+}
+
+static void move(struct vbd *vbd)
+{
+	vbd->upgrade = VBD_UPGRADE_MOVING;
+	vbd->upgraded_pid = vbd->worker_pid;
+	vbd->upgrade_until_ms = clock_now_ms() + DRAIN_MS;
+	vbd_log(LOG_LEVEL_INFO, vbd, "worker (pid %d) is replaced",
+		vbd->worker_pid);
+	if (vbd_worker_detach(vbd))
+		vbd_quit(vbd);
+	else
+		backend_touch_after(vbd, DRAIN_MS);
+}
+
+static void on_trial_exited(struct child_process *child, int wait_status)
+{
+	struct vbd *vbd = container_of(child, struct vbd, trial_child);
+
+	vbd->trying = false;
+	vbd->upgrade = VBD_UPGRADE_NONE;
+	backend_touch(vbd);
+	if (child->timed_out)
+		vbd_change_failed(vbd, "the new worker does not start: it hangs");
+	else if (wait_status)
+		vbd_change_failed(vbd, "the new worker does not start; what it "
+				       "said is in the log");
+	else if (!vbd->worker || vbd->removed)
+		vbd_change_failed(vbd, "the worker has ended");
+	else
+		move(vbd);
+}
+
+int vbd_upgrade(struct vbd *vbd, struct error_text *err)
+{
+	char *argv[] = { (char *)"xen-diskd-worker", (char *)"try", NULL };
+	char program[PATH_MAX];
+	int rc = vbd_change_begin(vbd, err);
+
+	if (rc < 0)
+		return rc;
+	vbd_worker_path(vbd, program);
+	vbd->trial_child.exited = on_trial_exited;
+	rc = child_process_spawn(&vbd->trial_child, vbd->backend->loop, program,
+				 argv, -1, -1);
+	if (rc < 0)
+		return error_set(err, rc, "vbd %u/%u: start worker '%s': %s",
+				 vbd->domid, vbd->devid, program,
+				 strerror(-rc));
+	child_process_limit(&vbd->trial_child, TRIAL_MS);
+	vbd->trying = true;
+	vbd->upgrade = VBD_UPGRADE_TRYING;
+	vbd->changing = true;
+	return 0;
+}
