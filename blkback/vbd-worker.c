@@ -191,9 +191,9 @@ static void on_opened(struct vbd *vbd, const struct block_info *info)
 
 static void on_connected(struct vbd *vbd)
 {
+	vbd->left = vbd->answered = false;
 	vbd_worker_set_state(vbd, VBD_WORKER_CONNECTED);
 	vbd->served_ms = clock_now_ms();
-	vbd->left = false;
 	/* Its queues, and the frontend, may have been faster than this. */
 	if (vbd->faulted) {
 		worker_disconnect(vbd);
