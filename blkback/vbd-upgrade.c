@@ -81,7 +81,8 @@ static void on_trial_exited(struct child_process *child, int wait_status)
 	vbd->upgrade = VBD_UPGRADE_NONE;
 	backend_touch(vbd);
 	if (child->timed_out)
-		vbd_change_failed(vbd, "the new worker does not start: it hangs");
+		vbd_change_failed(vbd,
+				  "the new worker does not start: it hangs");
 	else if (wait_status)
 		vbd_change_failed(vbd, "the new worker does not start; what it "
 				       "said is in the log");

@@ -27,11 +27,11 @@ static int upgrade_one(const struct arguments *arguments, const char *domain,
 		       const char *vdev)
 {
 	json_t *answer = NULL;
-	int code = command_ask(arguments, &patience_upgrade,
-			       json_pack("{s:s, s:s, s:s}", "command",
-					 "upgrade", "domain", domain, "vdev",
-					 vdev),
-			       &answer);
+	int code =
+		command_ask(arguments, &patience_upgrade,
+			    json_pack("{s:s, s:s, s:s}", "command", "upgrade",
+				      "domain", domain, "vdev", vdev),
+			    &answer);
 
 	if (code != EXIT_CODE_DONE)
 		return code;
@@ -51,7 +51,8 @@ static int upgrade_all(const struct arguments *arguments, const json_t *vbds)
 	const json_t *vbd;
 	size_t i;
 
-	json_array_foreach (vbds, i, vbd) {
+	json_array_foreach(vbds, i, vbd)
+	{
 		const json_t *worker = json_object_get(vbd, "worker");
 		const char *status = member_text(worker, "status");
 		char domain[24];

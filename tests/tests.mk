@@ -237,6 +237,9 @@ bench: release-programs deps-bench
 	@tests/bench/engine.sh --bin build/release/tests \
 		--rounds $(BENCH_ROUNDS) --seconds $(BENCH_SECONDS) \
 		$(BENCH_CASES:%=--case %) --json build/bench/engine.json
+bench-journal: release-programs
+	@tests/bench/journal.sh --rounds $(BENCH_ROUNDS) \
+		--seconds $(BENCH_SECONDS)
 bench-instructions: release-programs
 	@tests/bench/instructions.sh build/release/tests/instructions
 bench-instructions-update: release-programs
@@ -265,6 +268,7 @@ mutants: check-programs
 #: make bench             what the engine costs, beside qemu-storage-daemon and fio
 #: make bench-xen         how fast disks are, beside blkback and qdisk
 #: make bench-charts      draws what these two have measured, into docs/
+#: make bench-journal     what it costs to write requests down for a successor
 #: make bench-instructions  instructions of a request, beside the baseline
 #: make bench-instructions-update  makes what is so now the baseline
 #: make xen-shell         a shell in dom0, the daemon running and a guest up
@@ -277,5 +281,5 @@ format:
 
 .PHONY: format test-programs tsan-programs deps deps-xen release-programs \
 	check-programs check check-fast check-xen soak soak-xen bench bench-git bench-xen \
-	bench-charts bench-instructions bench-instructions-update deps-bench \
+	bench-charts bench-instructions bench-instructions-update bench-journal deps-bench \
 	deps-git-fat xen-shell demo mutants dest

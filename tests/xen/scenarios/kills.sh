@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # shellcheck shell=bash
-# timeout: 500
+# timeout: 600
 # soak-timeout: 3600
 #
 # Workers are killed under load, again and again, and both worker and supervisor
