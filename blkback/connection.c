@@ -10,6 +10,7 @@
 struct connection {
 	struct queue_events owner;
 	unsigned int nr_running; /* atomic */
+	pthread_mutex_t trial; /* see queue_params */
 	bool announce; /* tell the owner when the last one stops */
 	unsigned int nr_queues;
 	struct queue *queues[CONNECTION_QUEUES_MAX];
@@ -27,6 +28,13 @@ static void on_disk_failed(void *arg, const char *cause)
 	struct connection *connection = arg;
 
 	connection->owner.disk_failed(connection->owner.arg, cause);
+}
+
+static void on_poisoned(void *arg, const char *cause)
+{
+	struct connection *connection = arg;
+
+	connection->owner.poisoned(connection->owner.arg, cause);
 }
 
 static void on_stopped(void *arg)
@@ -51,6 +59,7 @@ static void fill_queue(const struct connection_params *params,
 	queue->persistent_grants = params->persistent_grants;
 	queue->pool_pages = params->pool_pages;
 	queue->origin = params->origin;
+	queue->crashed = params->crashed;
 	queue->index = index;
 	queue->nr_queues = params->nr_queues;
 }
@@ -68,13 +77,16 @@ int connection_start(const struct connection_params *params,
 		.disk_failed = disk->failed,
 		.throttle = disk->throttle,
 		.grant_idle_ms = GRANT_IDLE_MS,
-		.events = { on_ring_broken, on_disk_failed, on_stopped, NULL },
+		.events = { on_ring_broken, on_disk_failed, on_poisoned,
+			    on_stopped, NULL },
 	};
 	int rc;
 
 	if (!connection)
 		return error_set(err, -ENOMEM, "start a connection: no memory");
 	connection->owner = *events;
+	pthread_mutex_init(&connection->trial, NULL);
+	queue.trial = &connection->trial;
 	queue.events.arg = connection;
 	for (unsigned int i = 0; i < params->nr_queues; i++) {
 		fill_queue(params, i, &queue);
@@ -122,5 +134,6 @@ void connection_free(struct connection *connection)
 		return;
 	for (unsigned int i = 0; i < connection->nr_queues; i++)
 		queue_free(connection->queues[i]);
+	pthread_mutex_destroy(&connection->trial);
 	free(connection);
 }

@@ -29,6 +29,7 @@ struct connection_params {
 	uint16_t domid;
 	uint64_t disk; /* tells it from all others of this host */
 	enum queue_origin origin;
+	bool crashed; /* see queue_params */
 	/* An `protocol` node's value; empty when there is none. */
 	char protocol[CONNECTION_PROTOCOL_BYTES];
 	unsigned int nr_queues;

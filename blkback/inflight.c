@@ -101,11 +101,20 @@ static uint64_t check_of(const struct inflight_entry *entry)
 	return hash;
 }
 
+#define TRIAL_UNDER_WAY 0x80u
+
+/* A flipped bit shows, here as well. */
+static uint16_t pack_trial(unsigned int value)
+{
+	return (uint16_t)(value | (~value & 0xffu) << 8);
+}
+
 void inflight_take(struct inflight_entry *entry, uint64_t number,
 		   int16_t status)
 {
 	entry->number = number;
 	entry->status = status;
+	entry->trial = pack_trial(0);
 	entry->check = check_of(entry);
 	__atomic_store_n(&entry->state, INFLIGHT_TAKEN, __ATOMIC_RELEASE);
 }
@@ -151,6 +160,29 @@ void inflight_published(struct inflight *table, uint32_t rsp_prod)
 void inflight_free(struct inflight_entry *entry)
 {
 	__atomic_store_n(&entry->state, INFLIGHT_FREE, __ATOMIC_RELEASE);
+}
+
+unsigned int inflight_trials(const struct inflight_entry *entry)
+{
+	return entry->trial & 0xffu & ~TRIAL_UNDER_WAY;
+}
+
+static void store_trial(struct inflight_entry *entry, unsigned int value)
+{
+	__atomic_store_n(&entry->trial, pack_trial(value), __ATOMIC_RELEASE);
+}
+
+void inflight_try(struct inflight_entry *entry)
+{
+	store_trial(entry, inflight_trials(entry) | TRIAL_UNDER_WAY);
+	/* It is submitted after that. */
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+void inflight_tried(struct inflight_entry *entry, bool crashed)
+{
+	if (entry->trial & TRIAL_UNDER_WAY)
+		store_trial(entry, inflight_trials(entry) + crashed);
 }
 
 uint32_t inflight_answer_index(const struct inflight_entry *entry)
@@ -224,13 +256,19 @@ static bool operation_is_sane(const struct inflight_entry *entry)
 	}
 }
 
+static bool trial_is_sane(const struct inflight_entry *entry)
+{
+	return entry->trial == pack_trial(entry->trial & 0xffu) &&
+	       inflight_trials(entry) <= INFLIGHT_TRIALS_MAX;
+}
+
 /* As request_parse() makes them. */
 static bool entry_is_sane(const struct inflight_entry *entry)
 {
 	uint64_t length = 0;
 
 	if (entry->nr_segments > INFLIGHT_SEGMENTS_MAX ||
-	    entry->check != check_of(entry))
+	    entry->check != check_of(entry) || !trial_is_sane(entry))
 		return false;
 	if (entry->status != BLKIF_RSP_OKAY)
 		return entry->status == BLKIF_RSP_ERROR ||

@@ -20,16 +20,20 @@
 
 #include "common/error-text.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define INFLIGHT_MAGIC 0x69646278u /* "xbdi" */
-#define INFLIGHT_VERSION 2u
+#define INFLIGHT_VERSION 3u
 #define INFLIGHT_HEADER_BYTES 4096u
 /* Room for the largest indirect request. */
 #define INFLIGHT_SEGMENTS_MAX 256u
 /* Of BLKIF's largest ring. */
 #define INFLIGHT_SLOTS_MAX 512u
+
+/* Deaths of workers at one request alone, after which it is not tried again. */
+#define INFLIGHT_TRIALS_MAX 3u
 
 /* So far apart that no flipped bit makes one into another. */
 enum inflight_state {
@@ -50,7 +54,8 @@ struct inflight_entry {
 	uint8_t operation; /* BLKIF_OP_*, as the guest sent it */
 	uint8_t reserved;
 	int16_t status; /* BLKIF_RSP_*: an error that was there when taken */
-	uint16_t reserved_too[3];
+	uint16_t trial; /* deaths at it; whether it is tried; a complement */
+	uint16_t reserved_too[2];
 	uint64_t number; /* of the request: the low half is its ring index */
 	uint64_t id;
 	uint64_t offset_bytes, length_bytes;
@@ -115,6 +120,19 @@ void inflight_done(struct inflight_entry *entry, uint32_t rsp_index,
 void inflight_intend(struct inflight *table, uint32_t rsp_prod);
 void inflight_published(struct inflight *table, uint32_t rsp_prod);
 void inflight_free(struct inflight_entry *entry);
+
+/*
+ * Of an entry that is TAKEN: it is carried out again, and nothing else is, so
+ * that a worker which dies of its own fault died of it.
+ */
+void inflight_try(struct inflight_entry *entry);
+/*
+ * Whoever takes it over says how that worker came to its end.  May be killed, and
+ * done again by the next: a death counts once.
+ */
+void inflight_tried(struct inflight_entry *entry, bool crashed);
+/* How many deaths there were at it. */
+unsigned int inflight_trials(const struct inflight_entry *entry);
 
 /* Of an entry that is DONE. */
 uint32_t inflight_answer_index(const struct inflight_entry *entry);

@@ -91,6 +91,8 @@ struct queue {
 	bool masked; /* an event was taken; the port cannot fire */
 	bool unblocked; /* this turn, a request was released */
 	bool ring_broken;
+	/* What was left is carried out one at a time: one of it may be poison. */
+	bool on_trial;
 	bool stopping;
 };
 
@@ -283,16 +285,14 @@ static void pay(struct queue *q, const struct blk_request *req)
 		     clock_now_ns());
 }
 
-static void disk_fail(struct queue *q, int error)
+static void disk_fail(struct queue *q, const char *cause)
 {
 	struct error_text text;
 
 	if (__atomic_exchange_n(q->params.disk_failed, true, __ATOMIC_RELAXED))
 		return;
-	error_set(&text, error,
-		  "flush failed: %s; the disk takes no more "
-		  "writes",
-		  strerror(-error));
+	error_set(&text, -EIO,
+		  "flush failed: %s; the disk takes no more writes", cause);
 	q->params.events.disk_failed(q->params.events.arg, text.text);
 }
 
@@ -311,17 +311,20 @@ static void flush_has_failed(struct queue *q, struct blk_request *req,
 		req->flush_failed_ms = now;
 	if (!q->block->provider->info.flush_retryable ||
 	    now - req->flush_failed_ms >= q->params.flush_timeout_ms)
-		disk_fail(q, error);
+		disk_fail(q, strerror(-error));
 	if (disk_failed(q) && req->entry->nr_segments) {
 		request_finish(q, req, BLKIF_RSP_ERROR);
 		return;
 	}
 	list_add_tail(&q->flush_failed, &req->node);
 	q->nr_waiting++;
-	if (!disk_failed(q))
+	if (!disk_failed(q)) {
 		retry_arm(q);
-	else if (q->barrier == req)
+		return;
+	}
+	if (q->barrier == req)
 		q->barrier = NULL; /* let reads go on */
+	q->unblocked = true; /* and the next be tried */
 }
 
 static void request_submit(struct queue *q, struct blk_request *req,
@@ -395,15 +398,22 @@ static void step_done(struct queue *q, struct blk_request *req)
 	request_run_step(q, req);
 }
 
+/*
+ * Those that were begun and will be answered.  On a failed disk, flushes never
+ * are: nobody waits for them.
+ */
+static unsigned int nr_going(const struct queue *q)
+{
+	return q->nr_busy - q->nr_unbuffered -
+	       (disk_failed(q) ? q->nr_waiting : 0);
+}
+
 /* A barrier starts when all that was taken before it is answered. */
 static void barrier_check(struct queue *q)
 {
 	struct blk_request *req = q->barrier;
-	/* On a failed disk, flushes are never answered: do not wait for them. */
-	unsigned int others =
-		q->nr_busy - 1 - (disk_failed(q) ? q->nr_waiting : 0);
 
-	if (!req || !(req->steps & REQUEST_STEP_DRAIN) || others)
+	if (!req || !(req->steps & REQUEST_STEP_DRAIN) || nr_going(q) != 1)
 		return;
 	req->steps &= ~REQUEST_STEP_DRAIN;
 	request_run_step(q, req);
@@ -558,11 +568,106 @@ static void take_limited(struct queue *q)
 	}
 }
 
+/* ---- poison ---------------------------------------------------------- */
+
+static const char *operation_name(uint8_t operation)
+{
+	switch (operation) {
+	case BLKIF_OP_READ:
+		return "read";
+	case BLKIF_OP_WRITE:
+		return "write";
+	case BLKIF_OP_WRITE_BARRIER:
+		return "barrier";
+	case BLKIF_OP_FLUSH_DISKCACHE:
+		return "flush";
+	default:
+		return "discard";
+	}
+}
+
+/*
+ * Each worker that tried it has died of it: it alone fails.  Not so a flush
+ * without data, which is never answered with an error: see flush_has_failed().
+ */
+static void give_up(struct queue *q, struct blk_request *req)
+{
+	const struct inflight_entry *entry = req->entry;
+	struct error_text text;
+
+	if (!entry->nr_segments && entry->operation != BLKIF_OP_DISCARD) {
+		disk_fail(q, "workers died of it");
+		flush_has_failed(q, req, -EIO);
+		return;
+	}
+	error_set(&text, -EIO,
+		  "%s of %llu bytes at sector %llu: given up, %u workers died "
+		  "of it",
+		  operation_name(entry->operation),
+		  (unsigned long long)entry->length_bytes,
+		  (unsigned long long)entry->offset_bytes / BLOCK_SECTOR_BYTES,
+		  inflight_trials(entry));
+	count(&q->params.stats->poisoned, 1);
+	q->params.events.poisoned(q->params.events.arg, text.text);
+	request_finish(q, req, BLKIF_RSP_ERROR);
+}
+
+static void trial_end(struct queue *q)
+{
+	if (!q->on_trial)
+		return;
+	q->on_trial = false;
+	pthread_mutex_unlock(q->params.trial);
+}
+
+/* Those behind it wait, as if there were no memory for them. */
+static void enter_alone(struct queue *q, struct blk_request *req)
+{
+	struct list one, others;
+
+	list_init(&one);
+	list_init(&others);
+	list_move_all(&q->unbuffered, &others);
+	list_add_tail(&one, &req->node);
+	enter_buffered(q, &one);
+	list_move_all(&others, &q->unbuffered);
+}
+
+/*
+ * Starts the next of those that were left, when the one before is answered, so
+ * that if this worker dies, too, it is known of which.  Ends the trial when there
+ * is none.
+ */
+static void try_next(struct queue *q)
+{
+	while (!nr_going(q)) {
+		struct list *node = list_pop(&q->unbuffered);
+		struct blk_request *req;
+
+		if (!node) {
+			trial_end(q);
+			return;
+		}
+		q->nr_unbuffered--;
+		req = container_of(node, struct blk_request, node);
+		if (inflight_trials(req->entry) < INFLIGHT_TRIALS_MAX) {
+			inflight_try(req->entry);
+			enter_alone(q, req);
+			return;
+		}
+		give_up(q, req);
+	}
+}
+
 static void take_requests(struct queue *q)
 {
 	struct list again;
 
 	if (q->stopping)
+		return;
+	if (q->on_trial)
+		try_next(q);
+	if (q->on_trial)
 		return;
 	list_init(&again);
 	list_move_all(&q->unbuffered, &again);
@@ -705,8 +810,8 @@ static void evtchn_arm(struct queue *q)
 
 static bool taking_blocked(const struct queue *q)
 {
-	return q->barrier || q->nr_unbuffered || q->payer.waits ||
-	       q->stopping || q->ring_broken;
+	return q->barrier || q->nr_unbuffered || q->on_trial ||
+	       q->payer.waits || q->stopping || q->ring_broken;
 }
 
 /* ---- before sleeping ---------------------------------------------- */
@@ -906,7 +1011,8 @@ static void answer_again(struct queue *q, struct blk_request **done,
 /*
  * What the worker before us had not answered is carried out again, in the order
  * in which it was taken: its data is in the guest's pages still, and what was
- * half done is done whole.
+ * half done is done whole.  If that worker died of its own fault, one of them may
+ * be what it died of: then one after the other, see try_next().
  */
 static void replay(struct queue *q, struct blk_request **taken,
 		   unsigned int nr_taken)
@@ -919,11 +1025,13 @@ static void replay(struct queue *q, struct blk_request **taken,
 		req->number = req->entry->number;
 		req->status = req->entry->status;
 		req->indirect = false;
+		inflight_tried(req->entry, q->params.crashed);
 		q->nr_busy++;
 		q->nr_unbuffered++;
 		list_add_tail(&q->unbuffered, &req->node);
 	}
 	count(&q->params.stats->replayed, nr_taken);
+	q->on_trial = q->params.crashed && nr_taken;
 }
 
 /* Goes on where the worker before us was killed. */
@@ -1089,6 +1197,9 @@ static void queue_serve(struct queue *q)
 {
 	bool more = true; /* requests may wait from before we came */
 
+	/* No other queue's requests are tried meanwhile. */
+	if (q->on_trial)
+		pthread_mutex_lock(q->params.trial);
 	throttle_join(q->params.throttle, &q->payer);
 	wake_arm(q);
 	idle_poll_init(&q->poll, measure_sleep(q));
@@ -1098,6 +1209,7 @@ static void queue_serve(struct queue *q)
 		assert(rc >= 0);
 		more = queue_turn(q) || prepare_sleep(q);
 	}
+	trial_end(q); /* it may be asked to stop in the middle */
 	quiesce(q);
 }
 

@@ -18,6 +18,7 @@
 #include "common/error-text.h"
 #include "providers/provider.h"
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -46,6 +47,7 @@ struct queue_stats {
 	uint64_t reads, writes, flushes, discards, errors;
 	uint64_t read_bytes, written_bytes, discarded_bytes;
 	uint64_t replayed; /* requests that a worker before had begun */
+	uint64_t poisoned; /* of these, given up: workers died of them */
 	uint64_t throttled_ns; /* requests were there, and a limit reached */
 	/* Now; all 0 while there is no queue. */
 	uint64_t slots; /* of the ring */
@@ -59,6 +61,8 @@ struct queue_events {
 	void (*ring_broken)(void *arg, const char *cause);
 	/* A flush failed for good; from now on every write is refused. */
 	void (*disk_failed)(void *arg, const char *cause);
+	/* A request was given up, and nothing else: workers died of it. */
+	void (*poisoned)(void *arg, const char *cause);
 	/* The thread has ended: queue_free() will not block. */
 	void (*stopped)(void *arg);
 	void *arg;
@@ -77,6 +81,10 @@ struct queue_params {
 	/* Pages for the data of requests in flight: see page_pool_init(). */
 	unsigned int pool_pages;
 	enum queue_origin origin;
+	/* Of QUEUE_LEFT: that worker died of its own fault. */
+	bool crashed;
+	/* Held while its requests are tried; shared by a connection's queues. */
+	pthread_mutex_t *trial;
 	struct block_provider *provider;
 	/* The in-flight table: its descriptor, and which part is ours. */
 	int inflight_fd;

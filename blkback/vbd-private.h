@@ -39,7 +39,7 @@ void vbd_switch(struct vbd *vbd, enum xenbus_state to, vbd_write_more *more);
 /* Keeps the message for `list`, logs it, and writes it beside the state. */
 void vbd_error(struct vbd *vbd, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
-/* It is over; a failed disk's error stays. */
+/* It is over; what a failed disk or a poisoned request left stays. */
 void vbd_clear_error(struct vbd *vbd);
 
 /* The guest is at fault: says so, and goes to Closing. */

@@ -152,7 +152,7 @@ void vbd_error(struct vbd *vbd, const char *fmt, ...)
 
 void vbd_clear_error(struct vbd *vbd)
 {
-	if (!vbd->has_error || vbd->disk_failed)
+	if (!vbd->has_error || vbd->disk_failed || vbd->poisoned)
 		return;
 	vbd->has_error = false;
 	vbd_write(vbd, vbd->state, remove_error);

@@ -361,6 +361,10 @@ static void on_message(void *arg, struct worker_message *message, int *fd)
 		vbd_journal_update(vbd);
 		vbd_error(vbd, "%s", message->error.text);
 		break;
+	case WORKER_POISONED:
+		vbd->poisoned = true;
+		vbd_error(vbd, "%s", message->error.text);
+		break;
 	case WORKER_RESIZED:
 		vbd_resized(vbd, message->size_bytes);
 		break;
@@ -453,7 +457,10 @@ static void on_died(struct vbd *vbd, int wait_status)
 	char text[128];
 
 	death_text(vbd, wait_status, text, sizeof(text));
-	vbd->left |= had_ring(vbd);
+	if (had_ring(vbd)) {
+		vbd->left = true;
+		vbd->crashed = !killed_from_outside(wait_status);
+	}
 	vbd->info_valid = false;
 	vbd_worker_set_state(vbd, VBD_WORKER_DEAD);
 	if (!useful || !plan_restart(vbd, wait_status)) {
@@ -484,6 +491,7 @@ static void on_exited(void *arg, int wait_status)
 	}
 	vbd->info_valid = false;
 	vbd->disk_failed &= vbd->left;
+	vbd->poisoned = false;
 	if (!vbd->backend->quitting && !(vbd->upgrade && vbd->left)) {
 		vbd_hold_release(vbd);
 		vbd_journal_remove(vbd);
@@ -684,9 +692,10 @@ void vbd_worker_connect(struct vbd *vbd, enum queue_origin origin)
 	vbd->faulted = false;
 	if (origin == QUEUE_LEFT) {
 		vbd->params.origin = origin;
+		vbd->params.crashed = vbd->crashed;
 	} else {
 		vbd->reconnecting = vbd->frontend_connected = false;
-		vbd->left = vbd->answered = false;
+		vbd->left = vbd->answered = vbd->poisoned = false;
 		rc = prepare(vbd, origin, &err);
 	}
 	if (rc < 0) {

@@ -112,6 +112,7 @@ struct vbd {
 	bool left;
 	/* It could not be adopted, but has answered all that it took. */
 	bool answered;
+	bool crashed; /* of its own fault */
 	unsigned int nr_deaths; /* one soon after the other */
 	uint64_t served_ms; /* since when; 0: it does not */
 	uint64_t restart_ms; /* not before; 0: at once */
@@ -152,6 +153,8 @@ struct vbd {
 	bool has_error;
 	/* The error is the disk's own, and stays as long as the worker. */
 	bool disk_failed;
+	/* It is of a request that was given up, and stays likewise. */
+	bool poisoned;
 	struct error_text error;
 	/* Of messages that a guest can cause: errors, and all others. */
 	struct log_limit error_limit, info_limit;

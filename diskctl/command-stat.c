@@ -116,9 +116,9 @@ static const struct table_columns stat_columns = {
 
 /* What counts on; the other numbers are how it is now. */
 static const char *const counters[] = {
-	"read",     "write",        "flush",         "discard",
-	"errors",   "read_bytes",   "written_bytes", "discarded_bytes",
-	"replayed", "throttled_ms",
+	"read",     "write",      "flush",         "discard",
+	"errors",   "read_bytes", "written_bytes", "discarded_bytes",
+	"replayed", "poisoned",   "throttled_ms",
 };
 
 /* A number that has become less began anew meanwhile. */

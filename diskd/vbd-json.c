@@ -49,6 +49,7 @@ static const struct {
 	NUMBER("written_bytes", written_bytes, 1, false),
 	NUMBER("discarded_bytes", discarded_bytes, 1, false),
 	NUMBER("replayed", replayed, 1, false),
+	NUMBER("poisoned", poisoned, 1, false),
 	NUMBER("throttled_ms", throttled_ns, 1000000, false),
 	NUMBER("in_flight", in_flight, 1, true),
 	NUMBER("slots", slots, 1, true),

@@ -111,6 +111,11 @@ static void on_disk_failed(void *arg, const char *cause)
 	tell_lasting(worker, &worker->disk_error, WORKER_DISK_FAILED, cause);
 }
 
+static void on_poisoned(void *arg, const char *cause)
+{
+	tell_text(arg, WORKER_POISONED, cause);
+}
+
 /* What comes of it, such as flushes that fail, is not told besides. */
 static void on_provider_failed(void *arg, const char *cause)
 {
@@ -235,7 +240,7 @@ static void do_connect(struct worker *worker,
 		       const struct connection_params *params, int fd)
 {
 	const struct queue_events events = { on_ring_broken, on_disk_failed,
-					     on_stopped, worker };
+					     on_poisoned, on_stopped, worker };
 	struct worker_message reply = { .type = WORKER_CONNECTED };
 	const struct connection_disk disk = {
 		.provider = worker->provider,

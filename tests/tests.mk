@@ -56,6 +56,10 @@ TRANSPORT_SIM := tests/sim/evtchn-sim.c tests/sim/gnttab-sim.c \
 	tests/sim/sim-client.c
 SOURCES_xen-diskd-worker-sim := $(WORKER_LOCAL) $(TRANSPORT_SIM)
 LIBS_xen-diskd-worker-sim := -luring -lseccomp
+# One that has bugs; see tests/sim/poison.h.
+SOURCES_xen-diskd-worker-poison := $(WORKER) $(PROVIDERS) \
+	tests/sim/registry-poison.c $(TRANSPORT_SIM)
+LIBS_xen-diskd-worker-poison := -luring -lseccomp
 SOURCES_xen-diskd-worker-sim-git := $(WORKER_GIT) $(TRANSPORT_SIM)
 LIBS_xen-diskd-worker-sim-git := -luring -lseccomp -lgit2 -lz
 SOURCES_xen-diskd-worker-sim-nbd := $(WORKER_NBD) $(TRANSPORT_SIM)
@@ -65,7 +69,7 @@ SIM_HOST := tests/sim/blkfront.c tests/sim/host-control.c \
 	tests/sim/host-process.c tests/sim/host-toolstack.c tests/sim/host.c \
 	tests/sim/sim.c
 SIM_TESTS := control features frontend-faults git handshake hostile io limits \
-	nbd paths races recovery transport xenstored xl
+	nbd paths poison races recovery transport xenstored xl
 define sim_test
 SOURCES_test-$(1) := tests/sim/test-$(1).c $$(SIM_HOST)
 LIBS_test-$(1) := $$(CHECK_LIBS) -lxenstore -ljansson
@@ -121,6 +125,7 @@ $(FUZZ): $(FUZZ_SOURCES) $(wildcard git-fat/*.h common/*.h) \
 TEST_PROGRAMS := unit unit-git-fat unit-nbd unit-queue unit-sandbox nbd-hostile-server \
 	nbd-volatile-server \
 	xen-diskd-worker-sim xen-diskd-worker-sim-git xen-diskd-worker-sim-nbd \
+	xen-diskd-worker-poison \
 	ctl-answer git-first-sector nbd-bench ring-bench \
 	vhost-bench instructions \
 	$(SIM_TESTS:%=test-%)

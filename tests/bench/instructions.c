@@ -190,7 +190,8 @@ static void run(void)
 		.grant_idle_ms = GRANT_IDLE_MS,
 		.disk_failed = &disk_failed,
 		.stats = &stats,
-		.events = { on_trouble, on_trouble, on_stopped, NULL },
+		.events = { on_trouble, on_trouble, on_trouble, on_stopped,
+			    NULL },
 	};
 	struct error_text err;
 

@@ -79,10 +79,10 @@ START_TEST(starts)
 	inflight_start(&table, 0xfffffff0);
 	for (int i = 0; i < 32; i++)
 		ck_assert_uint_eq(table.entries[i].state, INFLIGHT_FREE);
-	/* The header is there for whoever maps it later: "xbdi", 2. */
+	/* The header is there for whoever maps it later: "xbdi", 3. */
 	ck_assert_int_eq(pread(fd, header, sizeof(header), 0), sizeof(header));
 	ck_assert_int_eq(memcmp(header, "xbdi", 4), 0);
-	ck_assert_uint_eq(header[1], 2);
+	ck_assert_uint_eq(header[1], 3);
 	ck_assert_uint_eq(header[2], 32);
 	ck_assert_uint_eq(header[3], 2112);
 	ck_assert_uint_eq(header[4], 0xfffffff0);
@@ -245,6 +245,33 @@ START_TEST(answers_are_kept)
 }
 END_TEST
 
+/* A worker that dies while one is tried alone died of it. */
+START_TEST(deaths_are_counted)
+{
+	fill(0, 5);
+	live.entries[0].trial = 0x1234; /* of whoever had it before */
+	inflight_take(&live.entries[0], START, BLKIF_RSP_OKAY);
+	inflight_publish_taken(&live, (uint64_t)START + 1);
+	/* Before it is tried nobody died of it. */
+	inflight_tried(&live.entries[0], true);
+	ck_assert_uint_eq(inflight_trials(&live.entries[0]), 0);
+	for (unsigned int i = 1; i <= INFLIGHT_TRIALS_MAX; i++) {
+		/* Killed by others: that does not count. */
+		inflight_try(&live.entries[0]);
+		expect(1, 0);
+		inflight_tried(&live.entries[0], false);
+		ck_assert_uint_eq(inflight_trials(&live.entries[0]), i - 1);
+		inflight_try(&live.entries[0]);
+		expect(1, 0);
+		inflight_tried(&live.entries[0], true);
+		/* And killed itself before it goes on. */
+		inflight_tried(&live.entries[0], true);
+		ck_assert_uint_eq(inflight_trials(&live.entries[0]), i);
+		expect(1, 0);
+	}
+}
+END_TEST
+
 /* Two requests, one of them answered and that not seen. */
 static void two_requests(void)
 {
@@ -275,6 +302,7 @@ static bool same_requests(const struct inflight *a, const struct inflight *b)
 		    x->nr_segments != y->nr_segments ||
 		    x->offset_bytes != y->offset_bytes ||
 		    x->length_bytes != y->length_bytes ||
+		    inflight_trials(x) != inflight_trials(y) ||
 		    memcmp(x->segments, y->segments,
 			   x->nr_segments * sizeof(x->segments[0])) != 0)
 			return false;
@@ -378,6 +406,14 @@ static void a_status_that_is_none(void)
 	inflight_take(&live.entries[0], START, 5);
 }
 
+static void too_many_deaths(void)
+{
+	for (unsigned int i = 0; i <= INFLIGHT_TRIALS_MAX; i++) {
+		inflight_try(&live.entries[0]);
+		inflight_tried(&live.entries[0], true);
+	}
+}
+
 static void not_begun(void)
 {
 	live.header->magic = 0;
@@ -385,7 +421,7 @@ static void not_begun(void)
 
 static void another_version(void)
 {
-	live.header->version = 3;
+	live.header->version = 2;
 }
 
 static void more_slots(void)
@@ -407,9 +443,10 @@ static const struct {
 	{ another_length, "entry 0" },
 	{ an_unknown_operation, "entry 0" },
 	{ a_status_that_is_none, "entry 0" },
+	{ too_many_deaths, "entry 0" },
 	{ two_barriers, "2 barriers" },
 	{ not_begun, "not one" },
-	{ another_version, "version 3" },
+	{ another_version, "version 2" },
 	{ more_slots, "64 slots" },
 };
 
@@ -439,6 +476,7 @@ Suite *suite_inflight(void)
 	tcase_add_checked_fixture(tc, recovery_setup, recovery_teardown);
 	tcase_add_test(tc, between_any_two_stores);
 	tcase_add_test(tc, answers_are_kept);
+	tcase_add_test(tc, deaths_are_counted);
 	tcase_add_test(tc, a_flipped_bit_does_no_harm);
 	tcase_add_test(tc, damage_is_refused);
 	suite_add_tcase(suite, tc);

@@ -43,6 +43,12 @@ static void on_disk_failed(void *arg, const char *cause)
 	__atomic_add_fetch(&nr_disk_failed, 1, __ATOMIC_RELEASE);
 }
 
+static void on_poisoned(void *arg, const char *cause)
+{
+	(void)arg;
+	ck_abort_msg("poisoned: %s", cause);
+}
+
 static void on_stopped(void *arg)
 {
 	(void)arg;
@@ -63,7 +69,7 @@ static void setup(void)
 static void connect_guest(void)
 {
 	const struct queue_events events = { on_ring_broken, on_disk_failed,
-					     on_stopped, NULL };
+					     on_poisoned, on_stopped, NULL };
 	struct connection_params params = {
 		.domid = FAKE_DOMID,
 		.nr_queues = 1,

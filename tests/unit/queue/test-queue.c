@@ -30,9 +30,10 @@ static bool disk_failed;
 static struct throttle throttle;
 static sem_t stopped;
 static struct inflight table;
+static pthread_mutex_t trial = PTHREAD_MUTEX_INITIALIZER;
 
 static struct {
-	unsigned int ring_broken, disk_failed;
+	unsigned int ring_broken, disk_failed, poisoned;
 	char cause[512];
 } events;
 
@@ -50,6 +51,13 @@ static void on_disk_failed(void *arg, const char *cause)
 	(void)arg;
 	snprintf(events.cause, sizeof(events.cause), "%s", cause);
 	__atomic_add_fetch(&events.disk_failed, 1, __ATOMIC_RELEASE);
+}
+
+static void on_poisoned(void *arg, const char *cause)
+{
+	(void)arg;
+	snprintf(events.cause, sizeof(events.cause), "%s", cause);
+	__atomic_add_fetch(&events.poisoned, 1, __ATOMIC_RELEASE);
 }
 
 static void on_stopped(void *arg)
@@ -75,9 +83,11 @@ static void prepare(int which)
 		.grant_idle_ms = 20,
 		.disk_failed = &disk_failed,
 		.throttle = &throttle,
+		.trial = &trial,
 		.pool_pages = PAGE_POOL_PAGES_MIN,
 		.stats = &stats,
-		.events = { on_ring_broken, on_disk_failed, on_stopped, NULL },
+		.events = { on_ring_broken, on_disk_failed, on_poisoned,
+			    on_stopped, NULL },
 	};
 	ck_assert_int_eq(ftruncate(params.inflight_fd,
 				   (off_t)inflight_bytes(1, GUEST_SLOTS)),
@@ -978,6 +988,211 @@ START_TEST(limited_behind_a_barrier)
 }
 END_TEST
 
+/* ---- poison ------------------------------------------------------------- */
+
+/*
+ * The worker dies now, with nr I/Os held: the next finds what it has left.  This
+ * one ends, and the ring and the table are put back.
+ */
+static void die(unsigned int nr)
+{
+	static unsigned char ring[4096], left[1 << 20];
+
+	memcpy(ring, fake_pages[0], sizeof(ring));
+	ck_assert_uint_le(table.bytes, sizeof(left));
+	memcpy(left, table.mapping, table.bytes);
+	for (int op = BLOCK_OP_READ; op <= BLOCK_OP_FLUSH; op++)
+		script_hold((enum block_op)op, false);
+	queue_stop(queue);
+	for (unsigned int i = 0; i < nr; i++)
+		script_release(0);
+	wait_stopped();
+	queue_free(queue);
+	memcpy(table.mapping, left, table.bytes);
+	inflight_unmap(&table);
+	memcpy(fake_pages[0], ring, sizeof(ring));
+	params.origin = QUEUE_LEFT;
+	params.crashed = true;
+}
+
+/* Two requests are under way when it dies; ids 1 and 2, at sectors 0 and 8. */
+static void die_at_two(uint8_t op, enum block_op held, uint8_t other,
+		       enum block_op other_held)
+{
+	script_hold(held, true);
+	script_hold(other_held, true);
+	start();
+	guest_put(op, 1, 0, op == SLOT_FLUSH ? 0 : 1, GUEST_DATA);
+	guest_put(other, 2, 8, 1, GUEST_DATA + 1);
+	guest_push();
+	script_wait_held(2);
+	die(2);
+}
+
+static void die_at_two_writes(void)
+{
+	die_at_two(SLOT_WRITE, BLOCK_OP_WRITE, SLOT_WRITE, BLOCK_OP_WRITE);
+}
+
+/* A worker tries one, and dies of it. */
+static void die_again(enum block_op held)
+{
+	script_hold(held, true);
+	start();
+	script_wait_held(1);
+	die(1);
+}
+
+START_TEST(tried_one_at_a_time)
+{
+	size_t before;
+
+	die_at_two_writes();
+	before = strlen(script_log());
+	script_hold(BLOCK_OP_WRITE, true);
+	guest_put(SLOT_READ, 3, 0, 1, GUEST_DATA + 2);
+	guest_push();
+	start();
+	for (unsigned int i = 0; i < 2; i++) {
+		script_wait_held(1);
+		script_release(0);
+		guest_expect(SLOT_WRITE, i + 1, 0);
+	}
+	guest_expect(SLOT_READ, 3, 0);
+	ck_assert_str_eq(script_log() + before, "wWwWr");
+	ck_assert_uint_eq(stats.replayed, 2);
+	ck_assert_uint_eq(stats.poisoned, 0);
+	stop();
+}
+END_TEST
+
+/* What it left is carried out all at once: nobody died of it. */
+START_TEST(killed_by_others)
+{
+	size_t before;
+
+	die_at_two_writes();
+	for (unsigned int i = 0; i <= INFLIGHT_TRIALS_MAX; i++) {
+		die_again(BLOCK_OP_WRITE);
+		before = strlen(script_log());
+		params.crashed = false;
+		script_hold(BLOCK_OP_WRITE, true);
+		start();
+		script_wait_held(2);
+		ck_assert_str_eq(script_log() + before, "ww");
+		die(2);
+	}
+	start();
+	guest_expect(SLOT_WRITE, 1, 0);
+	guest_expect(SLOT_WRITE, 2, 0);
+	ck_assert_uint_eq(stats.poisoned, 0);
+	stop();
+}
+END_TEST
+
+START_TEST(poison_fails_alone)
+{
+	size_t before;
+
+	die_at_two_writes();
+	for (unsigned int i = 0; i < INFLIGHT_TRIALS_MAX; i++)
+		die_again(BLOCK_OP_WRITE);
+	before = strlen(script_log());
+	start();
+	guest_expect(SLOT_WRITE, 1, -1);
+	guest_expect(SLOT_WRITE, 2, 0);
+	/* It was not tried again. */
+	ck_assert_str_eq(script_log() + before, "w");
+	ck_assert_uint_eq(stats.poisoned, 1);
+	ck_assert_uint_eq(events.poisoned, 1);
+	ck_assert_str_eq(events.cause,
+			 "write of 4096 bytes at sector 0: given up, 3 workers "
+			 "died of it");
+	guest_put(SLOT_WRITE, 3, 0, 1, GUEST_DATA);
+	guest_push();
+	guest_expect(SLOT_WRITE, 3, 0);
+	stop();
+}
+END_TEST
+
+/* The answer would be taken for "no flushes needed". */
+START_TEST(poisoned_flush)
+{
+	die_at_two(SLOT_FLUSH, BLOCK_OP_FLUSH, SLOT_READ, BLOCK_OP_READ);
+	for (unsigned int i = 0; i < INFLIGHT_TRIALS_MAX; i++)
+		die_again(BLOCK_OP_FLUSH);
+	start();
+	guest_expect(SLOT_READ, 2, 0);
+	ck_assert_uint_eq(events.disk_failed, 1);
+	ck_assert_ptr_nonnull(strstr(events.cause, "workers died of it"));
+	check_disk_failed();
+	stop();
+}
+END_TEST
+
+START_TEST(trial_of_a_flush_that_fails)
+{
+	params.provider->info.flush_retryable = false;
+	die_at_two(SLOT_FLUSH, BLOCK_OP_FLUSH, SLOT_READ, BLOCK_OP_READ);
+	script_error(BLOCK_OP_FLUSH, -EIO);
+	start();
+	guest_expect(SLOT_READ, 2, 0);
+	ck_assert_uint_eq(events.disk_failed, 1);
+	stop();
+}
+END_TEST
+
+/* It waits for ever, and what came after it is left, too. */
+START_TEST(trial_behind_a_withheld_barrier)
+{
+	params.provider->info.flush_retryable = false;
+	script_error(BLOCK_OP_FLUSH, -EIO);
+	script_hold(BLOCK_OP_READ, true);
+	start();
+	guest_put(SLOT_BARRIER, 1, 0, 0, 0);
+	guest_put(SLOT_READ, 2, 8, 1, GUEST_DATA);
+	guest_push();
+	script_wait_held(1);
+	die(1);
+	start();
+	guest_expect(SLOT_READ, 2, 0);
+	stop();
+}
+END_TEST
+
+START_TEST(trial_is_stopped)
+{
+	die_at_two_writes();
+	script_hold(BLOCK_OP_WRITE, true);
+	start();
+	script_wait_held(1);
+	ck_assert_int_eq(pthread_mutex_trylock(&trial), EBUSY);
+	die(1);
+	ck_assert_int_eq(pthread_mutex_trylock(&trial), 0);
+	pthread_mutex_unlock(&trial);
+	start();
+	guest_expect(SLOT_WRITE, 1, 0);
+	guest_expect(SLOT_WRITE, 2, 0);
+	stop();
+}
+END_TEST
+
+static TCase *case_poison(void)
+{
+	TCase *tc = tcase_create("poison");
+
+	tcase_set_timeout(tc, 20);
+	tcase_add_checked_fixture(tc, setup, NULL);
+	tcase_add_test(tc, tried_one_at_a_time);
+	tcase_add_test(tc, killed_by_others);
+	tcase_add_test(tc, poison_fails_alone);
+	tcase_add_test(tc, poisoned_flush);
+	tcase_add_test(tc, trial_of_a_flush_that_fails);
+	tcase_add_test(tc, trial_behind_a_withheld_barrier);
+	tcase_add_test(tc, trial_is_stopped);
+	return tc;
+}
+
 static TCase *case_limits(void)
 {
 	TCase *tc = tcase_create("limits");
@@ -1070,5 +1285,6 @@ Suite *suite_queue(void)
 	suite_add_tcase(suite, case_persistent());
 	suite_add_tcase(suite, case_life());
 	suite_add_tcase(suite, case_limits());
+	suite_add_tcase(suite, case_poison());
 	return suite;
 }
