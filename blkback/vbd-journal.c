@@ -69,6 +69,11 @@ static void journal_path(const struct vbd *vbd, enum journal_file file,
 		 vbd->devid, suffixes[file]);
 }
 
+void vbd_journal_table_path(const struct vbd *vbd, char path[PATH_MAX])
+{
+	journal_path(vbd, INFLIGHT, path);
+}
+
 /* FNV-1a: against damage, not against malice. */
 static uint64_t check_of(const struct connection_file *file)
 {
@@ -199,8 +204,14 @@ int vbd_journal_create(struct vbd *vbd, struct error_text *err)
 void vbd_journal_update(struct vbd *vbd)
 {
 	struct error_text err;
+	char path[PATH_MAX];
 
-	if (vbd->inflight_fd >= 0 && write_connection(vbd, &err) < 0)
+	if (vbd->inflight_fd < 0 || !write_connection(vbd, &err))
+		return;
+	/* What it says is so no more; and it is in the way on a full disk. */
+	journal_path(vbd, CONNECTION, path);
+	unlink(path);
+	if (write_connection(vbd, &err) < 0)
 		vbd_log(LOG_LEVEL_ERROR, vbd, "%s", err.text);
 }
 
@@ -259,7 +270,8 @@ static int read_connection(struct vbd *vbd, struct error_text *err)
 	ssize_t n = -1;
 
 	journal_path(vbd, CONNECTION, path);
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	/* Whatever is there: nobody waits for it. */
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (fd >= 0)
 		n = read(fd, &file, sizeof(file));
 	if (n < 0)
@@ -300,14 +312,16 @@ int vbd_journal_load(struct vbd *vbd, struct error_text *err)
 			       vbd->mark, sizeof(vbd->mark));
 
 	if (rc < 0)
-		return error_set(err, rc, "no connection is marked");
-	rc = read_connection(vbd, err);
+		error_set(err, rc, "no connection is marked");
+	else
+		rc = read_connection(vbd, err);
 	if (!rc)
 		rc = open_inflight(vbd, err);
 	if (rc < 0) {
 		memset(&vbd->params, 0, sizeof(vbd->params));
 		memset(&vbd->info, 0, sizeof(vbd->info));
 		vbd->disk_failed = false;
+		vbd->lost = *err;
 	}
 	return rc;
 }

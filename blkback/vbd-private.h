@@ -119,9 +119,12 @@ int vbd_journal_create(struct vbd *vbd, struct error_text *err);
 void vbd_journal_update(struct vbd *vbd);
 /*
  * Finds the connection that an earlier supervisor has made, and its table:
- * ->params, ->info, ->disk_failed and ->inflight_fd.  Errors, with a message.
+ * ->params, ->info, ->disk_failed and ->inflight_fd.  Errors, with a message, which
+ * ->lost keeps.
  */
 int vbd_journal_load(struct vbd *vbd, struct error_text *err);
+/* Where the in-flight table is, for messages. */
+void vbd_journal_table_path(const struct vbd *vbd, char path[PATH_MAX]);
 /* The guest has let go, or is gone: nobody is to take it up. */
 void vbd_journal_remove(struct vbd *vbd);
 

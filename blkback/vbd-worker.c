@@ -212,6 +212,8 @@ static void on_connected(struct vbd *vbd)
 
 static void on_connect_failed(struct vbd *vbd, const char *cause)
 {
+	char path[PATH_MAX];
+
 	vbd_worker_set_state(vbd, VBD_WORKER_READY);
 	if (vbd_refuse_held(vbd))
 		return; /* the kernel's driver was faster */
@@ -220,11 +222,23 @@ static void on_connect_failed(struct vbd *vbd, const char *cause)
 		return;
 	}
 	/* The guest did nothing wrong: leave its disk for the operator. */
-	vbd_error(vbd, "%s, and cannot be taken up: %s; detach it",
-		  vbd->upgrade ? "its worker was replaced"
-		  : vbd->left  ? "its worker died"
-			       : "was connected when the daemon started",
-		  cause);
+	vbd_journal_table_path(vbd, path);
+	if (vbd->upgrade)
+		vbd_error(vbd,
+			  "its worker was replaced, and cannot be taken up: %s; "
+			  "detach it",
+			  cause);
+	else if (vbd->left)
+		vbd_error(vbd,
+			  "its worker died, and cannot be taken up from '%s': "
+			  "%s; detach it",
+			  path, cause);
+	else
+		vbd_error(
+			vbd,
+			"was connected when the daemon started, and cannot be "
+			"taken up: %s: %s; detach it",
+			vbd->lost.text, cause);
 	vbd_quit(vbd);
 }
 

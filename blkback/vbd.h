@@ -149,6 +149,7 @@ struct vbd {
 	/* Of the connection: both survive the worker (vbd-journal.c). */
 	int inflight_fd;
 	char mark[VBD_MARK_BYTES];
+	struct error_text lost; /* why an earlier one's could not be loaded */
 
 	bool has_error;
 	/* The error is the disk's own, and stays as long as the worker. */

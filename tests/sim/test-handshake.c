@@ -396,7 +396,47 @@ static const struct {
 	{ "link",
 	  "mv vbd-1-51728.connection x && ln -s x vbd-1-51728.connection",
 	  "Too many levels" },
+	{ "a pipe", "rm vbd-1-51728.connection; mkfifo vbd-1-51728.connection",
+	  "connection' is damaged" },
+	{ "endless",
+	  "rm vbd-1-51728.connection; "
+	  "ln /dev/zero vbd-1-51728.connection 2>&- || "
+	  "mknod vbd-1-51728.connection c 1 5",
+	  "connection' is damaged" },
+	{ "a pipe for a table",
+	  "rm vbd-1-51728.inflight; mkfifo vbd-1-51728.inflight",
+	  "inflight' has been cut" },
+	{ "empty table",
+	  "s=$(stat -c %s vbd-1-51728.inflight); : >vbd-1-51728.inflight; "
+	  "truncate -s $s vbd-1-51728.inflight",
+	  "inflight': in-flight table: not one" },
+	{ "version of the table",
+	  "printf '\\377' | dd of=vbd-1-51728.inflight bs=1 seek=4 "
+	  "conv=notrunc status=none",
+	  "inflight': in-flight table: version 255" },
+	{ "a bit of the table",
+	  "printf '\\377' | dd of=vbd-1-51728.inflight bs=1 seek=17 "
+	  "conv=notrunc status=none",
+	  "requests taken and" },
+	{ "answers of the table",
+	  "printf '\\377' | dd of=vbd-1-51728.inflight bs=1 seek=25 "
+	  "conv=notrunc status=none",
+	  "and was left between" },
+	{ "an entry",
+	  "printf '\\377' | dd of=vbd-1-51728.inflight bs=1 seek=4096 "
+	  "conv=notrunc status=none",
+	  "inflight': in-flight table: entry 0 is damaged" },
 };
+
+static void check_listed_error(const char *text)
+{
+	json_t *vbd = host_list(&h, 1, XVDB);
+	const char *error = json_string_value(json_object_get(vbd, "error"));
+
+	need(error && !strcmp(error, text), "list has '%s', not '%s'",
+	     error ? error : "null", text);
+	json_decref(vbd);
+}
 
 /* Nobody knows whether it was carried out: it must not be guessed. */
 START_TEST(restart_without_the_files)
@@ -415,13 +455,20 @@ START_TEST(restart_without_the_files)
 	blkfront_kick(&fe, &fe.queues[0]);
 	host_daemon_start(&h);
 	error = host_wait_any(&h, HOST_WAIT_MS, "%s/error", fe.backend);
-	need(error && strstr(error, "detach it"), "%s: error is '%s'",
-	     damages[_i].name, error ? error : "absent");
+	need(error && strstr(error, "detach it") &&
+		     strstr(error, damages[_i].says),
+	     "%s: error is '%s'", damages[_i].name, error ? error : "absent");
+	need(host_wait_worker(&h, 1, XVDB, "dead"), "%s: not given up",
+	     damages[_i].name);
+	check_listed_error(error);
 	free(error);
 	need(host_log_has(&h, damages[_i].says), "%s: '%s' is not logged",
 	     damages[_i].name, damages[_i].says);
 	check_key("state", "4");
 	detach();
+	snprintf(command, sizeof(command), "! ls %s/run/vbd-* >%s/ls 2>&1",
+		 h.dir, h.dir);
+	need(system(command) == 0, "files are left");
 }
 END_TEST
 
