@@ -68,13 +68,15 @@ LIBS_xen-diskd-worker-sim-nbd := -luring -lseccomp -lnbd
 SIM_HOST := tests/sim/blkfront.c tests/sim/host-control.c \
 	tests/sim/host-process.c tests/sim/host-toolstack.c tests/sim/host.c \
 	tests/sim/sim.c
-SIM_TESTS := control features frontend-faults git handshake hostile io limits \
-	nbd paths poison races recovery transport xenstored xl
+SIM_TESTS := control features frontend-faults git handshake hostile io left \
+	limits nbd paths poison races recovery transport xenstored xl
 define sim_test
 SOURCES_test-$(1) := tests/sim/test-$(1).c $$(SIM_HOST)
 LIBS_test-$(1) := $$(CHECK_LIBS) -lxenstore -ljansson
 endef
 $(foreach t,$(SIM_TESTS),$(eval $(call sim_test,$(t))))
+SOURCES_test-left += tests/sim/poison.c
+SOURCES_test-poison += tests/sim/poison.c
 SOURCES_test-features += tests/unit/loop-device.c
 # Is a worker itself, too, that was taken over.
 SOURCES_test-git += blkback/worker-message.c

@@ -9,4 +9,7 @@
 #define POISON_SLOW 8240u
 #define POISON_SLOW_MS 300u
 
+/* $TEST_WORKER for it, beside this program, whatever the variant. */
+void poison_use(void);
+
 #endif

@@ -2,12 +2,15 @@
 /*
  * The providers of a worker that has bugs, for tests alone: images as they are,
  * but for reads and writes of some sectors (tests/sim/poison.h), at which it dies
- * of its own fault, is slow, or never gets done.
+ * of its own fault, is slow, or never gets done; and if $POISON_FLUSH is set, no
+ * flush succeeds.
  */
 #include "diskd/registry.h"
 #include "providers/file.h"
 #include "tests/sim/poison.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 static void slow_done(struct io_op *op, int result)
@@ -28,6 +31,10 @@ static bool covers(const struct block_io *io, uint64_t sector)
 
 static void poison_submit(struct block_queue *queue, struct block_io *io)
 {
+	if (io->op == BLOCK_OP_FLUSH && getenv("POISON_FLUSH")) {
+		block_io_complete(io, -EIO);
+		return;
+	}
 	/* Without a system call, which the walls would see. */
 	if (covers(io, POISON_TRAPS))
 		__builtin_trap();

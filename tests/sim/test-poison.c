@@ -25,22 +25,9 @@ static char image[64];
 static struct blkfront fe;
 static uint8_t model[SECTORS * FE_SECTOR];
 
-/* Beside this program, whatever the variant. */
-static void use_poison(void)
-{
-	char self[256], path[300];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-
-	need(n > 0, "no /proc/self/exe");
-	self[n] = '\0';
-	*strrchr(self, '/') = '\0';
-	snprintf(path, sizeof(path), "%s/xen-diskd-worker-poison", self);
-	setenv("TEST_WORKER", path, 1);
-}
-
 static void setup(void)
 {
-	use_poison();
+	poison_use();
 	host_start_all(&h);
 	g = host_guest(&h, 1, "g1");
 	host_image(&h, "a.img", sizeof(model), image);

@@ -1,0 +1,591 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What is left of a connection: files in a run directory that is full or may not
+ * be written to; and those of a guest that is gone, another, or on a new ring
+ * when somebody looks again.  Nothing of it may reach a guest that it is not of.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/sim/blkfront.h"
+#include "tests/sim/host-process.h"
+#include "tests/sim/poison.h"
+
+#define XVDB 51728u
+#define SECTORS 16384u
+
+static struct host h;
+static struct guest *g;
+static char image[64], run_dir[64], mem_dir[64];
+static struct blkfront fe;
+
+static void attach(void)
+{
+	char *error = host_vbd_attach(&h, g, XVDB, image, 'w');
+
+	need(!error, "attach: %s", error);
+	blkfront_init(&fe, &h, g, XVDB, FE_ABI_NATIVE);
+}
+
+static void detach(void)
+{
+	host_vbd_detach_begin(&h, g, XVDB);
+	blkfront_set_state(&fe, FE_CLOSING);
+	blkfront_set_state(&fe, FE_CLOSED);
+	host_vbd_detach_end(&h, g, XVDB);
+	blkfront_fini(&fe);
+}
+
+static void check_serves(void)
+{
+	uint8_t wrote[FE_PAGE], got[FE_PAGE];
+
+	memset(wrote, 0x5a, sizeof(wrote));
+	need(blkfront_write(&fe, 8, wrote, 8) == FE_OKAY, "write");
+	need(blkfront_read(&fe, 8, got, 8) == FE_OKAY, "read");
+	need(!memcmp(wrote, got, sizeof(got)), "data");
+}
+
+/* In the run directory. */
+static bool shell(const char *text)
+{
+	char command[256];
+
+	snprintf(command, sizeof(command), "cd %s && %s", run_dir, text);
+	return system(command) == 0;
+}
+
+static void check_no_files(void)
+{
+	need(shell("! ls vbd-* >/dev/null 2>&1"), "files are left");
+}
+
+/* What list, and the error node, say. */
+static void check_error(const char *state, const char *file, const char *cause)
+{
+	char *error = host_wait_any(&h, HOST_WAIT_MS, "%s/error", fe.backend);
+	json_t *vbd = host_list(&h, 1, XVDB);
+	const char *listed = json_string_value(json_object_get(vbd, "error"));
+	const char *is = json_string_value(json_object_get(vbd, "state"));
+
+	need(error && strstr(error, file) && strstr(error, cause),
+	     "the error is '%s'", error ? error : "absent");
+	need(listed && !strcmp(listed, error), "list has '%s'",
+	     listed ? listed : "null");
+	need(is && !strcmp(is, state), "the state is %s", is ? is : "absent");
+	free(error);
+	json_decref(vbd);
+}
+
+/* Neither has a successor: nobody looks while the other is killed. */
+static void kill_everything(void)
+{
+	pid_t worker = host_worker_pid(&h, 1, XVDB);
+
+	need(kill(h.daemon, SIGSTOP) == 0 && kill(worker, SIGKILL) == 0,
+	     "kill: %s", strerror(errno));
+	host_daemon_kill(&h);
+}
+
+/* ---- the run directory ---------------------------------------------------- */
+
+/* A file system of its own, which this test and the daemon see. */
+static void setup_run_dir(void)
+{
+	host_start(&h);
+	snprintf(run_dir, sizeof(run_dir), "%s/run", h.dir);
+	snprintf(mem_dir, sizeof(mem_dir), "%s/mem", h.dir);
+	need(unshare(CLONE_NEWNS) == 0 &&
+		     mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+		     mkdir(run_dir, 0700) == 0 &&
+		     mkdir(mem_dir, 0700) == 0 &&
+		     mount("tmpfs", run_dir, "tmpfs", 0, "size=1m") == 0 &&
+		     mount("tmpfs", mem_dir, "tmpfs", 0, NULL) == 0,
+	     "mount: %s", strerror(errno));
+	host_daemon_start(&h);
+	g = host_guest(&h, 1, "g1");
+	/* In memory, where a flush that failed is not tried again. */
+	host_image(&h, "mem/a.img", 1 << 20, image);
+}
+
+static void teardown_run_dir(void)
+{
+	host_daemon_stop(&h);
+	/* A ring that was polled may hold it a little longer. */
+	need(umount2(run_dir, MNT_DETACH) == 0 &&
+		     umount2(mem_dir, MNT_DETACH) == 0,
+	     "umount: %s", strerror(errno));
+	host_stop(&h);
+}
+
+static void make_full(void)
+{
+	need(shell("! dd if=/dev/zero of=fill bs=4k status=none 2>/dev/null"),
+	     "not full");
+}
+
+/* Room for the table, and less than another file takes. */
+static void make_almost_full(void)
+{
+	make_full();
+	need(shell("truncate -s -76K fill"), "truncate");
+}
+
+/* Whoever has a file open may go on. */
+static void make_read_only(void)
+{
+	need(mount(run_dir, run_dir, NULL, MS_BIND, NULL) == 0 &&
+		     mount(NULL, run_dir, NULL,
+			   MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) == 0,
+	     "mount: %s", strerror(errno));
+}
+
+static void mend(void)
+{
+	if (!shell("rm -f fill && test -w ."))
+		need(umount(run_dir) == 0, "umount: %s", strerror(errno));
+}
+
+static const struct {
+	void (*make)(void);
+	const char *file, *cause;
+} troubles[] = {
+	{ make_full, "run/vbd-1-51728.inflight'", "No space left on device" },
+	{ make_almost_full, "run/vbd-1-51728.connection'",
+	  "No space left on device" },
+	{ make_read_only, "run/vbd-1-51728.inflight'",
+	  "Read-only file system" },
+};
+
+#define NR_TROUBLES ((int)(sizeof(troubles) / sizeof(troubles[0])))
+
+/* It is not served; and when there is room, it is. */
+START_TEST(no_files_for_a_connection)
+{
+	attach();
+	troubles[_i].make();
+	need(blkfront_wait_backend(&fe, FE_INIT_WAIT), "no state 2");
+	blkfront_alloc(&fe);
+	blkfront_publish(&fe);
+	need(blkfront_wait_backend(&fe, FE_CLOSING), "no state 5");
+	check_error("Closing", troubles[_i].file, troubles[_i].cause);
+	check_no_files();
+	mend();
+	blkfront_set_state(&fe, FE_CLOSED);
+	need(blkfront_wait_backend(&fe, FE_CLOSED), "no state 6");
+	blkfront_free(&fe);
+	blkfront_set_state(&fe, FE_INITIALISING);
+	blkfront_connect(&fe);
+	check_serves();
+	need(!host_exists(&h, "%s/error", fe.backend), "the error stays");
+	detach();
+	check_no_files();
+}
+END_TEST
+
+/* Or it is left. */
+START_TEST(detached_in_trouble)
+{
+	attach();
+	troubles[_i].make();
+	need(blkfront_wait_backend(&fe, FE_INIT_WAIT), "no state 2");
+	blkfront_alloc(&fe);
+	blkfront_publish(&fe);
+	check_error("Closing", troubles[_i].file, troubles[_i].cause);
+	detach();
+	need(host_wait_unlisted(&h, 1, XVDB), "listed");
+	check_no_files();
+	mend();
+}
+END_TEST
+
+/* What there is is enough, also for a successor. */
+START_TEST(trouble_while_it_serves)
+{
+	attach();
+	blkfront_connect(&fe);
+	troubles[_i].make();
+	check_serves();
+	need(kill(host_worker_pid(&h, 1, XVDB), SIGKILL) == 0, "kill");
+	check_serves();
+	detach();
+	need(host_wait_unlisted(&h, 1, XVDB), "listed");
+	mend();
+	/* What could not be removed is at the next start. */
+	host_daemon_stop(&h);
+	host_daemon_start(&h);
+	check_no_files();
+}
+END_TEST
+
+static int write_page(void)
+{
+	uint8_t data[FE_PAGE] = { 1 };
+
+	return blkfront_write(&fe, 0, data, 8);
+}
+
+static void restart_with_failing_flushes(void)
+{
+	host_daemon_stop(&h);
+	setenv("POISON_FLUSH", "1", 1);
+	poison_use();
+	host_daemon_start(&h);
+}
+
+/* It is known to whoever comes after all are killed. */
+START_TEST(disk_fails_while_it_is_full)
+{
+	struct fe_request rq;
+
+	restart_with_failing_flushes();
+	attach();
+	blkfront_connect(&fe);
+	make_full();
+	blkfront_fill(&fe, &rq, FE_FLUSH, 0, 0, 0, 0);
+	blkfront_submit(&fe.queues[0], &fe, &rq);
+	blkfront_kick(&fe, &fe.queues[0]);
+	need(host_wait_any(&h, HOST_WAIT_MS, "%s/error", fe.backend),
+	     "the disk has not failed");
+	kill_everything();
+	unsetenv("POISON_FLUSH");
+	host_daemon_start(&h);
+	need(host_wait_worker(&h, 1, XVDB, "connected"), "not connected");
+	blkfront_fill(&fe, &rq, FE_WRITE, 0, 8, 0, 0);
+	need(write_page() == FE_ERROR, "it is written to");
+	host_vbd_force(&h, g, XVDB);
+	blkfront_fini(&fe);
+	check_no_files();
+	mend();
+}
+END_TEST
+
+START_TEST(no_run_directory)
+{
+	char option[80], says[160];
+	const char *const argv[] = { program_path(PROGRAM_DAEMON), option,
+				     NULL };
+	int status = 0;
+	pid_t pid;
+
+	host_daemon_stop(&h);
+	make_read_only();
+	snprintf(option, sizeof(option), "--run-dir=%s", run_dir);
+	pid = process_start(&h, "daemon.log", NULL, argv);
+	need(process_wait(pid, HOST_WAIT_MS, &status), "it goes on");
+	need(WIFEXITED(status) && WEXITSTATUS(status) == 1, "status %#x",
+	     status);
+	snprintf(says, sizeof(says),
+		 "listen at '%s/control.sock': Read-only file system", run_dir);
+	need(host_log_has(&h, says), "no cause");
+	mend();
+	host_daemon_start(&h);
+}
+END_TEST
+
+/* ---- guests ----------------------------------------------------------------- */
+
+static void setup(void)
+{
+	poison_use();
+	host_start_all(&h);
+	snprintf(run_dir, sizeof(run_dir), "%s/run", h.dir);
+	g = host_guest(&h, 1, "g1");
+	host_image(&h, "a.img", SECTORS * FE_SECTOR, image);
+}
+
+static void teardown(void)
+{
+	host_stop(&h);
+}
+
+static json_int_t request_number(const char *key)
+{
+	json_t *vbd = host_list(&h, 1, XVDB);
+	json_int_t nr = json_integer_value(
+		json_object_get(json_object_get(vbd, "requests"), key));
+
+	json_decref(vbd);
+	return nr;
+}
+
+/* A write that is in the table, not on the image, and has no answer. */
+static void write_hangs(void)
+{
+	uint64_t end = host_now_ms() + HOST_WAIT_MS;
+	uint8_t data[FE_PAGE];
+	struct fe_request rq;
+
+	memset(data, 0x77, sizeof(data));
+	blkfront_fill(&fe, &rq, FE_WRITE, POISON_HANGS, 8, 0, 0);
+	blkfront_data_put(&fe, &rq, data);
+	blkfront_submit(&fe.queues[0], &fe, &rq);
+	blkfront_kick(&fe, &fe.queues[0]);
+	while (!request_number("in_flight")) {
+		need(host_now_ms() < end, "not taken");
+		poll(NULL, 0, 2); /* nothing tells a reader of list */
+	}
+}
+
+static bool is_written(void)
+{
+	static uint8_t bytes[SECTORS * FE_SECTOR];
+	uint8_t data[FE_PAGE];
+
+	memset(data, 0x77, sizeof(data));
+	host_image_read(image, bytes, sizeof(bytes));
+	return !memcmp(bytes + POISON_HANGS * FE_SECTOR, data, sizeof(data));
+}
+
+/* Nothing was carried out that another has asked for. */
+static void check_not_applied(void)
+{
+	need(!is_written(), "a write of another ring");
+	need(!request_number("replayed"), "replayed");
+}
+
+/* It is gone, and its devices, while no daemon is there to ask. */
+static void guest_goes(void)
+{
+	sim_domain_destroy(g->dom);
+	xs_release_domain(h.xs, g->domid);
+	host_remove(&h, "/local/domain/0/backend/vbd/%u", g->domid);
+	host_remove(&h, "/local/domain/%u", g->domid);
+	host_remove(&h, "/libxl/%u", g->domid);
+	host_remove(&h, "/vm/%s", g->uuid);
+	g->dom = NULL;
+	blkfront_abandon(&fe);
+}
+
+/* The next ones have no bugs. */
+static void daemon_start(void)
+{
+	unsetenv("TEST_WORKER");
+	host_daemon_start(&h);
+}
+
+/* What the test of all the others relies on. */
+START_TEST(a_hanging_write_is_taken_up)
+{
+	struct fe_response rsp;
+
+	attach();
+	blkfront_connect(&fe);
+	write_hangs();
+	kill_everything();
+	need(!is_written(), "it did not hang");
+	daemon_start();
+	need(blkfront_poll(&fe, &fe.queues[0], &rsp, HOST_WAIT_MS) &&
+		     rsp.status == FE_OKAY,
+	     "not answered");
+	need(is_written() && request_number("replayed") == 1, "not replayed");
+	detach();
+	check_no_files();
+}
+END_TEST
+
+/* The worker as well, or the supervisor alone. */
+START_TEST(gone_meanwhile)
+{
+	attach();
+	blkfront_connect(&fe);
+	if (_i) {
+		host_daemon_kill(&h);
+	} else {
+		write_hangs();
+		kill_everything();
+	}
+	guest_goes();
+	daemon_start();
+	need(host_wait_unlisted(&h, 1, XVDB), "listed");
+	check_no_files();
+	need(sim_wait_idle(h.sim, HOST_WAIT_MS) == 0, "held");
+}
+END_TEST
+
+/* The toolstack has not noticed, and does so later. */
+START_TEST(crashed_meanwhile)
+{
+	attach();
+	blkfront_connect(&fe);
+	write_hangs();
+	kill_everything();
+	host_guest_crash(&h, g);
+	daemon_start();
+	/* xenstored has dropped what was the guest's. */
+	need(blkfront_wait_backend(&fe, FE_CLOSED), "no state 6");
+	need(sim_wait_idle(h.sim, HOST_WAIT_MS) == 0, "held");
+	host_guest_destroy(&h, g);
+	blkfront_abandon(&fe);
+	need(host_wait_unlisted(&h, 1, XVDB), "listed");
+	check_no_files();
+}
+END_TEST
+
+/* Its number, and its device's, are another guest's now. */
+static void another_guest(uint16_t domid)
+{
+	g = host_guest(&h, domid, "g2");
+	attach();
+	blkfront_connect(&fe);
+	check_serves();
+}
+
+START_TEST(same_numbers_meanwhile)
+{
+	attach();
+	blkfront_connect(&fe);
+	write_hangs();
+	kill_everything();
+	need(shell("mkdir ../old && cp -a vbd-* ../old"), "cp");
+	guest_goes();
+	g = host_guest(&h, 1, "g2");
+	host_vbd_add(&h, g, XVDB, image, 'w');
+	daemon_start();
+	need(host_wait_value(&h, "2", HOST_WAIT_MS,
+			     "/local/domain/0/backend/vbd/1/%u/state", XVDB),
+	     "no state 2");
+	json_decref(host_control_ok(
+		&h, json_pack("{s:s,s:s}", "command", "hotplug-add", "path",
+			      "backend/vbd/1/51728")));
+	blkfront_init(&fe, &h, g, XVDB, FE_ABI_NATIVE);
+	blkfront_connect(&fe);
+	check_serves();
+	check_not_applied();
+	/* And if the old files were there still, in place of its own. */
+	host_daemon_stop(&h);
+	need(shell("cp -a ../old/vbd-* ."), "cp");
+	host_daemon_start(&h);
+	need(host_wait_worker(&h, 1, XVDB, "connected"), "not connected");
+	need(host_log_has(&h, "connection' is of another connection"),
+	     "not told");
+	check_serves();
+	check_not_applied();
+	detach();
+	check_no_files();
+}
+END_TEST
+
+/* Another driver's, by accident in the place and of the numbers of the old. */
+static void same_ring_anew(void)
+{
+	struct fe_queue *q = &fe.queues[0];
+
+	memset(q->ring, 0, FE_PAGE);
+	*blkfront_req_event(q) = *blkfront_rsp_event(q) = 1;
+	q->req_prod_pvt = q->rsp_cons = q->nr_busy = 0;
+	memset(q->shadow, 0, sizeof(q->shadow));
+	blkfront_publish(&fe);
+}
+
+/* As after it was moved here, too: it asks again for what it has no answer to. */
+START_TEST(new_ring_meanwhile)
+{
+	attach();
+	blkfront_connect(&fe);
+	write_hangs();
+	kill_everything();
+	if (_i)
+		same_ring_anew();
+	else
+		blkfront_resume(&fe);
+	daemon_start();
+	need(sim_wait_bound(g->dom, fe.queues[0].port, HOST_WAIT_MS) == 0,
+	     "the new port is not bound");
+	need(blkfront_wait_backend(&fe, FE_CONNECTED), "no state 4");
+	blkfront_set_state(&fe, FE_CONNECTED);
+	check_serves();
+	check_not_applied();
+	detach();
+	check_no_files();
+}
+END_TEST
+
+static bool worker_is_waited_for(void)
+{
+	json_t *vbd = host_list(&h, 1, XVDB);
+	const char *status = json_string_value(json_object_get(
+		json_object_get(vbd, "worker"), "status"));
+	bool none = status && !strcmp(status, "none");
+
+	json_decref(vbd);
+	return none;
+}
+
+/*
+ * So often that the next is long in coming; in the ring is a request that nobody
+ * has taken.
+ */
+static void worker_dies(void)
+{
+	struct fe_request rq;
+
+	for (unsigned int i = 0; i < 8; i++) {
+		pid_t pid = host_worker_pid(&h, 1, XVDB);
+
+		need(kill(pid, SIGABRT) == 0, "kill");
+		while (i < 7 && host_worker_pid(&h, 1, XVDB) == pid)
+			poll(NULL, 0, 2); /* nothing tells a reader of list */
+		if (i < 7)
+			need(host_wait_worker(&h, 1, XVDB, "connected"),
+			     "no successor");
+	}
+	need(host_wait_worker(&h, 1, XVDB, "none"), "no back-off");
+	blkfront_fill(&fe, &rq, FE_WRITE, POISON_SLOW, 8, 0, 0);
+	blkfront_submit(&fe.queues[0], &fe, &rq);
+	blkfront_kick(&fe, &fe.queues[0]);
+}
+
+/* The supervisor is there, and its worker is not. */
+START_TEST(reboots_without_a_worker)
+{
+	attach();
+	blkfront_connect(&fe);
+	worker_dies();
+	need(worker_is_waited_for(), "there is one already");
+	host_guest_destroy(&h, g);
+	blkfront_abandon(&fe);
+	need(host_wait_unlisted(&h, 1, XVDB), "listed");
+	check_no_files();
+	need(sim_wait_idle(h.sim, HOST_WAIT_MS) == 0, "held");
+	another_guest(_i ? 2 : 1);
+	need(!request_number("replayed"), "replayed");
+	detach();
+	check_no_files();
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("left");
+	TCase *tc = tcase_create("run directory");
+
+	tcase_set_timeout(tc, 60);
+	tcase_add_checked_fixture(tc, setup_run_dir, teardown_run_dir);
+	tcase_add_loop_test(tc, no_files_for_a_connection, 0, NR_TROUBLES);
+	tcase_add_loop_test(tc, detached_in_trouble, 0, NR_TROUBLES);
+	tcase_add_loop_test(tc, trouble_while_it_serves, 0, NR_TROUBLES);
+	tcase_add_test(tc, disk_fails_while_it_is_full);
+	tcase_add_test(tc, no_run_directory);
+	suite_add_tcase(suite, tc);
+	tc = tcase_create("guests");
+	tcase_set_timeout(tc, 60);
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, a_hanging_write_is_taken_up);
+	tcase_add_loop_test(tc, gone_meanwhile, 0, 2);
+	tcase_add_test(tc, crashed_meanwhile);
+	tcase_add_test(tc, same_numbers_meanwhile);
+	tcase_add_loop_test(tc, new_ring_meanwhile, 0, 2);
+	tcase_add_loop_test(tc, reboots_without_a_worker, 0, 2);
+	suite_add_tcase(suite, tc);
+	return host_run(suite);
+}
