@@ -224,10 +224,11 @@ static void on_connect_failed(struct vbd *vbd, const char *cause)
 	/* The guest did nothing wrong: leave its disk for the operator. */
 	vbd_journal_table_path(vbd, path);
 	if (vbd->upgrade)
-		vbd_error(vbd,
-			  "its worker was replaced, and cannot be taken up: %s; "
-			  "detach it",
-			  cause);
+		vbd_error(
+			vbd,
+			"its worker was replaced, and cannot be taken up: %s; "
+			"detach it",
+			cause);
 	else if (vbd->left)
 		vbd_error(vbd,
 			  "its worker died, and cannot be taken up from '%s': "
@@ -277,6 +278,7 @@ static void on_hello(struct vbd *vbd, const struct worker_message *message,
 			vbd->worker_pid);
 		vbd->left = false;
 		memset(&vbd->params, 0, sizeof(vbd->params));
+		error_set(&vbd->lost, 0, "its worker was of another version");
 		vbd_quit(vbd);
 		return;
 	}
@@ -533,10 +535,12 @@ void vbd_worker_free_shared(struct vbd *vbd)
 {
 	drop_stats(vbd);
 	drop_record(vbd);
-	if (!vbd->backend->quitting)
+	if (!vbd->backend->quitting) {
 		vbd_journal_remove(vbd);
-	else if (vbd->inflight_fd >= 0)
+		vbd_journal_hang_up(vbd);
+	} else if (vbd->inflight_fd >= 0) {
 		close(vbd->inflight_fd);
+	}
 }
 
 /* Shared memory that cannot shrink under whoever has it mapped. */

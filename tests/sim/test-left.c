@@ -69,6 +69,13 @@ static void check_no_files(void)
 	need(shell("! ls vbd-* >/dev/null 2>&1"), "files are left");
 }
 
+/* The worker's socket was made before there was trouble. */
+static void check_no_journal(void)
+{
+	need(shell("! ls vbd-*.connection* vbd-*.inflight >/dev/null 2>&1"),
+	     "files are left");
+}
+
 /* What list, and the error node, say. */
 static void check_error(const char *state, const char *file, const char *cause)
 {
@@ -93,7 +100,7 @@ static void kill_everything(void)
 
 	need(kill(h.daemon, SIGSTOP) == 0 && kill(worker, SIGKILL) == 0,
 	     "kill: %s", strerror(errno));
-	host_daemon_kill(&h);
+	host_kill_everything(&h);
 }
 
 /* ---- the run directory ---------------------------------------------------- */
@@ -106,8 +113,7 @@ static void setup_run_dir(void)
 	snprintf(mem_dir, sizeof(mem_dir), "%s/mem", h.dir);
 	need(unshare(CLONE_NEWNS) == 0 &&
 		     mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
-		     mkdir(run_dir, 0700) == 0 &&
-		     mkdir(mem_dir, 0700) == 0 &&
+		     mkdir(run_dir, 0700) == 0 && mkdir(mem_dir, 0700) == 0 &&
 		     mount("tmpfs", run_dir, "tmpfs", 0, "size=1m") == 0 &&
 		     mount("tmpfs", mem_dir, "tmpfs", 0, NULL) == 0,
 	     "mount: %s", strerror(errno));
@@ -178,7 +184,7 @@ START_TEST(no_files_for_a_connection)
 	blkfront_publish(&fe);
 	need(blkfront_wait_backend(&fe, FE_CLOSING), "no state 5");
 	check_error("Closing", troubles[_i].file, troubles[_i].cause);
-	check_no_files();
+	check_no_journal();
 	mend();
 	blkfront_set_state(&fe, FE_CLOSED);
 	need(blkfront_wait_backend(&fe, FE_CLOSED), "no state 6");
@@ -188,7 +194,7 @@ START_TEST(no_files_for_a_connection)
 	check_serves();
 	need(!host_exists(&h, "%s/error", fe.backend), "the error stays");
 	detach();
-	check_no_files();
+	check_no_journal();
 }
 END_TEST
 
@@ -203,7 +209,7 @@ START_TEST(detached_in_trouble)
 	check_error("Closing", troubles[_i].file, troubles[_i].cause);
 	detach();
 	need(host_wait_unlisted(&h, 1, XVDB), "listed");
-	check_no_files();
+	check_no_journal();
 	mend();
 }
 END_TEST
@@ -223,7 +229,7 @@ START_TEST(trouble_while_it_serves)
 	/* What could not be removed is at the next start. */
 	host_daemon_stop(&h);
 	host_daemon_start(&h);
-	check_no_files();
+	check_no_journal();
 }
 END_TEST
 
@@ -264,7 +270,7 @@ START_TEST(disk_fails_while_it_is_full)
 	need(write_page() == FE_ERROR, "it is written to");
 	host_vbd_force(&h, g, XVDB);
 	blkfront_fini(&fe);
-	check_no_files();
+	check_no_journal();
 	mend();
 }
 END_TEST
@@ -399,7 +405,7 @@ START_TEST(gone_meanwhile)
 	attach();
 	blkfront_connect(&fe);
 	if (_i) {
-		host_daemon_kill(&h);
+		host_kill_everything(&h);
 	} else {
 		write_hangs();
 		kill_everything();
@@ -454,9 +460,9 @@ START_TEST(same_numbers_meanwhile)
 	need(host_wait_value(&h, "2", HOST_WAIT_MS,
 			     "/local/domain/0/backend/vbd/1/%u/state", XVDB),
 	     "no state 2");
-	json_decref(host_control_ok(
-		&h, json_pack("{s:s,s:s}", "command", "hotplug-add", "path",
-			      "backend/vbd/1/51728")));
+	json_decref(host_control_ok(&h, json_pack("{s:s,s:s}", "command",
+						  "hotplug-add", "path",
+						  "backend/vbd/1/51728")));
 	blkfront_init(&fe, &h, g, XVDB, FE_ABI_NATIVE);
 	blkfront_connect(&fe);
 	check_serves();
@@ -513,8 +519,8 @@ END_TEST
 static bool worker_is_waited_for(void)
 {
 	json_t *vbd = host_list(&h, 1, XVDB);
-	const char *status = json_string_value(json_object_get(
-		json_object_get(vbd, "worker"), "status"));
+	const char *status = json_string_value(
+		json_object_get(json_object_get(vbd, "worker"), "status"));
 	bool none = status && !strcmp(status, "none");
 
 	json_decref(vbd);
