@@ -532,9 +532,7 @@ static void read_connection(struct vbd *vbd)
 
 	if (in_use || vbd->state == XenbusStateInitWait)
 		vbd->left = vbd_journal_load(vbd, &err) == 0;
-	/* One of our own is open before there is a node. */
-	if (!vbd->worker)
-		vbd_worker_adopt(vbd);
+	vbd_worker_adopt(vbd);
 	if (!in_use && !vbd->worker)
 		forget_connection(vbd);
 	if (in_use && !vbd->left)
@@ -567,7 +565,9 @@ int vbd_adopt(struct vbd *vbd)
 	    !strcmp(value, "connected"))
 		vbd->hotplug = VBD_HOTPLUG_DONE;
 	read_version(vbd);
-	read_connection(vbd);
+	/* One of our own is open before there is a node. */
+	if (!vbd->worker)
+		read_connection(vbd);
 	/* Of a daemon that had other limits. */
 	if (vbd->state != XenbusStateInitialising)
 		negotiate_honour_offer(xs, vbd->path, &vbd->limits);
