@@ -36,9 +36,11 @@ struct supervisor {
 	bool backend_ready;
 	struct control *control;
 	int signal_fd;
-	struct io_op xenstore_op, signal_op;
+	struct io_op xenstore_op, signal_op, watchdog_op;
 	bool stopping;
 	bool draining; /* no worker may stay */
+	uint64_t watchdog_ms; /* 0: nobody watches us */
+	unsigned int nr_told; /* of disks, to the service manager */
 };
 
 static void xenstore_arm(struct supervisor *sup)
@@ -100,12 +102,40 @@ static int open_signals(struct supervisor *sup)
 	return sup->signal_fd < 0 ? -errno : 0;
 }
 
+static void watchdog_arm(struct supervisor *sup)
+{
+	io_loop_timeout(sup->loop, &sup->watchdog_op, sup->watchdog_ms);
+}
+
+/* It comes out of the loop, so that one that is stuck is found out. */
+static void watchdog_done(struct io_op *op, int result)
+{
+	struct supervisor *sup =
+		container_of(op, struct supervisor, watchdog_op);
+
+	(void)result;
+	notify_send("WATCHDOG=1");
+	watchdog_arm(sup);
+}
+
+/* What `systemctl status` shows. */
+static void tell_status(struct supervisor *sup)
+{
+	char state[64];
+
+	sup->nr_told = sup->backend.nr_vbds;
+	snprintf(state, sizeof(state), "STATUS=disks: %u", sup->nr_told);
+	notify_send(state);
+}
+
 static void on_changed(void *arg)
 {
 	struct supervisor *sup = arg;
 
 	if (sup->control)
 		control_poll(sup->control);
+	if (sup->nr_told != sup->backend.nr_vbds)
+		tell_status(sup);
 }
 
 static int open_backend(struct supervisor *sup)
@@ -183,8 +213,11 @@ static int serve(struct supervisor *sup)
 {
 	sup->xenstore_op.done = xenstore_done;
 	sup->signal_op.done = signal_done;
+	sup->watchdog_op.done = watchdog_done;
 	xenstore_arm(sup);
 	signal_arm(sup);
+	if (sup->watchdog_ms)
+		watchdog_arm(sup);
 	for (;;) {
 		int more = backend_dispatch(&sup->backend);
 		int rc;
@@ -228,7 +261,9 @@ int main(int argc, char **argv)
 		log_info("version %s, domain %u, control socket in '%s'",
 			 XEN_DISKD_VERSION, sup.backend.domid,
 			 sup.options.run_dir);
+		sup.watchdog_ms = notify_watchdog_ms();
 		notify_send("READY=1");
+		tell_status(&sup);
 		rc = serve(&sup);
 	}
 	close_all(&sup);
