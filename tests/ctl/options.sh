@@ -250,19 +250,68 @@ exit_codes() {
 }
 check 'exit codes: help and manual page agree' exit_codes
 
+unit=$work/unit/xen-diskd.service
+mkdir -p "$work/unit"
+printf '#!/bin/sh\n' > "$work/unit/xen-diskd"
+chmod +x "$work/unit/xen-diskd"
+sed "s,@sbindir@,$work/unit," "$TOP/dist/xen-diskd.service" > "$unit"
+
 unit_is_valid() {
 	local output
-	mkdir -p "$work/unit"
-	printf '#!/bin/sh\n' > "$work/unit/xen-diskd"
-	chmod +x "$work/unit/xen-diskd"
-	sed "s,@sbindir@,$work/unit," "$TOP/dist/xen-diskd.service" \
-		> "$work/unit/xen-diskd.service"
 	# Without its manual page installed, which --man=no leaves alone.
 	output=$(systemd-analyze verify --man=no --recursive-errors=no \
-		"$work/unit/xen-diskd.service" 2>&1)
+		"$unit" 2>&1)
 	expect output "$output" ''
 }
 check 'the systemd unit is valid' unit_is_valid
+
+# exposed_at_most LEVEL UNIT: LEVEL has one decimal, --threshold= is ten times it.
+exposed_at_most() {
+	[[ $1 =~ ^[0-9]\.[0-9]$ ]]
+	systemd-analyze security --offline=yes --no-pager \
+		--threshold="${1/.}" "$2"
+}
+
+unit_is_hardened() {
+	local level
+	level=$(sed -n 's/.*an exposure level of \([0-9.]*\) .*/\1/p' \
+		"$TOP/docs/architecture.md")
+	exposed_at_most "$level" "$unit"
+	# One option less is seen.
+	mkdir "$work/weaker"
+	grep -v '^NoNewPrivileges=' "$unit" > "$work/weaker/xen-diskd.service"
+	! exposed_at_most "$level" "$work/weaker/xen-diskd.service"
+}
+check 'the systemd unit is no more exposed than documented' unit_is_hardened
+
+# What an entry of SystemCallFilter= stands for, sets within sets included.
+system_calls() {
+	local name
+	for name in "$@"; do
+		case $name in
+		@*)
+			# shellcheck disable=SC2046 # a word each
+			system_calls $(systemd-analyze syscall-filter \
+				--no-pager "$name" | sed -n 's/^    //p' |
+				grep -v '^#')
+			;;
+		*) echo "$name" ;;
+		esac
+	done
+}
+
+# The filter of the unit is a worker's, too, before its own.
+unit_allows_workers() {
+	local calls
+	calls=$(grep -oP 'SCMP_SYS\(\K\w+' "$TOP/diskd/sandbox-syscalls.c" |
+		sort -u)
+	[ "$(wc -l <<< "$calls")" -gt 50 ]
+	# shellcheck disable=SC2046 # a word each
+	expect 'not allowed by the unit' "$(comm -23 <(echo "$calls") \
+		<(system_calls $(sed -n 's/^SystemCallFilter=//p' "$unit") |
+			sort -u))" ''
+}
+check 'the systemd unit allows the system calls of workers' unit_allows_workers
 
 check 'shell code is clean' shellcheck -x "$TOP"/dist/block-xen-diskd \
 	"$TOP"/dist/completion/* "$TOP"/tests/ctl/*.sh
