@@ -36,10 +36,12 @@ DOM0_PACKAGES=(
 	libxenstore4 libxengnttab1 libxenevtchn1 libxentoollog1
 	libpcre2-8-0 zlib1g
 )
-# What the peers, GRUB and the NBD servers of Xen 4.17's scenarios need.
+# What the peers, GRUB, the NBD servers and the systemd of Xen 4.17's scenarios
+# need; the last two are for the init script of Xen.
 DOM0_PACKAGES_4_17=(
 	fio grub-xen-host qemu-system-xen libseccomp2 libcap-ng0 libglib2.0-0
 	libfuse3-3
+	systemd sysvinit-utils dpkg
 )
 
 # Unpacked beside the root: only a few of their files are kept.

@@ -11,7 +11,8 @@
 # console.log and xen-diskd.log.  SOAK=1 asks for the whole counts.
 #
 # A scenario's line "# timeout: SECONDS" (or "# soak-timeout:") bounds it; a line
-# "# image: xen-4.20" has it run on that Xen, with the others that want it.  A
+# "# image: xen-4.20" has it run on that Xen, and "# kernel: WORD" in a dom0 whose
+# kernel was given that word, in each case with the others that want it.  A
 # dom0 that crashes or hangs fails the scenario it was running; one new boot is
 # tried for the others.  A scenario whose guest the emulator has lost, which
 # nothing that we test can do (dom0/scenario), says so and is run again, twice at
@@ -27,12 +28,12 @@ OUT=$here/../../build/lab/out
 NAMES=()
 PASSED=0 FAILED=0 NUMBER=0
 declare -A BOOTS=()
-# The image that the shared boot is of, without LAB_IMAGE in front.
+# What the shared boot is of: see boot_of.
 BOOTED=
 # The scenarios of file images take 11 minutes together, those of git 3, those of
-# NBD 2, those of features, limits and media 6, those of other attach paths 3; a
-# slow machine has half as much again.
-TOTAL_LIMIT=${LAB_TOTAL_LIMIT:-$([ -n "${SOAK:-}" ] && echo 14400 || echo 2400)}
+# NBD 2, those of features, limits and media 6, those of other attach paths 3, that
+# of systemd 3; a slow machine has half as much again.
+TOTAL_LIMIT=${LAB_TOTAL_LIMIT:-$([ -n "${SOAK:-}" ] && echo 14400 || echo 2600)}
 
 usage() {
 	sed -n 's/^#\t\(run.sh .*\)/usage: \1/p' "$0" >&2
@@ -67,18 +68,23 @@ order_names() {
 	done | sort -s -t $'\t' -k 1,1 | cut -f 2)
 }
 
-# What it is run by, in the order of the alphabet.
+# The boot that it is run in, in the order of the alphabet.
 boot_of() {
-	local file
+	local file word
 	file=$(scenario_file "$1")
+	word=$(kernel_of "$file")
 	case $file in
 	*.host.sh) echo 2 ;;
-	*) echo "1$(image_of "$file")" ;;
+	*) echo "1$(image_of "$file")${word:+-$word}" ;;
 	esac
 }
 
 image_of() {
 	sed -n 's/^# image: */-/p' "$1" | head -n 1
+}
+
+kernel_of() {
+	sed -n 's/^# kernel: *//p' "$1" | head -n 1
 }
 
 make_images() {
@@ -134,22 +140,26 @@ verdict() {
 	echo "# the log: $OUT/$name.log"
 }
 
-# The shared boot, made when the first scenario of its image needs it.
+# The shared boot, made when the first scenario that is run in it needs it.
 ensure_boot() {
-	local image=$1
-	[ "$image" = "$BOOTED" ] || end_shared_boot
+	local boot file
+	boot=$(boot_of "$1")
+	file=$(scenario_file "$1")
+	[ "$boot" = "$BOOTED" ] || end_shared_boot
 	[ -z "$LAB_PID" ] || return 0
-	[ "${BOOTS[x$image]:-0}" -lt 2 ] || return 1
-	BOOTS[x$image]=$((${BOOTS[x$image]:-0} + 1))
-	BOOTED=$image
-	LAB_IMAGE=$LAB_IMAGE$image lab_boot && return 0
+	[ "${BOOTS[$boot]:-0}" -lt 2 ] || return 1
+	BOOTS[$boot]=$((${BOOTS[$boot]:-0} + 1))
+	BOOTED=$boot
+	LAB_IMAGE=$LAB_IMAGE$(image_of "$file") \
+		LAB_KERNEL_ARGS="$LAB_KERNEL_ARGS $(kernel_of "$file")" \
+		lab_boot && return 0
 	lab_console_tail | sed 's/^/# /'
 	return 1
 }
 
 run_in_dom0() {
 	local name=$1 limit=$2 status
-	ensure_boot "$(image_of "$(scenario_file "$name")")" || {
+	ensure_boot "$name" || {
 		echo 'FAIL did not run: no dom0' >"$OUT/$name.log"
 		return 125
 	}
@@ -205,10 +215,10 @@ run_one() {
 
 end_shared_boot() {
 	[ -n "$LAB_PID" ] || return 0
-	dom0_run 'cat /run/lab/xen-diskd.log 2>/dev/null' 20 \
-		>>"$OUT/xen-diskd.log"
+	dom0_run '{ cat /run/lab/xen-diskd.log
+		journalctl -u xen-diskd; } 2>/dev/null' 20 >>"$OUT/xen-diskd.log"
 	lab_stop
-	cp "$LAB_WORK/console.log" "$OUT/console$BOOTED.log"
+	cp "$LAB_WORK/console.log" "$OUT/console${BOOTED#1}.log"
 }
 
 main() {

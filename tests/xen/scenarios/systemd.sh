@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# shellcheck shell=bash
+# kernel: lab.systemd
+# timeout: 420
+#
+# systemd is dom0's process 1, and our unit is what it was installed as: it has
+# started at boot, once Debian's own init script had brought up XenStore.  Disks of
+# each kind are served from inside its walls; worker and supervisor are killed, the
+# unit is restarted, stopped and started, and the watchdog bites, under load: the
+# guest sees pauses and no error.
+
+# shellcheck source=/dev/null
+. /lab/lib-git.sh
+# shellcheck source=/dev/null
+. /lab/lib-load.sh
+# shellcheck source=/dev/null
+. /lab/lib-nbd.sh
+
+BEGAN=@$(date +%s.%6N)
+
+# journal OPTION...: the unit's, of this scenario.
+journal() {
+	journalctl -o cat -u xen-diskd --since "$BEGAN" "$@"
+}
+
+daemon_log() {
+	journal
+}
+
+unit() {
+	systemctl show -P "$1" "${2:-xen-diskd}"
+}
+
+# Which process serves a disk; nothing while none does.
+worker_of() {
+	xen-diskctl list --json 2>/dev/null | jq -r --arg vdev "$1" '.[] |
+		select(.vdev == $vdev and .worker.status == "connected") |
+		.worker.pid'
+}
+
+# The unit is up, and all disks are served again by others than before.
+back() {
+	wait_for "[ \"\$(unit ActiveState)\" = active ]" 20
+	wait_for "[ -n \"\$(worker_of xvdb)\" ] &&
+		[ \"\$(worker_of xvdb)\" != '${1:-none}' ]" 30
+	guest_run g1 "blkverify load /dev/xvdc 1 --max=64K &&
+		blkverify load /dev/xvdd 1 --max=64K" 60 ||
+		fail 'an error on the device or on the export'
+}
+
+# started_again COUNT RESULT: by itself, so often since the boot.
+started_again() {
+	assert_eq "$(unit NRestarts)" "$1" 'starts by itself'
+	assert_match "$(journal)" "Failed with result '$2'" 'the journal'
+}
+
+# capabilities NAME...: the mask of these, as in /proc.
+capabilities() {
+	local name mask=0
+	for name in "$@"; do
+		case $name in
+		chown) mask=$((mask | 1 << 0)) ;;
+		dac_override) mask=$((mask | 1 << 1)) ;;
+		kill) mask=$((mask | 1 << 5)) ;;
+		setgid) mask=$((mask | 1 << 6)) ;;
+		setuid) mask=$((mask | 1 << 7)) ;;
+		setpcap) mask=$((mask | 1 << 8)) ;;
+		sys_admin) mask=$((mask | 1 << 21)) ;;
+		mknod) mask=$((mask | 1 << 27)) ;;
+		esac
+	done
+	printf '%016x\n' "$mask"
+}
+
+status_of() {
+	sed -n "s/^$2:[[:space:]]*\([^[:space:]]*\).*/\1/p" "/proc/$1/status"
+}
+
+note 'after boot'
+assert_eq "$(cat /proc/1/comm)" systemd 'process 1'
+wait_for "[ \"\$(unit ActiveState)\" != activating ]" 20
+assert_eq "$(unit ActiveState) $(unit SubState)" 'active running' 'the unit'
+assert_eq "$(unit UnitFileState)" enabled 'the unit'
+assert_eq "$(unit StatusText)" 'disks: 0' 'its status text'
+assert_eq "$(unit NRestarts)" 0 'starts by itself'
+xen=$(unit ActiveEnterTimestampMonotonic xen)
+[ "$xen" -gt 0 ] || fail 'xen.service was not started'
+[ "$(unit ExecMainStartTimestampMonotonic)" -ge "$xen" ] ||
+	fail 'the unit was started before xen.service was there'
+note "systemd $(systemctl --version | sed -n '1s/systemd //p'):" \
+	"$(systemd-analyze security --no-pager xen-diskd | tail -n 1)"
+note "$(systemd-analyze time | head -n 1)"
+
+note 'the walls of the unit'
+main=$(unit MainPID)
+assert_eq "$(status_of "$main" CapBnd)" "$(capabilities chown dac_override kill \
+	setgid setuid setpcap sys_admin mknod)" 'capabilities'
+assert_eq "$(status_of "$main" CapEff)" "$(status_of "$main" CapBnd)" 'the same'
+assert_eq "$(status_of "$main" NoNewPrivs)" 1 'NoNewPrivs'
+assert_eq "$(status_of "$main" Seccomp)" 2 'Seccomp'
+OUTPUT=$(nsenter -t "$main" -m touch /etc/here /usr/here 2>&1) &&
+	fail 'files of the system can be written'
+assert_eq "$(grep -c 'Read-only file system' <<<"$OUTPUT")" 2 "$OUTPUT"
+
+note "disks: a file in a home, a device, an export, and somebody else's commit"
+guest_need g1 pv
+home=/home
+mkdir -p $home
+img=$home/systemd.img
+rm -f "$img"
+truncate -s 32M "$img"
+mkfs.ext4 -q "$img"
+modprobe brd rd_nr=1 rd_size=16384
+tcp_server 10809 nbdkit -f -p 10809 -i 127.0.0.1 memory 16M
+repo=$home/systemd.git
+rm -rf "$repo"
+git init -q --bare --initial-branch=main "$repo"
+repository_fill "$repo" 30 by-systemd
+chown -R 1000:1000 "$repo"
+attach g1 xvdb "$img"
+attach g1 xvdc /dev/ram0
+attach g1 xvdd nbd://127.0.0.1/
+attach g1 xvde "git:$repo?ref=main" access=ro
+assert_eq "$(unit StatusText)" 'disks: 4' 'its status text'
+assert_match "$(git -C "$repo" for-each-ref refs/xen-diskd)" 'xen-diskd' 'the pin'
+assert_eq "$(find "$repo/refs/xen-diskd" ! -uid 1000)" '' 'pins of others'
+for vdev in xvdb xvdc xvdd xvde; do
+	pid=$(worker_of "$vdev")
+	assert_eq "$(status_of "$pid" CapBnd)" 0000000000000000 "$vdev: CapBnd"
+	assert_eq "$(status_of "$pid" CapPrm)" 0000000000000000 "$vdev: CapPrm"
+	[ "$(status_of "$pid" Uid)" -ge 1879048192 ] || fail "$vdev: user"
+	assert_match "$(cat "/proc/$pid/cgroup")" '/xen-diskd.service$' \
+		"$vdev: control group"
+done
+
+note 'an image on a file system that was mounted after the start'
+mkdir -p $home/later
+mount -t tmpfs later $home/later
+truncate -s 16M $home/later/a.img
+attach g1 xvdf $home/later/a.img
+guest_run g1 'blkverify load /dev/xvdf 1 --max=64K && blkdiscard /dev/xvdf' ||
+	fail 'an error on it'
+assert_eq "$(du -k $home/later/a.img | cut -f 1)" 0 'what a discard has left'
+detach g1 xvdf
+umount $home/later
+
+note 'the worker killed'
+load_start g1
+worker=$(worker_of xvdb)
+kill -KILL "$worker"
+back "$worker"
+assert_eq "$(unit MainPID)" "$main" 'the supervisor'
+
+note 'the supervisor killed'
+systemctl kill --kill-whom=main --signal=KILL xen-diskd
+wait_for "[ \"\$(unit NRestarts)\" = 1 ]" 20
+back
+started_again 1 signal
+assert_eq "$(unit StatusText)" 'disks: 4' 'its status text'
+
+note 'restarted'
+main=$(unit MainPID)
+systemctl restart xen-diskd
+back
+[ "$(unit MainPID)" != "$main" ] || fail 'the same supervisor'
+
+note 'stopped, and started'
+systemctl stop xen-diskd
+assert_eq "$(unit ActiveState) $(unit Result)" 'inactive success' 'the unit'
+nap 1000 2000
+systemctl start xen-diskd
+back
+
+note 'hung'
+main=$(unit MainPID)
+pinged=$(unit WatchdogTimestampMonotonic)
+wait_for "[ \"\$(unit WatchdogTimestampMonotonic)\" -gt $pinged ]" 30
+kill -STOP "$main"
+wait_for "[ \"\$(unit MainPID)\" != $main ] &&
+	[ \"\$(unit ActiveState)\" = active ]" 60
+back
+assert_match "$(journal)" 'Watchdog timeout' 'the journal'
+started_again 1 watchdog
+
+note 'what the guest has seen'
+load_finish g1
+assert_eq "$(guest_run g1 'sha256sum </dev/xvde' 60)" \
+	"$(git-fat image "$repo" main | sha256sum)" 'the disk of the commit'
+for vdev in xvdb xvdc xvdd xvde; do
+	assert_eq "$(xs "$(backend_dir g1 "$vdev")/error")" '' "$vdev: error"
+	detach g1 "$vdev"
+done
+load_check "$img"
+wait_for "[ \"\$(unit StatusText)\" = 'disks: 0' ]" 10
+assert_eq "$(find "$repo/refs/xen-diskd" -type f)" '' 'the pin'
+
+note 'the journal'
+assert_eq "$(journal | grep -c '^xen-diskd: version')" 4 'starts'
+assert_fails grep -E 'Killing process [0-9]+ \(xen-diskd-work' <(journal)
+assert_match "$(journal -p warning)" \
+	'worker \(pid [0-9]+\) was killed by signal 9' 'warnings of the journal'
+server_stop
+modprobe -r brd
+rm -rf "$img" "$repo"
