@@ -235,6 +235,27 @@ static bool params_are_sane(const struct connection_params *params)
 	       !(params->ring_pages & (params->ring_pages - 1));
 }
 
+/* A byte that is neither would be no truth value. */
+static bool flags_are_sane(const struct connection_file *file)
+{
+	const struct block_info *info = &file->info;
+	const bool *const flags[] = {
+		&file->read_only,   &file->disk_failed,  &file->params.crashed,
+		&info->read_only,   &info->can_flush,    &info->flush_retryable,
+		&info->any_memory,  &info->pins_memory,  &info->shared,
+		&info->unshareable, &info->hold_version,
+	};
+
+	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+		unsigned char byte;
+
+		memcpy(&byte, flags[i], sizeof(byte));
+		if (byte > 1)
+			return false;
+	}
+	return true;
+}
+
 /* Why what is there is not to be used, or NULL. */
 static const char *refusal(const struct vbd *vbd,
 			   const struct connection_file *file, size_t nr_bytes)
@@ -244,7 +265,8 @@ static const char *refusal(const struct vbd *vbd,
 		return "is damaged";
 	if (file->version != CONNECTION_VERSION || file->bytes != sizeof(*file))
 		return "is of another version of the daemon";
-	if (nr_bytes != sizeof(*file) || file->check != check_of(file))
+	if (nr_bytes != sizeof(*file) || file->check != check_of(file) ||
+	    !flags_are_sane(file))
 		return "is damaged";
 	if (!ends(file->mark, sizeof(file->mark)) ||
 	    strcmp(file->mark, vbd->mark) != 0)

@@ -107,20 +107,28 @@ LIBS_ring-bench := $(CHECK_LIBS) -lxenstore -ljansson
 
 # ---- fuzzing -----------------------------------------------------------------
 
-# With what it needs and no more; clang has libFuzzer.
-FUZZ := build/fuzz/fuzz-raw-tree
-FUZZ_SOURCES := tests/fuzz/fuzz-raw-tree.c \
-	tests/unit/git-fat/name-invariants.c git-fat/fold.c \
+# With what each needs and no more; clang has libFuzzer.
+FUZZERS := raw-tree inflight journal
+FUZZ_SOURCES_raw-tree := tests/unit/git-fat/name-invariants.c git-fat/fold.c \
 	git-fat/name-set.c git-fat/name-short.c git-fat/name-units.c \
 	git-fat/names.c git-fat/raw-tree.c
+FUZZ_SOURCES_inflight := blkback/inflight.c common/error-text.c
+FUZZ_SOURCES_journal := blkback/blkif-abi.c blkback/connection-params.c \
+	blkback/inflight.c blkback/ring.c blkback/vbd-journal.c \
+	blkback/worker-message.c common/error-text.c common/log.c
+FUZZ := $(FUZZERS:%=build/fuzz/fuzz-%)
 FUZZ_SECONDS ?= 60
-$(FUZZ): $(FUZZ_SOURCES) $(wildcard git-fat/*.h common/*.h) \
+define fuzzer
+build/fuzz/fuzz-$(1): tests/fuzz/fuzz-$(1).c $(FUZZ_SOURCES_$(1))
+endef
+$(foreach f,$(FUZZERS),$(eval $(call fuzzer,$(f))))
+$(FUZZ): $(wildcard blkback/*.h git-fat/*.h common/*.h providers/*.h) \
 		tests/unit/git-fat/name-invariants.h
 	@mkdir -p $(@D)
 	$(call say,FUZZ $@)
 	$(Q)clang -std=gnu11 -D_GNU_SOURCE -O1 -g -I. $(WARNINGS) \
 		-fsanitize=fuzzer,address,undefined \
-		-fno-sanitize-recover=undefined -o $@ $(FUZZ_SOURCES)
+		-fno-sanitize-recover=undefined -o $@ $(filter %.c,$^)
 
 # ---- programs ----------------------------------------------------------------
 
@@ -172,13 +180,13 @@ GIT_FAT_SUITES := $(foreach s,corpus repositories revisions hostile, \
 FAST_SUITES := $(call fast_suites,release) $(call fast_suites,asan) \
 	'unit-sandbox=build/release/tests/unit-sandbox' \
 	$(TSAN_SUITES) $(GIT_FAT_SUITES) \
-	'fuzz-corpus=FUZZ=$(FUZZ) tests/fuzz/run.sh' \
+	'fuzz-corpus=FUZZ=build/fuzz tests/fuzz/run.sh' \
 	'ctl=BIN=build/release/bin TEST_BIN=build/release/tests TOP=. tests/ctl/ctl.sh' \
 	'options=BIN=build/release/bin TOP=. tests/ctl/options.sh' \
 	'instructions=tests/bench/instructions.sh build/release/tests/instructions' \
 	'layers=tests/layers.sh' 'format=tests/format.sh'
 # Too long to wait for after each change.
-SLOW_SUITES := 'fuzz=FUZZ=$(FUZZ) tests/fuzz/run.sh $(FUZZ_SECONDS)' \
+SLOW_SUITES := 'fuzz=FUZZ=build/fuzz tests/fuzz/run.sh $(FUZZ_SECONDS)' \
 	$(call tsan_git_fat,object-cache)
 XEN_SUITES := 'xen=tests/xen/run.sh --dest build/release/dest --out build/release/xen $(SCENARIO)'
 

@@ -1,17 +1,18 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# The fuzzer over the inputs that are kept beside it, and from them on for a
-# time.  Prints TAP.
+# The fuzzers over the inputs that are kept beside them, and from them on for a
+# time, which they share.  Prints TAP.
 #
 #	run.sh [SECONDS]
 #
-# Environment: FUZZ, the fuzzer; what it finds is put where it lies.
+# Environment: FUZZ, the directory of the fuzzers; what they find is put there.
 
 set -euo pipefail
 
 : "${FUZZ:?}"
-corpus=$(dirname "$0")/corpus/raw-tree
+here=$(dirname "$0")
+fuzzers=(raw-tree inflight journal)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 status=0
@@ -29,15 +30,21 @@ report() {
 	tail -n 60 "$work/log" | sed 's/^/# /'
 }
 
-if [ $# = 0 ]; then
-	report 'the inputs that are kept' \
-		"$FUZZ" -runs=0 -artifact_prefix="$(dirname "$FUZZ")/" "$corpus"
-else
+for fuzzer in "${fuzzers[@]}"; do
+	program=$FUZZ/fuzz-$fuzzer
+	corpus=$here/corpus/$fuzzer
+	if [ $# = 0 ]; then
+		report "$fuzzer: the inputs that are kept" \
+			"$program" -runs=0 -artifact_prefix="$FUZZ/$fuzzer-" \
+			"$corpus"
+		continue
+	fi
 	# New inputs go into the first directory.
-	mkdir "$work/found"
-	report "$1 s from there" "$FUZZ" -max_total_time="$1" -timeout=10 \
-		-print_final_stats=1 \
-		-artifact_prefix="$(dirname "$FUZZ")/" "$work/found" "$corpus"
-fi
-echo 1..1
+	mkdir "$work/$fuzzer"
+	report "$fuzzer: $(($1 / ${#fuzzers[@]})) s from there" \
+		"$program" -max_total_time=$(($1 / ${#fuzzers[@]})) -timeout=10 \
+		-print_final_stats=1 -artifact_prefix="$FUZZ/$fuzzer-" \
+		"$work/$fuzzer" "$corpus"
+done
+echo "1..${#fuzzers[@]}"
 exit $status

@@ -252,6 +252,7 @@ static void restart_with_failing_flushes(void)
 START_TEST(disk_fails_while_it_is_full)
 {
 	struct fe_request rq;
+	char *error;
 
 	restart_with_failing_flushes();
 	attach();
@@ -260,8 +261,9 @@ START_TEST(disk_fails_while_it_is_full)
 	blkfront_fill(&fe, &rq, FE_FLUSH, 0, 0, 0, 0);
 	blkfront_submit(&fe.queues[0], &fe, &rq);
 	blkfront_kick(&fe, &fe.queues[0]);
-	need(host_wait_any(&h, HOST_WAIT_MS, "%s/error", fe.backend),
-	     "the disk has not failed");
+	error = host_wait_any(&h, HOST_WAIT_MS, "%s/error", fe.backend);
+	need(error, "the disk has not failed");
+	free(error);
 	kill_everything();
 	unsetenv("POISON_FLUSH");
 	host_daemon_start(&h);
