@@ -238,8 +238,8 @@ static void on_connect_failed(struct vbd *vbd, const char *cause)
 		vbd_error(
 			vbd,
 			"was connected when the daemon started, and cannot be "
-			"taken up: %s: %s; detach it",
-			vbd->lost.text, cause);
+			"taken up: %s%s%s; detach it",
+			vbd->lost.text, vbd->lost.text[0] ? ": " : "", cause);
 	vbd_quit(vbd);
 }
 

@@ -124,7 +124,8 @@ static void check_taken(const struct inflight_entry *entry)
 	for (unsigned int i = 0; i < entry->nr_segments; i++) {
 		const struct inflight_segment *segment = &entry->segments[i];
 
-		require(segment->length_bytes && !(segment->offset_bytes % 512) &&
+		require(segment->length_bytes &&
+				!(segment->offset_bytes % 512) &&
 				!(segment->length_bytes % 512) &&
 				segment->offset_bytes + segment->length_bytes <=
 					4096,
@@ -149,7 +150,8 @@ static void check_table(void)
 				entry->operation == BLKIF_OP_WRITE_BARRIER;
 			nr_taken++;
 		} else if (entry->state == INFLIGHT_DONE) {
-			uint32_t place = inflight_answer_index(entry) - rsp_prod;
+			uint32_t place =
+				inflight_answer_index(entry) - rsp_prod;
 
 			require(place < SLOTS, "an answer's place");
 			places |= UINT64_C(1) << place;
