@@ -232,6 +232,8 @@ check-xen: deps-xen dest
 soak-xen: deps-xen dest
 	@SOAK=1 tests/xen/run.sh --dest build/release/dest \
 		--out build/release/xen-soak $(SCENARIO)
+kills-xen:
+	@$(MAKE) --no-print-directory soak-xen SCENARIO=kills
 # Big trees, and figures of this machine.
 deps-git-fat: deps
 	@tests/install-packages.sh tests/git-fat/packages
@@ -278,6 +280,7 @@ mutants: check-programs
 #: make check-fast        without real Xen
 #: make check-xen         the scenarios on real Xen (SCENARIO=name for one)
 #: make soak-xen          the scenarios with their whole counts
+#: make kills-xen         workers, supervisors and both killed 280 times
 #: make soak              the checks of git disks with the kernel's sources
 #: make bench-git         how fast a git disk is (REPOSITORY=path)
 #: make bench             what the engine costs, beside qemu-storage-daemon and fio
@@ -295,6 +298,6 @@ format:
 	@tests/format.sh --fix
 
 .PHONY: format test-programs tsan-programs deps deps-xen release-programs \
-	check-programs check check-fast check-xen soak soak-xen bench bench-git bench-xen \
+	check-programs check check-fast check-xen soak soak-xen kills-xen bench bench-git bench-xen \
 	bench-charts bench-instructions bench-instructions-update bench-journal deps-bench \
 	deps-git-fat xen-shell demo mutants dest

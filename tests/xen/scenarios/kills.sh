@@ -134,6 +134,25 @@ daemons g1 pv everything "$(scale 2 20)"
 workers g-pvh pvh "$(scale 2 20)"
 daemon_log | grep -qE 'worker \(pid [0-9]+\) was killed by signal 9' ||
 	fail 'the log says nothing of the dead workers'
+
+# From when the supervisor notices a death until the successor serves, by the log.
+daemon_log | awk '
+	function ms(time, part) {
+		split(time, part, /[:.]/)
+		return ((part[1] * 60 + part[2]) * 60 + part[3]) * 1000 + part[4]
+	}
+	/connected -> dead/ { died[$5] = ms($1) }
+	/connecting -> connected/ && ($5 in died) {
+		print ms($1) - died[$5]
+		delete died[$5]
+	}' | sort -n | awk '
+	{ pause[NR] = $1 }
+	END {
+		if (NR)
+			printf "death to successor, %d of them: median %d ms, " \
+				"p99 %d ms\n", NR, pause[int((NR + 1) / 2)],
+				pause[int(NR * 99 / 100) + (NR < 100)]
+	}'
 note "kills: $NR_KILLS, with requests in flight: $NR_BUSY;" \
 	"requests carried out again: $NR_REPLAYED"
 [ "$NR_REPLAYED" -gt 0 ] || fail 'no request was carried out again'
