@@ -67,7 +67,7 @@ LIBS_xen-diskd-worker-sim-nbd := -luring -lseccomp -lnbd
 
 SIM_HOST := tests/sim/blkfront.c tests/sim/host-control.c \
 	tests/sim/host-process.c tests/sim/host-toolstack.c tests/sim/host.c \
-	tests/sim/sim.c
+	tests/sim/load.c tests/sim/sim.c
 SIM_TESTS := control features frontend-faults git handshake hostile io left \
 	limits nbd paths poison races recovery service transport xenstored xl
 define sim_test

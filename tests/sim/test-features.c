@@ -5,7 +5,7 @@
  * ABI, what a guest may not say in them, and one combination after another on
  * the same disk.
  */
-#include "tests/sim/blkfront.h"
+#include "tests/sim/load.h"
 #include "tests/unit/loop-device.h"
 
 #include <fcntl.h>
@@ -23,23 +23,24 @@
 #define BLOCK_SECTORS 16376u
 /* Of a discard; what is not whole pages of the file stays. */
 #define PAGE_SECTORS 8u
-/* In flight at once, over all queues, with the pages that each has. */
-#define FLIGHTS 16u
-#define FLIGHT_PAGES 22u
 
 static struct host h;
 static struct guest *g;
 static char image[64];
 static struct blkfront fe;
 static uint8_t model[SECTORS * FE_SECTOR];
-static unsigned int disk_sectors = SECTORS;
-static uint64_t seed = 0x7654321;
-
-static uint32_t rnd(uint32_t below)
-{
-	seed = seed * 6364136223846793005u + 1442695040888963407u;
-	return (uint32_t)(seed >> 33) % below;
-}
+static const uint8_t operations[] = { FE_READ,  FE_READ,    FE_READ,
+				      FE_WRITE, FE_WRITE,   FE_WRITE,
+				      FE_FLUSH, FE_BARRIER, FE_DISCARD };
+static struct load load = {
+	.fe = &fe,
+	.model = model,
+	.nr_sectors = SECTORS,
+	.operations = operations,
+	.nr_operations = sizeof(operations),
+	.depth = LOAD_DEPTH / 2,
+	.seed = 0x7654321,
+};
 
 static void setup(void)
 {
@@ -75,142 +76,6 @@ static void finish(void)
 
 /* ---- against the model ---- */
 
-/* Ranges in flight never overlap. */
-struct flight {
-	bool used;
-	struct fe_queue *queue;
-	uint64_t id;
-	struct fe_request rq;
-	unsigned int nr_sectors;
-};
-
-static struct flight flights[FLIGHTS];
-
-static bool overlaps(uint64_t sector, unsigned int nr)
-{
-	for (unsigned int i = 0; i < FLIGHTS; i++) {
-		const struct flight *f = &flights[i];
-
-		if (f->used && sector < f->rq.sector + f->nr_sectors &&
-		    f->rq.sector < sector + nr)
-			return true;
-	}
-	return false;
-}
-
-/* The whole pages of a file that a discard makes a hole of. */
-static void model_discard(uint64_t sector, unsigned int nr)
-{
-	uint64_t start = (sector + PAGE_SECTORS - 1) / PAGE_SECTORS;
-	uint64_t end = (sector + nr) / PAGE_SECTORS;
-
-	if (end > start)
-		memset(model + start * FE_PAGE, 0, (end - start) * FE_PAGE);
-}
-
-static void launch_data(unsigned int i, uint8_t op, uint64_t sector,
-			unsigned int nr, bool indirect)
-{
-	static uint8_t data[FLIGHT_PAGES * FE_PAGE];
-	struct flight *f = &flights[i];
-	unsigned int skip = rnd(8);
-
-	if (indirect)
-		blkfront_fill_indirect(&fe, &f->rq, op, sector, nr,
-				       i * FLIGHT_PAGES, skip, i);
-	else
-		blkfront_fill(&fe, &f->rq, op, sector, nr, i * FLIGHT_PAGES,
-			      skip);
-	if (op == FE_READ)
-		return;
-	for (unsigned int b = 0; b < nr * FE_SECTOR; b++)
-		data[b] = (uint8_t)rnd(256);
-	blkfront_data_put(&fe, &f->rq, data);
-	memcpy(model + sector * FE_SECTOR, data, (size_t)nr * FE_SECTOR);
-}
-
-/* Puts a random request into a ring, unless its range is in flight. */
-static void launch(unsigned int i, bool indirect)
-{
-	static const uint8_t ops[] = { FE_READ,  FE_READ,    FE_READ,
-				       FE_WRITE, FE_WRITE,   FE_WRITE,
-				       FE_FLUSH, FE_BARRIER, FE_DISCARD };
-	unsigned int most = (indirect ? FLIGHT_PAGES - 1 : FE_SEGMENTS - 1) * 8;
-	struct flight *f = &flights[i];
-	uint8_t op = ops[rnd(sizeof(ops))];
-	unsigned int nr = op == FE_FLUSH ? 0 : 1 + rnd(most);
-	uint64_t sector = rnd(disk_sectors - nr);
-
-	if (nr && overlaps(sector, nr))
-		return;
-	if (op == FE_DISCARD) {
-		blkfront_fill_discard(&fe, &f->rq, sector, nr);
-		model_discard(sector, nr);
-	} else {
-		indirect = indirect && (op == FE_READ || op == FE_WRITE);
-		if (!indirect && nr > (FE_SEGMENTS - 1) * 8)
-			nr = (FE_SEGMENTS - 1) * 8;
-		launch_data(i, op, sector, nr, indirect);
-	}
-	f->nr_sectors = nr;
-	f->used = true;
-	f->queue = &fe.queues[i % fe.nr_queues];
-	f->id = blkfront_submit(f->queue, &fe, &f->rq);
-}
-
-static void land(struct fe_queue *queue)
-{
-	static uint8_t data[FLIGHT_PAGES * FE_PAGE];
-	struct fe_response rsp;
-	unsigned int i = 0;
-	struct flight *f;
-
-	need(blkfront_poll(&fe, queue, &rsp, HOST_WAIT_MS), "no response");
-	while (!(flights[i].used && flights[i].queue == queue &&
-		 flights[i].id == rsp.id))
-		need(++i < FLIGHTS, "an id that is not in flight");
-	f = &flights[i];
-	f->used = false;
-	need(rsp.status == FE_OKAY, "op %u sector %llu + %u: status %d",
-	     rsp.operation, (unsigned long long)f->rq.sector, f->nr_sectors,
-	     rsp.status);
-	if (rsp.operation != FE_READ)
-		return;
-	blkfront_data_get(&fe, &f->rq, data);
-	need(!memcmp(data, model + f->rq.sector * FE_SECTOR,
-		     (size_t)f->nr_sectors * FE_SECTOR),
-	     "read of sector %llu + %u differs",
-	     (unsigned long long)f->rq.sector, f->nr_sectors);
-}
-
-/* Takes responses until each queue has no more than so many to come. */
-static void land_all_but(unsigned int nr)
-{
-	for (unsigned int i = 0; i < fe.nr_queues; i++) {
-		while (fe.queues[i].nr_busy > nr)
-			land(&fe.queues[i]);
-	}
-}
-
-static void random_rounds(unsigned int nr_rounds, bool indirect)
-{
-	for (unsigned int round = 0; round < nr_rounds; round++) {
-		unsigned int depth = 1 + rnd(FLIGHTS);
-
-		for (unsigned int i = 0; i < depth; i++) {
-			if (!flights[i].used)
-				launch(i, indirect && rnd(4));
-		}
-		for (unsigned int i = 0; i < fe.nr_queues; i++)
-			blkfront_kick(&fe, &fe.queues[i]);
-		/* Sometimes some stay in flight across rounds. */
-		land_all_but(rnd(2) ? 0 : rnd(4));
-	}
-	land_all_but(0);
-	for (unsigned int i = 0; i < FLIGHTS; i++)
-		flights[i].used = false;
-}
-
 static const struct combination {
 	unsigned int ring_pages, nr_queues;
 	bool indirect, persistent;
@@ -238,15 +103,6 @@ static void choose(const struct combination *chosen)
 	fe.persistent = chosen->persistent;
 }
 
-static void check_image(void)
-{
-	static uint8_t got[sizeof(model)];
-
-	host_image_read(image, got, (size_t)disk_sectors * FE_SECTOR);
-	need(!memcmp(got, model, (size_t)disk_sectors * FE_SECTOR),
-	     "the image differs");
-}
-
 START_TEST(against_model)
 {
 	const struct combination *chosen = &combinations[_i];
@@ -257,10 +113,11 @@ START_TEST(against_model)
 	need(fe.max_indirect_segments == FE_INDIRECT_SEGMENTS, "indirect");
 	need(fe.feature_discard && fe.discard_granularity == FE_PAGE,
 	     "discard");
-	random_rounds(100, chosen->indirect);
+	load.indirect = chosen->indirect;
+	load_rounds(&load, 100);
 	need(blkfront_flush(&fe) == FE_OKAY, "flush");
 	finish();
-	check_image();
+	load_check_image(&load, image);
 }
 END_TEST
 
@@ -275,7 +132,7 @@ START_TEST(against_model_in_blocks)
 	struct loop_device loop;
 
 	need(truncate(image, BLOCK_SECTORS * FE_SECTOR) == 0, "truncate");
-	disk_sectors = BLOCK_SECTORS;
+	load.nr_sectors = BLOCK_SECTORS;
 	loop_device_open(&loop, image, false, FE_PAGE);
 	attach_target(loop.path, chosen->abi);
 	choose(chosen);
@@ -285,10 +142,11 @@ START_TEST(against_model_in_blocks)
 	need(host_wait_value(&h, "4096", 0, "%s/physical-sector-size",
 			     fe.backend),
 	     "physical-sector-size");
-	random_rounds(100, chosen->indirect);
+	load.indirect = chosen->indirect;
+	load_rounds(&load, 100);
 	need(blkfront_flush(&fe) == FE_OKAY, "flush");
 	finish();
-	check_image();
+	load_check_image(&load, image);
 	loop_device_close(&loop);
 }
 END_TEST
@@ -305,10 +163,11 @@ START_TEST(one_after_another)
 		}
 		choose(&combinations[i]);
 		blkfront_connect(&fe);
-		random_rounds(10, combinations[i].indirect);
+		load.indirect = combinations[i].indirect;
+		load_rounds(&load, 10);
 	}
 	finish();
-	check_image();
+	load_check_image(&load, image);
 }
 END_TEST
 
@@ -337,9 +196,11 @@ START_TEST(other_limits)
 	attach(FE_ABI_X86_64);
 	choose(&most);
 	blkfront_connect(&fe);
-	random_rounds(20, true);
+	load.indirect = true;
+	load_rounds(&load, 20);
 	restart("--queues=1", "--ring-page-order=0", "--persistent-grants=0");
-	random_rounds(20, true);
+	load.indirect = true;
+	load_rounds(&load, 20);
 	blkfront_close(&fe);
 	blkfront_set_state(&fe, FE_INITIALISING);
 	need(blkfront_wait_backend(&fe, FE_INIT_WAIT), "state");
@@ -352,16 +213,19 @@ START_TEST(other_limits)
 	     "the offer is an old one");
 	choose(&least);
 	blkfront_connect(&fe);
-	random_rounds(20, true);
+	load.indirect = true;
+	load_rounds(&load, 20);
 	restart("--queues=4", "--ring-page-order=4", "--persistent-grants=64");
-	random_rounds(20, true);
+	load.indirect = true;
+	load_rounds(&load, 20);
 	blkfront_close(&fe);
 	blkfront_set_state(&fe, FE_INITIALISING);
 	choose(&most);
 	blkfront_connect(&fe);
-	random_rounds(20, true);
+	load.indirect = true;
+	load_rounds(&load, 20);
 	finish();
-	check_image();
+	load_check_image(&load, image);
 }
 END_TEST
 
@@ -580,7 +444,7 @@ START_TEST(hostile_indirect)
 		hostile_one(i, FE_WRITE);
 	}
 	finish();
-	check_image();
+	load_check_image(&load, image);
 }
 END_TEST
 
@@ -607,7 +471,7 @@ START_TEST(hostile_discard)
 	need(discard(SECTORS, 0) == FE_OKAY, "nothing");
 	need(discard(8, 7) == FE_OKAY, "less than a page");
 	finish();
-	check_image();
+	load_check_image(&load, image);
 }
 END_TEST
 
@@ -645,11 +509,11 @@ START_TEST(discard_is_not_secure)
 	blkfront_fill_discard(&fe, &rq, 8, 8);
 	rq.discard_flag = 1;
 	need(blkfront_do(&fe, &rq) == FE_OKAY, "discard");
-	model_discard(8, 8);
+	memset(model + FE_PAGE, 0, FE_PAGE);
 	need(blkfront_read(&fe, 8, got, 8) == FE_OKAY, "read");
 	need(!memcmp(got, model + FE_PAGE, FE_PAGE), "data");
 	finish();
-	check_image();
+	load_check_image(&load, image);
 }
 END_TEST
 
@@ -669,7 +533,7 @@ START_TEST(discard_is_off)
 	need(!fe.feature_discard, "it is offered");
 	need(discard(0, 8) == FE_EOPNOTSUPP, "it is done");
 	finish();
-	check_image();
+	load_check_image(&load, image);
 }
 END_TEST
 

@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "tests/sim/blkfront.h"
+#include "tests/sim/load.h"
 
 #define XVDB 51728u
 #define XVDC 51744u
@@ -27,13 +27,19 @@ static struct guest *g;
 static char image[64];
 static struct blkfront fe;
 static uint8_t model[SECTORS * FE_SECTOR];
-static uint64_t seed = 0x1234567;
-
-static uint32_t rnd(uint32_t below)
-{
-	seed = seed * 6364136223846793005u + 1442695040888963407u;
-	return (uint32_t)(seed >> 33) % below;
-}
+static const uint8_t operations[] = {
+	FE_READ,  FE_READ,  FE_READ,  FE_READ,  FE_WRITE,
+	FE_WRITE, FE_WRITE, FE_WRITE, FE_FLUSH, FE_BARRIER,
+};
+static struct load load = {
+	.fe = &fe,
+	.model = model,
+	.nr_sectors = SECTORS,
+	.operations = operations,
+	.nr_operations = sizeof(operations),
+	.depth = LOAD_DEPTH,
+	.seed = 0x1234567,
+};
 
 static void setup(void)
 {
@@ -66,113 +72,19 @@ static void finish(void)
 
 /* ---- against the model ---- */
 
-/* The data in flight for one id; ranges in flight never overlap. */
-struct flight {
-	bool used;
-	uint64_t id;
-	struct fe_request rq;
-	unsigned int nr_sectors;
-};
-
-static struct flight flights[32];
-
-static bool overlaps(uint64_t sector, unsigned int nr)
-{
-	unsigned int i;
-
-	for (i = 0; i < 32; i++) {
-		const struct flight *f = &flights[i];
-
-		if (f->used && sector < f->rq.sector + f->nr_sectors &&
-		    f->rq.sector < sector + nr)
-			return true;
-	}
-	return false;
-}
-
 static void fill_random(uint8_t *bytes, size_t n)
 {
 	while (n--)
-		*bytes++ = (uint8_t)rnd(256);
-}
-
-/* Puts a random request into the ring, unless its range is in flight. */
-static void launch(unsigned int i)
-{
-	static uint8_t data[FE_SEGMENTS * FE_PAGE];
-	unsigned int skip = rnd(8), nr = 1 + rnd(88 - skip);
-	struct flight *f = &flights[i];
-	uint8_t op = (uint8_t)(rnd(10) == 0   ? FE_FLUSH
-			       : rnd(20) == 0 ? FE_BARRIER
-					      : rnd(2));
-	uint64_t sector = rnd(SECTORS);
-
-	if (sector + nr > SECTORS)
-		nr = (unsigned int)(SECTORS - sector);
-	if (op == FE_FLUSH)
-		nr = 0;
-	if (nr && overlaps(sector, nr))
-		return;
-	blkfront_fill(&fe, &f->rq, op, sector, nr, i * FE_SEGMENTS, skip);
-	if (op == FE_WRITE || op == FE_BARRIER) {
-		fill_random(data, (size_t)nr * FE_SECTOR);
-		blkfront_data_put(&fe, &f->rq, data);
-		memcpy(model + sector * FE_SECTOR, data,
-		       (size_t)nr * FE_SECTOR);
-	}
-	f->nr_sectors = nr;
-	f->used = true;
-	f->id = blkfront_submit(&fe.queues[0], &fe, &f->rq);
-}
-
-static void land(void)
-{
-	static uint8_t data[FE_SEGMENTS * FE_PAGE];
-	struct fe_response rsp;
-	unsigned int i = 0;
-	struct flight *f;
-
-	need(blkfront_poll(&fe, &fe.queues[0], &rsp, HOST_WAIT_MS),
-	     "no response");
-	while (!(flights[i].used && flights[i].id == rsp.id))
-		need(++i < 32, "an id that is not in flight");
-	f = &flights[i];
-	f->used = false;
-	need(rsp.status == FE_OKAY, "op %u sector %llu + %u: status %d",
-	     rsp.operation, (unsigned long long)f->rq.sector, f->nr_sectors,
-	     rsp.status);
-	if (rsp.operation != FE_READ)
-		return;
-	blkfront_data_get(&fe, &f->rq, data);
-	need(!memcmp(data, model + f->rq.sector * FE_SECTOR,
-		     (size_t)f->nr_sectors * FE_SECTOR),
-	     "read of sector %llu + %u differs",
-	     (unsigned long long)f->rq.sector, f->nr_sectors);
+		*bytes++ = (uint8_t)load_rnd(&load, 256);
 }
 
 START_TEST(random_against_model)
 {
-	static uint8_t got[sizeof(model)];
-	unsigned int round, depth, i;
-
 	attach_mode((enum fe_abi)_i, 'w');
-	for (round = 0; round < 250; round++) {
-		depth = 1 + rnd(32);
-		for (i = 0; i < depth; i++)
-			if (!flights[i].used)
-				launch(i);
-		blkfront_kick(&fe, &fe.queues[0]);
-		/* Sometimes some stay in flight across rounds. */
-		i = rnd(2) ? 0 : rnd(fe.queues[0].nr_busy + 1);
-		while (fe.queues[0].nr_busy > i)
-			land();
-	}
-	while (fe.queues[0].nr_busy)
-		land();
+	load_rounds(&load, 250);
 	need(blkfront_flush(&fe) == FE_OKAY, "flush");
 	finish();
-	host_image_read(image, got, sizeof(got));
-	need(!memcmp(got, model, sizeof(model)), "the image differs");
+	load_check_image(&load, image);
 }
 END_TEST
 

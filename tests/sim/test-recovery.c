@@ -17,12 +17,11 @@
 #include <unistd.h>
 
 #include "blkback/worker-message.h"
-#include "tests/sim/blkfront.h"
 #include "tests/sim/host-process.h"
+#include "tests/sim/load.h"
 
 #define XVDB 51728u
 #define SECTORS 8192u
-#define DEPTH 32u
 #define KILLS 60u
 
 static struct host h;
@@ -30,13 +29,19 @@ static struct guest *g;
 static char image[64];
 static struct blkfront fe;
 static uint8_t model[SECTORS * FE_SECTOR];
-static uint64_t seed = 0x5eed;
-
-static uint32_t rnd(uint32_t below)
-{
-	seed = seed * 6364136223846793005u + 1442695040888963407u;
-	return (uint32_t)(seed >> 33) % below;
-}
+static const uint8_t operations[] = {
+	FE_READ,  FE_READ,  FE_READ,  FE_READ,  FE_WRITE,
+	FE_WRITE, FE_WRITE, FE_WRITE, FE_FLUSH, FE_BARRIER,
+};
+static struct load load = {
+	.fe = &fe,
+	.model = model,
+	.nr_sectors = SECTORS,
+	.operations = operations,
+	.nr_operations = sizeof(operations),
+	.depth = LOAD_DEPTH,
+	.seed = 0x5eed,
+};
 
 static void setup(void)
 {
@@ -68,99 +73,24 @@ static void finish(void)
 	blkfront_fini(&fe);
 }
 
-/* ---- load against the model ---- */
-
-static struct flight {
-	bool used;
-	uint64_t id;
-	struct fe_request rq;
-	unsigned int nr_sectors;
-} flights[DEPTH];
-
-static bool overlaps(uint64_t sector, unsigned int nr)
+static uint32_t rnd(uint32_t below)
 {
-	for (unsigned int i = 0; i < DEPTH; i++) {
-		const struct flight *f = &flights[i];
-
-		if (f->used && sector < f->rq.sector + f->nr_sectors &&
-		    f->rq.sector < sector + nr)
-			return true;
-	}
-	return false;
-}
-
-static void launch(unsigned int i)
-{
-	static uint8_t data[FE_SEGMENTS * FE_PAGE];
-	unsigned int skip = rnd(8), nr = 1 + rnd(88 - skip);
-	struct flight *f = &flights[i];
-	uint8_t op = (uint8_t)(rnd(10) == 0   ? FE_FLUSH
-			       : rnd(20) == 0 ? FE_BARRIER
-					      : rnd(2));
-	uint64_t sector = rnd(SECTORS - 88);
-
-	if (op == FE_FLUSH)
-		nr = 0;
-	if (nr && overlaps(sector, nr))
-		return;
-	blkfront_fill(&fe, &f->rq, op, sector, nr, i * FE_SEGMENTS, skip);
-	if (op == FE_WRITE || op == FE_BARRIER) {
-		for (unsigned int b = 0; b < nr * FE_SECTOR; b++)
-			data[b] = (uint8_t)rnd(256);
-		blkfront_data_put(&fe, &f->rq, data);
-		memcpy(model + sector * FE_SECTOR, data,
-		       (size_t)nr * FE_SECTOR);
-	}
-	f->nr_sectors = nr;
-	f->used = true;
-	f->id = blkfront_submit(&fe.queues[0], &fe, &f->rq);
-}
-
-static void landed(const struct fe_response *rsp)
-{
-	static uint8_t data[FE_SEGMENTS * FE_PAGE];
-	unsigned int i = 0;
-	struct flight *f;
-
-	while (!(flights[i].used && flights[i].id == rsp->id))
-		need(++i < DEPTH, "an id that is not in flight");
-	f = &flights[i];
-	f->used = false;
-	need(rsp->status == FE_OKAY, "op %u sector %llu + %u: status %d",
-	     rsp->operation, (unsigned long long)f->rq.sector, f->nr_sectors,
-	     rsp->status);
-	if (rsp->operation != FE_READ)
-		return;
-	blkfront_data_get(&fe, &f->rq, data);
-	need(!memcmp(data, model + f->rq.sector * FE_SECTOR,
-		     (size_t)f->nr_sectors * FE_SECTOR),
-	     "read of sector %llu + %u differs",
-	     (unsigned long long)f->rq.sector, f->nr_sectors);
+	return load_rnd(&load, below);
 }
 
 static void land(void)
 {
-	struct fe_response rsp;
-
-	need(blkfront_poll(&fe, &fe.queues[0], &rsp, HOST_WAIT_MS),
-	     "no response");
-	landed(&rsp);
+	load_land(&load, &fe.queues[0]);
 }
 
 static void load_begin(void)
 {
-	unsigned int depth = 1 + rnd(DEPTH);
-
-	for (unsigned int i = 0; i < depth; i++)
-		if (!flights[i].used)
-			launch(i);
-	blkfront_kick(&fe, &fe.queues[0]);
+	load_launch(&load, 1 + rnd(LOAD_DEPTH));
 }
 
 static void drain(void)
 {
-	while (fe.queues[0].nr_busy)
-		land();
+	load_land_all_but(&load, 0);
 }
 
 static bool worker_is(const char *status, pid_t *ret_pid)
@@ -219,22 +149,20 @@ static const struct {
 
 START_TEST(killed_under_load)
 {
-	static uint8_t got[sizeof(model)];
 	unsigned int nr_busy = 0;
 
 	attach(kinds[_i].abi, 1, kinds[_i].persistent);
 	for (unsigned int k = 0; k < KILLS; k++) {
-		struct fe_response rsp;
 		pid_t killed;
 
 		load_begin();
 		spin(rnd(400000));
-		while (rnd(3) && blkfront_take(&fe, &fe.queues[0], &rsp))
-			landed(&rsp);
+		while (rnd(3) && load_take(&load, &fe.queues[0]))
+			;
 		nr_busy += fe.queues[0].nr_busy != 0;
 		killed = kill_worker();
 		/* Sometimes some stay for the one after the next. */
-		while (fe.queues[0].nr_busy > rnd(DEPTH))
+		while (fe.queues[0].nr_busy > rnd(LOAD_DEPTH))
 			land();
 		wait_successor(killed);
 	}
@@ -243,8 +171,7 @@ START_TEST(killed_under_load)
 	need(nr_busy >= KILLS * 8 / 10, "in flight at %u kills of %u only",
 	     nr_busy, KILLS);
 	finish();
-	host_image_read(image, got, sizeof(got));
-	need(!memcmp(got, model, sizeof(model)), "the image differs");
+	load_check_image(&load, image);
 	need(sim_live_maps(h.sim) == 0, "maps");
 }
 END_TEST
@@ -252,7 +179,6 @@ END_TEST
 /* All of them at once, as with a whole control group. */
 START_TEST(everything_killed)
 {
-	static uint8_t got[sizeof(model)];
 
 	attach(kinds[_i].abi, 1, kinds[_i].persistent);
 	for (unsigned int k = 0; k < KILLS / 3; k++) {
@@ -264,15 +190,14 @@ START_TEST(everything_killed)
 		need(kill(pid, SIGKILL) == 0, "kill");
 		host_kill_everything(&h);
 		host_daemon_start(&h);
-		while (fe.queues[0].nr_busy > rnd(DEPTH))
+		while (fe.queues[0].nr_busy > rnd(LOAD_DEPTH))
 			land();
 		need(host_wait_worker(&h, 1, XVDB, "connected"), "worker");
 	}
 	drain();
 	need(blkfront_flush(&fe) == FE_OKAY, "flush");
 	finish();
-	host_image_read(image, got, sizeof(got));
-	need(!memcmp(got, model, sizeof(model)), "the image differs");
+	load_check_image(&load, image);
 }
 END_TEST
 
@@ -501,16 +426,10 @@ static uint64_t load_until_answered(int command_fd)
 {
 	struct pollfd answered = { .fd = command_fd, .events = POLLIN };
 	uint64_t last = host_now_ms(), longest = 0, now;
-	struct fe_response rsp;
 
 	while (poll(&answered, 1, 0) == 0 || fe.queues[0].nr_busy == 0) {
-		for (unsigned int i = 0; i < DEPTH; i++)
-			if (!flights[i].used)
-				launch(i);
-		blkfront_kick(&fe, &fe.queues[0]);
-		need(blkfront_poll(&fe, &fe.queues[0], &rsp, HOST_WAIT_MS),
-		     "no response");
-		landed(&rsp);
+		load_launch(&load, LOAD_DEPTH);
+		land();
 		now = host_now_ms();
 		if (now - last > longest)
 			longest = now - last;
@@ -529,7 +448,6 @@ static int by_size(const void *a, const void *b)
 /* Another process, no error, and a pause that is short. */
 START_TEST(upgraded_under_load)
 {
-	static uint8_t got[sizeof(model)];
 	int pauses[UPGRADES];
 
 	attach(kinds[_i].abi, 1, kinds[_i].persistent);
@@ -548,12 +466,11 @@ START_TEST(upgraded_under_load)
 	drain();
 	need(requests_of("errors") == 0, "errors");
 	finish();
-	host_image_read(image, got, sizeof(got));
-	need(!memcmp(got, model, sizeof(model)), "the image differs");
+	load_check_image(&load, image);
 	qsort(pauses, UPGRADES, sizeof(pauses[0]), by_size);
 	printf("# upgrade, %s: longest pause at depth %u of %d: median %d ms, "
 	       "most %d ms\n",
-	       kinds[_i].name, DEPTH, UPGRADES, pauses[UPGRADES / 2],
+	       kinds[_i].name, LOAD_DEPTH, UPGRADES, pauses[UPGRADES / 2],
 	       pauses[UPGRADES - 1]);
 	need(pauses[UPGRADES / 2] < 100, "median pause of %d ms",
 	     pauses[UPGRADES / 2]);
