@@ -4,6 +4,7 @@
  * provider that does what the test says, so that what happens before what is
  * decided and not raced for.
  */
+#include "blkback/blkif-abi.h"
 #include "blkback/inflight.h"
 #include "blkback/page-pool.h"
 #include "blkback/queue.h"
@@ -13,6 +14,7 @@
 #include "tests/unit/unit.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <string.h>
@@ -734,6 +736,62 @@ START_TEST(resumes)
 }
 END_TEST
 
+/* As the worker before left them, which the ring cannot tell. */
+static void leave(unsigned int index, uint64_t number, uint8_t operation)
+{
+	struct inflight_entry *entry = &table.entries[index];
+
+	*entry = (struct inflight_entry){
+		.operation = operation,
+		.id = 100 + number,
+		.nr_segments = 1,
+		.offset_bytes = number * 4096,
+		.length_bytes = 4096,
+		.segments = { { GUEST_DATA + (uint32_t)number, 0, 4096 } },
+	};
+	inflight_take(entry, number, BLKIF_RSP_OKAY);
+}
+
+/* The unseen answer first, then the others in order, the barrier as one. */
+START_TEST(takes_over)
+{
+	params.origin = QUEUE_LEFT;
+	ck_assert_int_eq(
+		inflight_map(params.inflight_fd, 0, 1, GUEST_SLOTS, &table), 0);
+	inflight_start(&table, 0);
+	leave(7, 0, BLKIF_OP_WRITE);
+	leave(6, 1, BLKIF_OP_READ);
+	leave(9, 2, BLKIF_OP_WRITE);
+	leave(3, 3, BLKIF_OP_WRITE_BARRIER);
+	inflight_publish_taken(&table, 4);
+	inflight_done(&table.entries[7], 0, BLKIF_RSP_OKAY);
+	inflight_unmap(&table);
+	guest_req_prod = 4;
+	guest_push();
+	script_hold(BLOCK_OP_READ, true);
+	script_hold(BLOCK_OP_WRITE, true);
+	script_hold(BLOCK_OP_FLUSH, true);
+	start();
+	guest_expect(SLOT_WRITE, 100, 0);
+	/* Until the end of the turn that began them. */
+	while (__atomic_load_n(&stats.in_flight, __ATOMIC_RELAXED) != 3)
+		sched_yield();
+	script_wait_held(2);
+	script_release(0);
+	guest_expect(SLOT_READ, 101, 0);
+	script_release(0);
+	guest_expect(SLOT_WRITE, 102, 0);
+	for (int i = 0; i < 3; i++) {
+		script_wait_held(1);
+		script_release(0);
+	}
+	guest_expect(SLOT_BARRIER, 103, 0);
+	ck_assert_str_eq(script_log(), "rwRWfFwWfF");
+	ck_assert_uint_eq(stats.replayed, 3);
+	stop();
+}
+END_TEST
+
 /* What is in flight is waited for; what is in the ring stays there. */
 START_TEST(stop_waits_for_io)
 {
@@ -1270,6 +1328,7 @@ static TCase *case_life(void)
 	tcase_add_test(tc, refuses_a_bad_table);
 	tcase_add_test(tc, refuses_to_resume_a_busy_ring);
 	tcase_add_test(tc, resumes);
+	tcase_add_test(tc, takes_over);
 	tcase_add_test(tc, stop_waits_for_io);
 	tcase_add_test(tc, stop_drops_what_waits);
 	tcase_add_test(tc, idle_queue_stops);
