@@ -26,6 +26,8 @@
  * that died of their own fault doubled with each.
  */
 #define RESTART_MS UINT64_C(10)
+/* Between two tries to open what a guest uses. */
+#define REOPEN_MS UINT64_C(1000)
 
 const char *vbd_worker_state_name(enum vbd_worker_state state)
 {
@@ -187,6 +189,20 @@ static void on_opened(struct vbd *vbd, const struct block_info *info)
 	}
 	if (vbd_hold_take(vbd))
 		vbd_worker_held(vbd);
+}
+
+/*
+ * A guest that has used it waits: what its worker could wait for, such as a
+ * server that is started anew, its worker's successor can, too.
+ */
+static void on_open_failed(struct vbd *vbd, const char *cause)
+{
+	vbd_error(vbd, "%s", cause);
+	vbd->reopen = vbd->left;
+	if (vbd->reopen)
+		worker_process_quit(vbd->worker);
+	else
+		vbd_quit(vbd);
 }
 
 static void on_connected(struct vbd *vbd)
@@ -356,8 +372,7 @@ static void on_message(void *arg, struct worker_message *message, int *fd)
 		on_opened(vbd, &message->opened);
 		break;
 	case WORKER_OPEN_FAILED:
-		vbd_error(vbd, "%s", message->error.text);
-		vbd_quit(vbd);
+		on_open_failed(vbd, message->error.text);
 		break;
 	case WORKER_CONNECTED:
 		on_connected(vbd);
@@ -472,6 +487,11 @@ static void on_died(struct vbd *vbd, int wait_status)
 		      vbd->worker_state == VBD_WORKER_ADOPTING;
 	char text[128];
 
+	if (vbd->reopen) {
+		vbd->restart_ms = clock_now_ms() + REOPEN_MS;
+		vbd_worker_set_state(vbd, VBD_WORKER_NONE);
+		return;
+	}
 	death_text(vbd, wait_status, text, sizeof(text));
 	if (had_ring(vbd)) {
 		vbd->left = true;
@@ -602,7 +622,7 @@ static int start_worker(struct vbd *vbd, const char *program)
 	if (rc < 0)
 		return rc;
 	vbd->worker_pid = worker_process_pid(vbd->worker);
-	vbd->worker_answered = vbd->worker_killed = false;
+	vbd->worker_answered = vbd->worker_killed = vbd->reopen = false;
 	drop_record(vbd);
 	vbd_worker_set_state(vbd, VBD_WORKER_OPENING);
 	send_listen(vbd);
@@ -664,7 +684,9 @@ void vbd_open(struct vbd *vbd)
 
 	if (!vbd_idle(vbd) || vbd->backend->quitting || !restart_due(vbd))
 		return;
-	vbd_clear_error(vbd);
+	/* What kept the one before from taking over stands until it is done. */
+	if (!vbd->left)
+		vbd_clear_error(vbd);
 	if (strlen(vbd->target) >= PROVIDER_SPEC_BYTES) {
 		vbd_worker_set_state(vbd, VBD_WORKER_DEAD);
 		vbd_error(vbd, "target '%.64s...': longer than %d bytes",

@@ -118,6 +118,7 @@ struct vbd {
 	uint64_t restart_ms; /* not before; 0: at once */
 	bool listens; /* for the next supervisor */
 	bool leaving; /* it goes on without us */
+	bool reopen; /* its target could not be opened: another will try */
 	/* It has said whether the provider could be opened. */
 	bool worker_answered;
 	bool worker_killed; /* by us, for it had not */

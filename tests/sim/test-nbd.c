@@ -1024,6 +1024,43 @@ START_TEST(worker_killed)
 }
 END_TEST
 
+static bool has_error(void)
+{
+	json_t *vbd = host_list(&h, 1, XVDB);
+	bool has = json_string_value(json_object_get(vbd, "error")) != NULL;
+
+	json_decref(vbd);
+	return has;
+}
+
+/* As long as nobody lets go of the disk, its server may come back. */
+START_TEST(worker_killed_while_it_is_gone)
+{
+	uint64_t end = host_now_ms() + HOST_WAIT_MS;
+
+	server_start("file %s", image);
+	attach_connect("");
+	submit_writes(5);
+	expect_responses(5, FE_OKAY);
+	server_kill();
+	submit_writes(5);
+	need(kill(worker_pid(), SIGKILL) == 0, "kill");
+	while (!has_error()) {
+		need(host_now_ms() < end, "no error");
+		poll(NULL, 0, 5); /* nothing tells a reader of list */
+	}
+	if (_i == 0) {
+		server_start("file %s", image);
+		expect_responses(5, FE_OKAY);
+		need(!has_error(), "an error stays");
+		detach_finish();
+	} else {
+		detaches[_i - 1]();
+		wait_nothing_left();
+	}
+}
+END_TEST
+
 static unsigned int nr_connections(void)
 {
 	shell("grep -c ' Connect ' %s/nbd.log || true", h.dir);
@@ -1121,6 +1158,8 @@ int main(void)
 	tcase_add_loop_test(tc, durable_at_the_end, 0, 2);
 	tcase_add_loop_test(tc, daemon_restart_under_load, 0, 2);
 	tcase_add_loop_test(tc, worker_killed, 0, NR_DETACHES);
+	tcase_add_loop_test(tc, worker_killed_while_it_is_gone, 0,
+			    1 + NR_DETACHES);
 	tcase_add_test(tc, driver_reload);
 	tcase_add_test(tc, killed_between_drivers);
 	suite_add_tcase(suite, tc);
