@@ -68,7 +68,7 @@ LIBS_xen-diskd-worker-sim-nbd := -luring -lseccomp -lnbd
 SIM_HOST := tests/sim/blkfront.c tests/sim/host-control.c \
 	tests/sim/host-process.c tests/sim/host-toolstack.c tests/sim/host.c \
 	tests/sim/load.c tests/sim/sim.c
-SIM_TESTS := control features frontend-faults git handshake hostile io left \
+SIM_TESTS := control features fence frontend-faults git handshake hostile io left \
 	limits nbd paths poison races recovery service transport xenstored xl
 define sim_test
 SOURCES_test-$(1) := tests/sim/test-$(1).c $$(SIM_HOST)
@@ -78,6 +78,11 @@ $(foreach t,$(SIM_TESTS),$(eval $(call sim_test,$(t))))
 SOURCES_test-left += tests/sim/poison.c
 SOURCES_test-poison += tests/sim/poison.c
 SOURCES_test-features += tests/unit/loop-device.c
+SOURCES_test-fence += tests/sim/slow-file.c tests/unit/loop-device.c
+# Not among the others: it is of the release's workers.
+SOURCES_test-kills := tests/sim/test-kills.c tests/sim/killer.c \
+	tests/sim/oracle.c $(SIM_HOST)
+LIBS_test-kills := $(CHECK_LIBS) -lxenstore -ljansson
 # Is a worker itself, too, that was taken over.
 SOURCES_test-git += blkback/worker-message.c
 SOURCES_test-transport += tests/sim/conformance.c $(TRANSPORT_SIM)
@@ -137,7 +142,7 @@ TEST_PROGRAMS := unit unit-git-fat unit-nbd unit-queue unit-sandbox nbd-hostile-
 	xen-diskd-worker-sim xen-diskd-worker-sim-git xen-diskd-worker-sim-nbd \
 	xen-diskd-worker-poison \
 	ctl-answer git-first-sector nbd-bench ring-bench \
-	vhost-bench instructions \
+	vhost-bench instructions test-kills \
 	$(SIM_TESTS:%=test-%)
 
 test-programs: all $(TEST_PROGRAMS:%=$(TEST_BIN)/%) $(SIM_PRELOAD)
@@ -179,6 +184,7 @@ GIT_FAT_SUITES := $(foreach s,corpus repositories revisions hostile, \
 # The walls: a sanitizer's build has but half of them.
 FAST_SUITES := $(call fast_suites,release) $(call fast_suites,asan) \
 	'unit-sandbox=build/release/tests/unit-sandbox' \
+	'sim-kills=build/release/tests/test-kills' \
 	$(TSAN_SUITES) $(GIT_FAT_SUITES) \
 	'fuzz-corpus=FUZZ=build/fuzz tests/fuzz/run.sh' \
 	'ctl=BIN=build/release/bin TEST_BIN=build/release/tests TOP=. tests/ctl/ctl.sh' \
@@ -272,6 +278,11 @@ xen-shell: deps-xen dest
 	@tests/xen/shell.sh --dest build/release/dest
 demo: deps-xen dest
 	@tests/xen/demo.sh --dest build/release/dest
+# All kinds of disks together; nearly an hour.
+KILLS ?= 102000
+kills: release-programs
+	@KILLS=$(KILLS) tests/sim/kills.sh build/release/tests/test-kills \
+		build/kills
 mutants: check-programs
 	@tests/mutants/run.sh $(MUTANT)
 
@@ -290,6 +301,7 @@ mutants: check-programs
 #: make bench-instructions  instructions of a request, beside the baseline
 #: make bench-instructions-update  makes what is so now the baseline
 #: make xen-shell         a shell in dom0, the daemon running and a guest up
+#: make kills             workers killed at every store (KILLS=how many)
 #: make mutants           faults put into the source, each must be caught
 #: make format            lay all C files out as .clang-format has it
 #: make deps              install Debian packages to build and test with
@@ -298,6 +310,6 @@ format:
 	@tests/format.sh --fix
 
 .PHONY: format test-programs tsan-programs deps deps-xen release-programs \
-	check-programs check check-fast check-xen soak soak-xen kills-xen bench bench-git bench-xen \
+	check-programs check check-fast check-xen soak soak-xen kills kills-xen bench bench-git bench-xen \
 	bench-charts bench-instructions bench-instructions-update bench-journal deps-bench \
 	deps-git-fat xen-shell demo mutants dest

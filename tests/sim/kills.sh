@@ -1,0 +1,52 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# Workers killed at every store of the in-flight table and of the ring, for as
+# long as it takes: each kind of disk a process of its own, all at once.
+#
+#	kills.sh PROGRAM DIRECTORY
+#
+# KILLS is how many of all kinds together, KILLS_SEED which.  Each kind's output
+# is in DIRECTORY; the sums are printed, and are the status.
+
+set -euo pipefail
+
+program=$1
+out=$2
+kinds="memory disk disk-x86_32 nbdkit qemu-nbd git"
+total=${KILLS:-102000}
+mkdir -p "$out"
+start=$SECONDS
+pids=()
+
+export KILLS_SEED=${KILLS_SEED:-1}
+for kind in $kinds; do
+	CK_RUN_CASE=$kind KILLS=$(((total + 5) / 6)) "$program" \
+		>"$out/$kind.log" 2>&1 </dev/null &
+	pids+=($!)
+done
+failed=0
+for pid in "${pids[@]}"; do
+	wait "$pid" || failed=$((failed + 1))
+done
+for kind in $kinds; do
+	# Without the daemon's log, of which a failure prints much.
+	grep -E ': [0-9]+ kills in |:[FE]:' "$out/$kind.log" ||
+		tail -n 3 "$out/$kind.log"
+done
+cat "$out"/*.log | awk -v seconds=$((SECONDS - start)) '
+$1 == "kills" && $3 == "place:" {
+	n = $4
+	sub(/^.* at /, "")
+	places[$0] += n
+	total += n
+}
+END {
+	for (place in places)
+		printf "%8d at %s\n", places[place], place | "sort -k 3"
+	close("sort -k 3")
+	printf "kills: %d in %d s, %.1f points a second\n", total, seconds,
+		total / (seconds ? seconds : 1)
+}'
+echo "kinds failed: $failed"
+[ "$failed" = 0 ]

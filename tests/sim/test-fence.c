@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A dead worker's direct I/O still lands: on a device that holds one of its
+ * writes until the successor is at the fence, or through it, the guest's next
+ * write to the same place must not be undone.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/loop.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/sim/blkfront.h"
+#include "tests/sim/slow-file.h"
+#include "tests/unit/loop-device.h"
+
+#define XVDB 51728u
+#define DISK_BYTES (1u << 20)
+#define SECTOR 64u
+#define NR_SECTORS 8u
+/* See providers/file.c. */
+#define FENCE_BYTE (INT64_C(1) << 62)
+
+static struct host h;
+static struct guest *g;
+static struct blkfront fe;
+static struct slow_file *slow;
+static struct loop_device loop;
+
+static void setup(void)
+{
+	char path[64];
+
+	host_start(&h);
+	host_image(&h, "slow", DISK_BYTES, path);
+	slow = slow_file_open(&h, path, DISK_BYTES);
+	loop_device_open(&loop, path, false, FE_SECTOR);
+	/* Else one write after the other. */
+	need(ioctl(loop.fd, LOOP_SET_DIRECT_IO, 1ul) == 0, "direct: %s",
+	     strerror(errno));
+	host_daemon_start(&h);
+	g = host_guest(&h, 1, "g1");
+}
+
+static void teardown(void)
+{
+	host_daemon_stop(&h);
+	loop_device_close(&loop);
+	slow_file_close(&h, slow);
+	host_stop(&h);
+}
+
+/* Somebody waits for the lock of the device's fence. */
+static bool fence_has_waiter(void)
+{
+	char line[256], inode[32], byte[32];
+	bool has = false;
+	struct stat st;
+	FILE *f = fopen("/proc/locks", "re");
+
+	need(f && stat(loop.path, &st) == 0, "%s", strerror(errno));
+	snprintf(inode, sizeof(inode), ":%llu ", (unsigned long long)st.st_ino);
+	snprintf(byte, sizeof(byte), " %lld ", (long long)FENCE_BYTE);
+	while (!has && fgets(line, sizeof(line), f))
+		has = strstr(line, "->") && strstr(line, "OFDLCK") &&
+		      strstr(line, inode) && strstr(line, byte);
+	fclose(f);
+	return has;
+}
+
+static void submit_write(uint8_t fill)
+{
+	static uint8_t bytes[NR_SECTORS * FE_SECTOR];
+	struct fe_request rq;
+
+	memset(bytes, fill, sizeof(bytes));
+	blkfront_fill(&fe, &rq, FE_WRITE, SECTOR, NR_SECTORS, 0, 0);
+	blkfront_data_put(&fe, &rq, bytes);
+	blkfront_submit(&fe.queues[0], &fe, &rq);
+	blkfront_kick(&fe, &fe.queues[0]);
+}
+
+static void take_answer(void)
+{
+	struct fe_response rsp;
+
+	need(blkfront_poll(&fe, &fe.queues[0], &rsp, HOST_WAIT_MS),
+	     "no answer");
+	need(rsp.status == FE_OKAY, "status %d", rsp.status);
+}
+
+/* True when the successor waits, false when it answers. */
+static bool successor_waits(void)
+{
+	uint64_t end = host_now_ms() + HOST_WAIT_MS;
+
+	for (;;) {
+		if (fence_has_waiter())
+			return true;
+		if (*blkfront_rsp_prod(&fe.queues[0]) != fe.queues[0].rsp_cons)
+			return false;
+		need(host_now_ms() < end, "it does neither");
+		poll(NULL, 0, 2); /* nothing tells a reader of /proc/locks */
+	}
+}
+
+static void expect_on_disk(uint8_t fill)
+{
+	uint8_t got[NR_SECTORS * FE_SECTOR];
+
+	need(blkfront_read(&fe, SECTOR, got, NR_SECTORS) == FE_OKAY, "read");
+	for (size_t i = 0; i < sizeof(got); i++)
+		need(got[i] == fill,
+		     "byte %zu is %#x, and %#x was "
+		     "acknowledged last",
+		     i, got[i], fill);
+}
+
+START_TEST(late_write_undoes_nothing)
+{
+	bool waits;
+	char *error;
+
+	error = host_vbd_attach(&h, g, XVDB, loop.path, 'w');
+	need(!error, "attach: %s", error);
+	blkfront_init(&fe, &h, g, XVDB, FE_ABI_NATIVE);
+	blkfront_connect(&fe);
+	slow_file_hold(slow);
+	submit_write(0x11);
+	slow_file_wait_held(slow);
+	need(kill(host_worker_pid(&h, 1, XVDB), SIGKILL) == 0, "kill");
+	waits = successor_waits();
+	if (waits)
+		slow_file_let_go(slow);
+	take_answer();
+	submit_write(0x22);
+	take_answer();
+	/* It was answered while the first was not on the disk yet. */
+	if (!waits)
+		slow_file_let_go(slow);
+	expect_on_disk(0x22);
+	need(waits, "the successor did not wait");
+	host_vbd_force(&h, g, XVDB);
+	blkfront_fini(&fe);
+}
+END_TEST
+
+int main(void)
+{
+	const char *missing = loop_device_missing();
+	Suite *suite = suite_create("fence");
+	TCase *tc = tcase_create("fence");
+
+	if (!missing)
+		missing = slow_file_missing();
+	if (missing) {
+		fprintf(stderr, "skipped: no loop device over FUSE: %s\n",
+			missing);
+	} else {
+		tcase_set_timeout(tc, 30);
+		tcase_add_checked_fixture(tc, setup, teardown);
+		tcase_add_test(tc, late_write_undoes_nothing);
+	}
+	suite_add_tcase(suite, tc);
+	return host_run(suite);
+}
