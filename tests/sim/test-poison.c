@@ -181,25 +181,33 @@ START_TEST(fails_alone)
 }
 END_TEST
 
-/* Nor does what another queue is at when the worker dies. */
+/*
+ * Nor does what other queues are at when the worker dies.  These are opened before
+ * the one with the poison.
+ */
 START_TEST(another_queue_is_not_blamed)
 {
-	struct fe_request slow, poison;
+	const unsigned int last = FE_MAX_QUEUES - 1;
 	struct fe_response rsp;
 
-	connect_queues(2);
-	blkfront_fill(&fe, &slow, FE_WRITE, POISON_SLOW, 8, 0, 0);
-	blkfront_fill(&fe, &poison, FE_WRITE, POISON_TRAPS, 8, 8, 0);
-	blkfront_submit(&fe.queues[0], &fe, &slow);
-	blkfront_kick(&fe, &fe.queues[0]);
-	blkfront_submit(&fe.queues[1], &fe, &poison);
-	blkfront_kick(&fe, &fe.queues[1]);
-	need(blkfront_poll(&fe, &fe.queues[1], &rsp, 2 * HOST_WAIT_MS),
+	connect_queues(FE_MAX_QUEUES);
+	for (unsigned int i = 0; i <= last; i++) {
+		struct fe_request rq;
+
+		blkfront_fill(&fe, &rq, FE_WRITE,
+			      i == last ? POISON_TRAPS : POISON_SLOW, 8, i, 0);
+		blkfront_submit(&fe.queues[i], &fe, &rq);
+		blkfront_kick(&fe, &fe.queues[i]);
+	}
+	need(blkfront_poll(&fe, &fe.queues[last], &rsp, 2 * HOST_WAIT_MS),
 	     "the poison is not answered");
 	need(rsp.status == FE_ERROR, "the poison's status is %d", rsp.status);
-	need(blkfront_poll(&fe, &fe.queues[0], &rsp, HOST_WAIT_MS),
-	     "the other is not answered");
-	need(rsp.status == FE_OKAY, "the other's status is %d", rsp.status);
+	for (unsigned int i = 0; i < last; i++) {
+		need(blkfront_poll(&fe, &fe.queues[i], &rsp, HOST_WAIT_MS),
+		     "another is not answered");
+		need(rsp.status == FE_OKAY, "another's status is %d",
+		     rsp.status);
+	}
 	need(nr_poisoned() == 1, "%lld", (long long)nr_poisoned());
 	detach();
 }

@@ -1081,7 +1081,7 @@ static void die_at_two(uint8_t op, enum block_op held, uint8_t other,
 	script_hold(other_held, true);
 	start();
 	guest_put(op, 1, 0, op == SLOT_FLUSH ? 0 : 1, GUEST_DATA);
-	guest_put(other, 2, 8, 1, GUEST_DATA + 1);
+	guest_put(other, 2, 8, other == SLOT_FLUSH ? 0 : 1, GUEST_DATA + 1);
 	guest_push();
 	script_wait_held(2);
 	die(2);
@@ -1188,13 +1188,21 @@ START_TEST(poisoned_flush)
 }
 END_TEST
 
+/* At once, and when no event is left that has the queue look again. */
 START_TEST(trial_of_a_flush_that_fails)
 {
 	params.provider->info.flush_retryable = false;
-	die_at_two(SLOT_FLUSH, BLOCK_OP_FLUSH, SLOT_READ, BLOCK_OP_READ);
+	die_at_two(SLOT_READ, BLOCK_OP_READ, SLOT_FLUSH, BLOCK_OP_FLUSH);
+	guest_put(SLOT_READ, 3, 8, 1, GUEST_DATA + 2);
+	guest_push();
+	script_hold(BLOCK_OP_READ, true);
 	script_error(BLOCK_OP_FLUSH, -EIO);
 	start();
-	guest_expect(SLOT_READ, 2, 0);
+	script_wait_held(1);
+	script_hold(BLOCK_OP_READ, false);
+	script_release(0);
+	guest_expect(SLOT_READ, 1, 0);
+	guest_expect(SLOT_READ, 3, 0);
 	ck_assert_uint_eq(events.disk_failed, 1);
 	stop();
 }
