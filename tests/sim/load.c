@@ -71,8 +71,8 @@ static void launch(struct load *load, unsigned int i)
 		blkfront_fill_discard(load->fe, &f->rq, sector, nr);
 		model_discard(load, sector, nr);
 	} else if (indirect) {
-		blkfront_fill_indirect(load->fe, &f->rq, op, sector, nr,
-				       page, skip, i);
+		blkfront_fill_indirect(load->fe, &f->rq, op, sector, nr, page,
+				       skip, i);
 	} else {
 		blkfront_fill(load->fe, &f->rq, op, sector, nr, page, skip);
 	}
