@@ -113,6 +113,15 @@ void connection_stop(struct connection *connection)
 		queue_stop(connection->queues[i]);
 }
 
+bool connection_answered(const struct connection *connection)
+{
+	for (unsigned int i = 0; i < connection->nr_queues; i++) {
+		if (!queue_answered(connection->queues[i]))
+			return false;
+	}
+	return true;
+}
+
 bool connection_used(const struct connection *connection)
 {
 	for (unsigned int i = 0; i < connection->nr_queues; i++) {

@@ -85,7 +85,10 @@ int connection_start(const struct connection_params *params,
 /* Asks every queue to stop.  Returns at once; ends with events.stopped. */
 void connection_stop(struct connection *connection);
 
-/* The guest has asked for something on this connection. */
+/* See queue_answered(): that of all queues, after events.stopped. */
+bool connection_answered(const struct connection *connection);
+
+/* The guest has asked for something on this connection, which has not stopped. */
 bool connection_used(const struct connection *connection);
 
 /* See queue_limits_changed(). */

@@ -1296,6 +1296,11 @@ void queue_stop(struct queue *queue)
 	queue_wake(queue);
 }
 
+bool queue_answered(const struct queue *queue)
+{
+	return !queue->nr_busy;
+}
+
 bool queue_used(const struct queue *queue)
 {
 	return __atomic_load_n(&queue->inflight.header->taken,

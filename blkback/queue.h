@@ -120,6 +120,9 @@ void queue_stop(struct queue *queue);
 /* A request was ever taken from its ring, by us or a worker before. */
 bool queue_used(const struct queue *queue);
 
+/* Of one that has stopped: nothing that was taken is left without an answer. */
+bool queue_answered(const struct queue *queue);
+
 /* The disk's limits were changed: what waited for the old ones is let go. */
 void queue_limits_changed(struct queue *queue);
 

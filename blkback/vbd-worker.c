@@ -333,11 +333,12 @@ static void keep_record(struct vbd *vbd, int *fd)
 	*fd = -1;
 }
 
-static void on_disconnected(struct vbd *vbd)
+static void on_disconnected(struct vbd *vbd, bool answered)
 {
 	/* The guest has not let go: the next worker goes on. */
 	if (vbd->upgrade == VBD_UPGRADE_MOVING) {
-		vbd->left = vbd->answered = true;
+		vbd->left = true;
+		vbd->answered = answered;
 		vbd_quit(vbd);
 		return;
 	}
@@ -381,7 +382,8 @@ static void on_message(void *arg, struct worker_message *message, int *fd)
 		on_connect_failed(vbd, message->error.text);
 		break;
 	case WORKER_DISCONNECTED:
-		on_disconnected(vbd);
+	case WORKER_ABANDONED:
+		on_disconnected(vbd, message->type == WORKER_DISCONNECTED);
 		break;
 	case WORKER_RING_BROKEN:
 		vbd_frontend_fault(vbd, message->error.text);

@@ -319,6 +319,9 @@ static void connection_ended(struct worker *worker)
 {
 	struct worker_message reply = { .type = WORKER_DISCONNECTED };
 
+	/* What waited, for room or for a flush, is not waited for. */
+	if (!connection_answered(worker->connection))
+		reply.type = WORKER_ABANDONED;
 	connection_free(worker->connection);
 	worker->connection = NULL;
 	worker->disconnecting = worker->ring_broken.set = false;
@@ -394,7 +397,8 @@ static void say_hello(struct worker *worker)
 	const struct worker_message hello = {
 		.type = WORKER_HELLO,
 		.hello = {
-			.used = connection_used(worker->connection),
+			.used = worker->disconnecting ||
+				connection_used(worker->connection),
 			.disconnecting = worker->disconnecting,
 		},
 	};
