@@ -301,13 +301,18 @@ static void discover(struct backend_directory *dir, uint16_t domid,
 		target += prefix;
 	vbd = vbd_new(backend, dir->kind, domid, devid, target,
 		      !strchr(mode, 'w'));
-	if (!vbd || vbd_adopt(vbd) < 0 || backend_add(backend, vbd) < 0) {
+	/* It is found by nobody else: what it has in /run is not ours to end. */
+	if (!vbd || backend->nr_vbds == BACKEND_VBDS_MAX ||
+	    vbd_adopt(vbd) < 0) {
 		log_error("vbd %u/%u: cannot be taken: no memory, or %u vbds "
 			  "already",
 			  domid, devid, backend->nr_vbds);
+		if (vbd)
+			vbd->leaving = true;
 		vbd_free(vbd);
 		return;
 	}
+	backend_add(backend, vbd);
 	backend_touch(vbd);
 }
 
@@ -533,7 +538,6 @@ int backend_init(struct backend *backend, struct xenstore *xs,
 	if (rc < 0 && rc != -ENOENT)
 		return rc;
 	backend->domid = (uint16_t)domid;
-	vbd_journal_clean(backend);
 	backend->release_watch.path = "@releaseDomain";
 	backend->release_watch.fired = on_release_event;
 	rc = xenstore_watch(xs, &backend->release_watch);

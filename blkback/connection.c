@@ -59,6 +59,7 @@ static void fill_queue(const struct connection_params *params,
 	queue->persistent_grants = params->persistent_grants;
 	queue->pool_pages = params->pool_pages;
 	queue->origin = params->origin;
+	queue->begun_as = params->begun_as;
 	queue->crashed = params->crashed;
 	queue->index = index;
 	queue->nr_queues = params->nr_queues;

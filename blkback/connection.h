@@ -29,6 +29,8 @@ struct connection_params {
 	uint16_t domid;
 	uint64_t disk; /* tells it from all others of this host */
 	enum queue_origin origin;
+	/* The same, of the first worker: QUEUE_LEFT goes by it if that never began. */
+	enum queue_origin begun_as;
 	bool crashed; /* see queue_params */
 	/* An `protocol` node's value; empty when there is none. */
 	char protocol[CONNECTION_PROTOCOL_BYTES];

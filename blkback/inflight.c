@@ -74,6 +74,13 @@ void inflight_start(struct inflight *table, uint32_t start)
 			 __ATOMIC_RELEASE);
 }
 
+bool inflight_is_begun(const struct inflight *table)
+{
+	static const struct inflight_header none;
+
+	return memcmp(table->header, &none, sizeof(none)) != 0;
+}
+
 /* ---- the stores -------------------------------------------------------- */
 
 /* Changes whenever one of the words does, whatever the others are. */

@@ -101,6 +101,9 @@ void inflight_unmap(struct inflight *table);
 /* Begins a new, zeroed table for a ring whose next index is start. */
 void inflight_start(struct inflight *table, uint32_t start);
 
+/* inflight_start() was called: else nothing was ever taken. */
+bool inflight_is_begun(const struct inflight *table);
+
 /*
  * Takes over the table of a worker that has died, for a ring whose rsp_prod is
  * as given.  Nothing in it is believed: -EINVAL, with a message, for what no

@@ -916,6 +916,24 @@ static void wake_arm(struct queue *q)
 	q->nr_loop_ops++;
 }
 
+/* Where it is begun, which a table may know better. */
+static int begin_ring(struct queue *q, enum queue_origin origin, void *shared,
+		      struct error_text *err)
+{
+	const struct queue_params *p = &q->params;
+	uint32_t start = ring_read_rsp_prod(shared);
+
+	if (origin == QUEUE_ANSWERED)
+		ring_recover(&q->ring, p->abi, shared, p->nr_pages, start,
+			     start);
+	else if (ring_init(&q->ring, p->abi, shared, p->nr_pages,
+			   origin == QUEUE_DRAINED) < 0)
+		return error_set(err, -EBUSY,
+				 "the ring holds requests of which "
+				 "nobody knows whether they were served");
+	return 0;
+}
+
 static int map_ring(struct queue *q, struct error_text *err)
 {
 	const struct queue_params *p = &q->params;
@@ -926,22 +944,10 @@ static int map_ring(struct queue *q, struct error_text *err)
 	if (rc < 0)
 		return error_set(err, rc, "map ring-ref %u of domain %u: %s",
 				 p->refs[0], p->domid, strerror(-rc));
-	if (p->origin == QUEUE_ANSWERED) {
-		uint32_t start = ring_read_rsp_prod(shared);
-
-		ring_recover(&q->ring, p->abi, shared, p->nr_pages, start,
-			     start);
-		return 0;
-	}
-	rc = ring_init(&q->ring, p->abi, shared, p->nr_pages,
-		       p->origin == QUEUE_DRAINED);
-	if (rc < 0) {
+	rc = begin_ring(q, p->origin, shared, err);
+	if (rc < 0)
 		gnttab_unmap(q->gt, shared, p->nr_pages);
-		return error_set(err, rc,
-				 "the ring holds requests of which "
-				 "nobody knows whether they were served");
-	}
-	return 0;
+	return rc;
 }
 
 static int bind_port(struct queue *q, struct error_text *err)
@@ -1060,6 +1066,13 @@ static void take_over(struct queue *q)
 	evtchn_notify(q->ec, q->port);
 }
 
+/* The first worker of the connection died before it began with this queue. */
+static bool never_begun(const struct queue *q, uint32_t rsp_prod)
+{
+	return !inflight_is_begun(&q->inflight) &&
+	       (q->params.begun_as != QUEUE_NEW || !rsp_prod);
+}
+
 static int open_inflight(struct queue *q, struct error_text *err)
 {
 	const struct queue_params *p = &q->params;
@@ -1070,17 +1083,22 @@ static int open_inflight(struct queue *q, struct error_text *err)
 	if (rc < 0)
 		return error_set(err, rc, "map the in-flight table: %s",
 				 strerror(-rc));
-	if (p->origin != QUEUE_LEFT) {
-		inflight_start(&q->inflight, q->ring.req_cons);
-		q->nr_taken = q->ring.req_cons;
+	if (p->origin == QUEUE_LEFT && !never_begun(q, rsp_prod)) {
+		/* No worker can have left what is refused. */
+		if (inflight_recover(&q->inflight, rsp_prod, err) < 0)
+			return -EBADMSG;
+		q->nr_taken = q->inflight.header->taken;
+		ring_recover(&q->ring, p->abi, q->ring.shared, p->nr_pages,
+			     (uint32_t)q->nr_taken, rsp_prod);
 		return 0;
 	}
-	rc = inflight_recover(&q->inflight, rsp_prod, err);
-	if (rc < 0)
-		return rc;
-	q->nr_taken = q->inflight.header->taken;
-	ring_recover(&q->ring, p->abi, q->ring.shared, p->nr_pages,
-		     (uint32_t)q->nr_taken, rsp_prod);
+	if (p->origin == QUEUE_LEFT) {
+		rc = begin_ring(q, p->begun_as, q->ring.shared, err);
+		if (rc < 0)
+			return rc;
+	}
+	inflight_start(&q->inflight, q->ring.req_cons);
+	q->nr_taken = q->ring.req_cons;
 	return 0;
 }
 

@@ -81,6 +81,8 @@ struct queue_params {
 	/* Pages for the data of requests in flight: see page_pool_init(). */
 	unsigned int pool_pages;
 	enum queue_origin origin;
+	/* With QUEUE_LEFT: what it would have been, if the table was never begun. */
+	enum queue_origin begun_as;
 	/* Of QUEUE_LEFT: that worker died of its own fault. */
 	bool crashed;
 	/* Held while its requests are tried; shared by a connection's queues. */
@@ -103,9 +105,9 @@ struct queue_params {
  * Starts a queue: maps the ring, binds the event channel, starts the thread.
  * Returns when the thread serves the ring or could not be started; the caller
  * owns *ret_queue.  Errors, each with a message: -EINVAL for references or a
- * port that the guest has not granted to us, or an in-flight table that no worker
- * can have left; -EBUSY for a ring with unanswered requests and no table; -ENOMEM
- * and those of io_uring and the provider.
+ * port that the guest has not granted to us; -EBADMSG for an in-flight table that no
+ * worker can have left; -EBUSY for a ring with unanswered requests and no table;
+ * -ENOMEM and those of io_uring and the provider.
  */
 int queue_start(const struct queue_params *params, struct queue **ret_queue,
 		struct error_text *err);

@@ -36,7 +36,7 @@
 #include <unistd.h>
 
 #define CONNECTION_MAGIC 0x63646278u /* "xbdc" */
-#define CONNECTION_VERSION 2u
+#define CONNECTION_VERSION 3u
 #define MARK_KEY "connection"
 
 struct connection_file {
@@ -225,7 +225,8 @@ static bool ends(const char *text, size_t bytes)
 /* As negotiate_read_frontend() makes them. */
 static bool params_are_sane(const struct connection_params *params)
 {
-	return ends(params->protocol, sizeof(params->protocol)) &&
+	return params->begun_as < QUEUE_LEFT &&
+	       ends(params->protocol, sizeof(params->protocol)) &&
 	       connection_abi(params) && params->nr_queues &&
 	       params->nr_queues <= CONNECTION_QUEUES_MAX &&
 	       params->ring_pages &&

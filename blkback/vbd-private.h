@@ -75,6 +75,15 @@ bool vbd_worker_detached(const struct vbd *vbd);
 /* Gets the worker off the guest's memory; true when it is. */
 bool vbd_worker_detach(struct vbd *vbd);
 
+/* Asks it to end for an error, which has been told: it has no successor. */
+void vbd_worker_fail(struct vbd *vbd);
+
+/*
+ * The guest is done with the ring, or has another one: nobody is to take this
+ * connection up, not even who finds its files.
+ */
+void vbd_connection_over(struct vbd *vbd);
+
 /* Frees what is shared with a worker that has ended. */
 void vbd_worker_free_shared(struct vbd *vbd);
 

@@ -100,12 +100,8 @@ void vbd_switch(struct vbd *vbd, enum xenbus_state to, vbd_write_more *more)
 		vbd_state_name(to));
 	vbd->state = to;
 	backend_touch(vbd);
-	/* The guest is done with it: nobody is to take it up. */
-	if (to == XenbusStateClosed && vbd->left) {
-		vbd->left = false;
-		vbd_journal_remove(vbd);
-		vbd_upgrade_check(vbd);
-	}
+	if (to == XenbusStateClosed)
+		vbd_connection_over(vbd);
 }
 
 static int write_error(struct xenstore *xs, xs_transaction_t tx,
@@ -160,7 +156,7 @@ void vbd_clear_error(struct vbd *vbd)
 
 void vbd_frontend_fault(struct vbd *vbd, const char *cause)
 {
-	vbd->faulted = true;
+	vbd_connection_over(vbd);
 	vbd_error(vbd, "%s", cause);
 	if (vbd->state == XenbusStateInitWait ||
 	    vbd->state == XenbusStateConnected)

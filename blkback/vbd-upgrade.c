@@ -29,12 +29,18 @@ static bool old_is_there(const struct vbd *vbd)
 static bool is_moved(const struct vbd *vbd)
 {
 	return vbd->worker_state == VBD_WORKER_CONNECTED ||
-	       (!vbd->left && (vbd->worker_state == VBD_WORKER_READY ||
-			       vbd->worker_state == VBD_WORKER_NONE));
+	       (vbd->worker_state == VBD_WORKER_READY && !vbd->left) ||
+	       (vbd->worker_state == VBD_WORKER_NONE &&
+		vbd->state == XenbusStateClosed);
 }
 
-static void check_time(struct vbd *vbd)
+static void check_old(struct vbd *vbd)
 {
+	/* It may have been about to connect when it was time to move. */
+	if (vbd->worker_state == VBD_WORKER_CONNECTED)
+		vbd_worker_detach(vbd);
+	else if (vbd->worker_state == VBD_WORKER_READY)
+		vbd_quit(vbd);
 	if (clock_now_ms() < vbd->upgrade_until_ms || vbd->worker_killed)
 		return;
 	vbd_log(LOG_LEVEL_WARNING, vbd,
@@ -50,7 +56,7 @@ void vbd_upgrade_check(struct vbd *vbd)
 	if (vbd->upgrade != VBD_UPGRADE_MOVING)
 		return;
 	if (old_is_there(vbd)) {
-		check_time(vbd);
+		check_old(vbd);
 	} else if (vbd->worker_state == VBD_WORKER_DEAD) {
 		vbd->upgrade = VBD_UPGRADE_NONE;
 		vbd_change_failed(vbd, vbd->error.text);
@@ -67,10 +73,7 @@ static void move(struct vbd *vbd)
 	vbd->upgrade_until_ms = clock_now_ms() + DRAIN_MS;
 	vbd_log(LOG_LEVEL_INFO, vbd, "worker (pid %d) is replaced",
 		vbd->worker_pid);
-	if (vbd_worker_detach(vbd))
-		vbd_quit(vbd);
-	else
-		backend_touch_after(vbd, DRAIN_MS);
+	backend_touch_after(vbd, DRAIN_MS);
 }
 
 static void on_trial_exited(struct child_process *child, int wait_status)

@@ -27,7 +27,7 @@
  */
 #define RESTART_MS UINT64_C(10)
 /* Between two tries to open what a guest uses. */
-#define REOPEN_MS UINT64_C(1000)
+#define RETRY_MS UINT64_C(1000)
 
 const char *vbd_worker_state_name(enum vbd_worker_state state)
 {
@@ -53,7 +53,6 @@ void vbd_worker_set_state(struct vbd *vbd, enum vbd_worker_state state)
 		vbd_worker_state_name(state));
 	vbd->worker_state = state;
 	backend_touch(vbd);
-	vbd_upgrade_check(vbd);
 }
 
 void vbd_quit(struct vbd *vbd)
@@ -80,7 +79,8 @@ void vbd_leave(struct vbd *vbd)
 {
 	if (!vbd->worker || !vbd->listens ||
 	    (vbd->worker_state != VBD_WORKER_CONNECTED &&
-	     vbd->worker_state != VBD_WORKER_CONNECTING)) {
+	     vbd->worker_state != VBD_WORKER_CONNECTING &&
+	     vbd->worker_state != VBD_WORKER_ADOPTING)) {
 		vbd_quit(vbd);
 		return;
 	}
@@ -166,7 +166,7 @@ static void on_opened(struct vbd *vbd, const struct block_info *info)
 			  "target '%s': its worker died, and it is not the "
 			  "image any more that the guest uses; detach it",
 			  vbd->target);
-		vbd_quit(vbd);
+		vbd_worker_fail(vbd);
 		return;
 	}
 	vbd->info = *info;
@@ -174,7 +174,7 @@ static void on_opened(struct vbd *vbd, const struct block_info *info)
 		keep_limits(vbd, &limits);
 	if (!vbd_version_is_sane(info->version)) {
 		vbd_error(vbd, "the worker's version is not a hash");
-		vbd_quit(vbd);
+		vbd_worker_fail(vbd);
 		return;
 	}
 	other = backend_conflict(vbd);
@@ -184,7 +184,7 @@ static void on_opened(struct vbd *vbd, const struct block_info *info)
 			  "vbd %u/%u, and not both are read-only; share=yes "
 			  "in the target allows it",
 			  vbd->target, other->domid, other->devid);
-		vbd_quit(vbd);
+		vbd_worker_fail(vbd);
 		return;
 	}
 	if (vbd_hold_take(vbd))
@@ -195,14 +195,38 @@ static void on_opened(struct vbd *vbd, const struct block_info *info)
  * A guest that has used it waits: what its worker could wait for, such as a
  * server that is started anew, its worker's successor can, too.
  */
+void vbd_worker_fail(struct vbd *vbd)
+{
+	vbd->failed = true;
+	if (vbd->worker)
+		vbd_quit(vbd);
+	else
+		vbd_worker_set_state(vbd, VBD_WORKER_DEAD);
+}
+
+void vbd_connection_over(struct vbd *vbd)
+{
+	if (vbd->over)
+		return;
+	vbd->over = true;
+	vbd->left = false;
+	vbd_journal_remove(vbd);
+}
+
+/* Another worker does it, soon: what is in the way may go. */
+static void try_again(struct vbd *vbd)
+{
+	vbd->retry = true;
+	worker_process_quit(vbd->worker);
+}
+
 static void on_open_failed(struct vbd *vbd, const char *cause)
 {
 	vbd_error(vbd, "%s", cause);
-	vbd->reopen = vbd->left;
-	if (vbd->reopen)
-		worker_process_quit(vbd->worker);
+	if (vbd->left)
+		try_again(vbd);
 	else
-		vbd_quit(vbd);
+		vbd_worker_fail(vbd);
 }
 
 static void on_connected(struct vbd *vbd)
@@ -211,7 +235,7 @@ static void on_connected(struct vbd *vbd)
 	vbd_worker_set_state(vbd, VBD_WORKER_CONNECTED);
 	vbd->served_ms = clock_now_ms();
 	/* Its queues, and the frontend, may have been faster than this. */
-	if (vbd->faulted) {
+	if (vbd->over) {
 		worker_disconnect(vbd);
 		return;
 	}
@@ -226,47 +250,52 @@ static void on_connected(struct vbd *vbd)
 		vbd->params.ring_pages > 1 ? "s" : "");
 }
 
-static void on_connect_failed(struct vbd *vbd, const char *cause)
+/* refused: another worker would fare no better. */
+static void on_connect_failed(struct vbd *vbd, const char *cause, bool refused)
 {
 	char path[PATH_MAX];
 
-	vbd_worker_set_state(vbd, VBD_WORKER_READY);
 	if (vbd_refuse_held(vbd))
 		return; /* the kernel's driver was faster */
 	if (vbd->params.origin == QUEUE_NEW) {
+		vbd_worker_set_state(vbd, VBD_WORKER_READY);
 		vbd_frontend_fault(vbd, cause);
+		return;
+	}
+	/* The table is not needed, and may be of another version. */
+	if (refused && vbd->params.origin == QUEUE_LEFT && vbd->answered) {
+		vbd_worker_connect(vbd, QUEUE_ANSWERED);
 		return;
 	}
 	/* The guest did nothing wrong: leave its disk for the operator. */
 	vbd_journal_table_path(vbd, path);
-	if (vbd->upgrade)
-		vbd_error(
-			vbd,
-			"its worker was replaced, and cannot be taken up: %s; "
-			"detach it",
-			cause);
-	else if (vbd->left)
+	if (vbd->params.origin == QUEUE_LEFT)
 		vbd_error(vbd,
 			  "its worker died, and cannot be taken up from '%s': "
-			  "%s; detach it",
-			  path, cause);
+			  "%s%s",
+			  path, cause, refused ? "; detach it" : "");
 	else
 		vbd_error(
 			vbd,
 			"was connected when the daemon started, and cannot be "
-			"taken up: %s%s%s; detach it",
-			vbd->lost.text, vbd->lost.text[0] ? ": " : "", cause);
-	vbd_quit(vbd);
+			"taken up: %s%s%s%s",
+			vbd->lost.text, vbd->lost.text[0] ? ": " : "", cause,
+			refused ? "; detach it" : "");
+	if (refused)
+		vbd_worker_fail(vbd);
+	else
+		try_again(vbd);
 }
 
 /* Made by sealed_memfd(): to read it is never a SIGBUS. */
 static bool is_sealed(int fd, size_t bytes)
 {
 	const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+	int has = fcntl(fd, F_GET_SEALS);
 	struct stat st;
 
-	return fd >= 0 && (fcntl(fd, F_GET_SEALS) & seals) == seals &&
-	       fstat(fd, &st) == 0 && st.st_size == (off_t)bytes;
+	return has >= 0 && (has & seals) == seals && fstat(fd, &st) == 0 &&
+	       st.st_size == (off_t)bytes;
 }
 
 static int map_stats(struct vbd *vbd)
@@ -292,16 +321,12 @@ static void on_hello(struct vbd *vbd, const struct worker_message *message,
 			"worker (pid %d) is of another version: it finishes, "
 			"and another goes on",
 			vbd->worker_pid);
-		vbd->left = false;
-		memset(&vbd->params, 0, sizeof(vbd->params));
-		error_set(&vbd->lost, 0, "its worker was of another version");
 		vbd_quit(vbd);
 		return;
 	}
 	vbd->stats_fd = *fd;
 	*fd = -1;
 	if (map_stats(vbd) < 0) {
-		vbd_error(vbd, "no memory for the worker's counters");
 		vbd_quit(vbd);
 		return;
 	}
@@ -333,16 +358,12 @@ static void keep_record(struct vbd *vbd, int *fd)
 	*fd = -1;
 }
 
+/* Unless the guest is done with the ring, the next worker takes it up. */
 static void on_disconnected(struct vbd *vbd, bool answered)
 {
-	/* The guest has not let go: the next worker goes on. */
-	if (vbd->upgrade == VBD_UPGRADE_MOVING) {
-		vbd->left = true;
-		vbd->answered = answered;
-		vbd_quit(vbd);
-		return;
-	}
-	vbd_journal_remove(vbd);
+	vbd->left = !vbd->over;
+	vbd->answered = answered;
+	vbd->crashed = false;
 	vbd_worker_set_state(vbd, VBD_WORKER_READY);
 }
 
@@ -379,7 +400,9 @@ static void on_message(void *arg, struct worker_message *message, int *fd)
 		on_connected(vbd);
 		break;
 	case WORKER_CONNECT_FAILED:
-		on_connect_failed(vbd, message->error.text);
+	case WORKER_CONNECT_REFUSED:
+		on_connect_failed(vbd, message->error.text,
+				  message->type == WORKER_CONNECT_REFUSED);
 		break;
 	case WORKER_DISCONNECTED:
 	case WORKER_ABANDONED:
@@ -480,6 +503,7 @@ static bool had_ring(const struct vbd *vbd)
 {
 	return vbd->worker_state == VBD_WORKER_CONNECTED ||
 	       vbd->worker_state == VBD_WORKER_CONNECTING ||
+	       vbd->worker_state == VBD_WORKER_DISCONNECTING ||
 	       vbd->worker_state == VBD_WORKER_ADOPTING;
 }
 
@@ -489,20 +513,20 @@ static void on_died(struct vbd *vbd, int wait_status)
 		      vbd->worker_state == VBD_WORKER_ADOPTING;
 	char text[128];
 
-	if (vbd->reopen) {
-		vbd->restart_ms = clock_now_ms() + REOPEN_MS;
+	death_text(vbd, wait_status, text, sizeof(text));
+	vbd->info_valid = false;
+	if (had_ring(vbd) && !vbd->over)
+		vbd->left = true;
+	if (vbd->retry) {
+		vbd->restart_ms = clock_now_ms() + RETRY_MS;
 		vbd_worker_set_state(vbd, VBD_WORKER_NONE);
 		return;
 	}
-	death_text(vbd, wait_status, text, sizeof(text));
-	if (had_ring(vbd)) {
-		vbd->left = true;
+	if (had_ring(vbd))
 		vbd->crashed = !killed_from_outside(wait_status);
-	}
-	vbd->info_valid = false;
-	vbd_worker_set_state(vbd, VBD_WORKER_DEAD);
 	if (!useful || !plan_restart(vbd, wait_status)) {
 		vbd_error(vbd, "%s", text);
+		vbd_worker_set_state(vbd, VBD_WORKER_DEAD);
 		return;
 	}
 	vbd_worker_set_state(vbd, VBD_WORKER_NONE);
@@ -528,29 +552,29 @@ static void on_exited(void *arg, int wait_status)
 		return;
 	}
 	vbd->info_valid = false;
-	vbd->disk_failed &= vbd->left;
-	vbd->poisoned = false;
-	if (!vbd->backend->quitting && !(vbd->upgrade && vbd->left)) {
-		vbd_hold_release(vbd);
-		vbd_journal_remove(vbd);
-	}
 	in_order = !wait_status || wait_status == CHILD_STATUS_UNKNOWN;
 	/* Nothing has to be remembered. */
 	if (in_order)
 		drop_record(vbd);
-	if (in_order || vbd->worker_killed) {
-		/* An error that made us ask stands. */
-		vbd_worker_set_state(vbd, vbd->has_error ? VBD_WORKER_DEAD
-							 : VBD_WORKER_NONE);
+	if (!vbd->left) {
+		vbd->disk_failed = vbd->poisoned = false;
+		if (!vbd->backend->quitting) {
+			vbd_hold_release(vbd);
+			vbd_journal_remove(vbd);
+		}
+	}
+	if (!vbd->failed && (in_order || vbd->worker_killed || vbd->left)) {
+		vbd_worker_set_state(vbd, VBD_WORKER_NONE);
 		return;
 	}
-	vbd_worker_set_state(vbd, VBD_WORKER_DEAD);
-	if (!vbd->has_error) {
+	/* An error that made us ask stands. */
+	if (!vbd->failed) {
 		char text[128];
 
 		death_text(vbd, wait_status, text, sizeof(text));
 		vbd_error(vbd, "%s", text);
 	}
+	vbd_worker_set_state(vbd, VBD_WORKER_DEAD);
 }
 
 void vbd_worker_free_shared(struct vbd *vbd)
@@ -624,7 +648,8 @@ static int start_worker(struct vbd *vbd, const char *program)
 	if (rc < 0)
 		return rc;
 	vbd->worker_pid = worker_process_pid(vbd->worker);
-	vbd->worker_answered = vbd->worker_killed = vbd->reopen = false;
+	vbd->worker_answered = vbd->worker_killed = false;
+	vbd->retry = vbd->failed = false;
 	drop_record(vbd);
 	vbd_worker_set_state(vbd, VBD_WORKER_OPENING);
 	send_listen(vbd);
@@ -647,20 +672,41 @@ static int start_worker(struct vbd *vbd, const char *program)
 	return 0;
 }
 
-void vbd_worker_adopt(struct vbd *vbd)
+/* One that there is, -ENOENT, or why it cannot be told. */
+static int find_worker(struct vbd *vbd)
 {
 	const struct worker_process_events events = { on_message, on_exited,
 						      vbd };
-	int fd = vbd_journal_call(vbd);
+	int rc = vbd_journal_call(vbd);
 
-	if (fd < 0 || worker_process_adopt(vbd->backend->loop, fd, &events,
-					   &vbd->worker) < 0)
+	if (rc >= 0)
+		rc = worker_process_adopt(vbd->backend->loop, rc, &events,
+					  &vbd->worker);
+	return rc == -ECONNREFUSED || rc == -ESRCH ? -ENOENT : rc;
+}
+
+void vbd_worker_adopt(struct vbd *vbd)
+{
+	int rc = find_worker(vbd);
+
+	if (rc == -ENOENT) {
+		vbd_worker_set_state(vbd, VBD_WORKER_NONE);
 		return;
-	vbd->worker_pid = worker_process_pid(vbd->worker);
-	vbd->worker_answered = true;
-	vbd->worker_killed = false;
-	vbd->listens = true;
+	}
 	vbd_worker_set_state(vbd, VBD_WORKER_ADOPTING);
+	/* As long as there may be one, no other is started. */
+	if (rc < 0) {
+		vbd_log(LOG_LEVEL_WARNING, vbd,
+			"find the worker of an earlier daemon: %s",
+			strerror(-rc));
+		backend_touch_after(vbd, RETRY_MS);
+		return;
+	}
+	vbd->worker_pid = worker_process_pid(vbd->worker);
+	/* One that does not even say HELLO is not waited for: see vbd_quit(). */
+	vbd->worker_answered = !vbd->left;
+	vbd->listens = true;
+	vbd->worker_killed = vbd->failed = false;
 	if (vbd->left)
 		return;
 	vbd_log(LOG_LEVEL_WARNING, vbd,
@@ -717,7 +763,7 @@ static int prepare(struct vbd *vbd, enum queue_origin origin,
 {
 	int rc = read_frontend(vbd, &vbd->params, err);
 
-	vbd->params.origin = origin;
+	vbd->params.origin = vbd->params.begun_as = origin;
 	if (rc < 0)
 		return rc;
 	vbd->params.domid = vbd->domid;
@@ -731,24 +777,23 @@ void vbd_worker_connect(struct vbd *vbd, enum queue_origin origin)
 	struct error_text err;
 	int rc = 0;
 
-	vbd->faulted = false;
 	if (origin == QUEUE_LEFT) {
 		vbd->params.origin = origin;
 		vbd->params.crashed = vbd->crashed;
 	} else {
 		vbd->reconnecting = vbd->frontend_connected = false;
-		vbd->left = vbd->answered = vbd->poisoned = false;
+		vbd->left = vbd->answered = vbd->poisoned = vbd->over = false;
 		rc = prepare(vbd, origin, &err);
 	}
 	if (rc < 0) {
-		on_connect_failed(vbd, err.text);
+		on_connect_failed(vbd, err.text, true);
 		return;
 	}
 	message.connect = vbd->params;
 	rc = worker_process_send(vbd->worker, &message, vbd->inflight_fd);
 	if (rc < 0) {
 		error_set(&err, rc, "tell the worker: %s", strerror(-rc));
-		on_connect_failed(vbd, err.text);
+		on_connect_failed(vbd, err.text, false);
 		return;
 	}
 	vbd_worker_set_state(vbd, VBD_WORKER_CONNECTING);

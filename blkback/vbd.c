@@ -38,10 +38,7 @@ bool vbd_refuse_held(struct vbd *vbd)
 	if (!kernel_holds(vbd))
 		return false;
 	vbd->refused = true;
-	if (vbd->worker)
-		vbd_quit(vbd);
-	else
-		vbd_worker_set_state(vbd, VBD_WORKER_DEAD);
+	vbd_worker_fail(vbd);
 	vbd_error(vbd, "the kernel's xen-blkback holds this node; see "
 		       "xen-diskctl setup-modprobe, or attach with "
 		       "backendtype=tap (Xen 4.19 or later) or xen-diskctl");
@@ -155,6 +152,7 @@ static void check_initwait(struct vbd *vbd, const struct snapshot *snap)
 {
 	if (snap->frontend_state == XenbusStateClosed ||
 	    (snap->frontend_gone && !snap->online)) {
+		vbd_connection_over(vbd);
 		if (vbd_worker_detach(vbd))
 			vbd_switch(vbd, XenbusStateClosed, NULL);
 		return;
@@ -174,10 +172,12 @@ static void check_initwait(struct vbd *vbd, const struct snapshot *snap)
 		break;
 	case VBD_WORKER_CONNECTED:
 		/* The frontend may have turned back meanwhile. */
-		if (frontend_ready(snap))
+		if (frontend_ready(snap)) {
 			vbd_switch(vbd, XenbusStateConnected, write_disk);
-		else
-			vbd_worker_detach(vbd);
+			break;
+		}
+		vbd_connection_over(vbd);
+		vbd_worker_detach(vbd);
 		break;
 	default:
 		break;
@@ -234,8 +234,7 @@ static bool go_on(struct vbd *vbd)
 	if (vbd->worker_state == VBD_WORKER_NONE)
 		vbd_open(vbd);
 	else if (vbd->worker_state == VBD_WORKER_READY)
-		vbd_worker_connect(vbd,
-				   vbd->answered ? QUEUE_ANSWERED : QUEUE_LEFT);
+		vbd_worker_connect(vbd, QUEUE_LEFT);
 	return true;
 }
 
@@ -246,21 +245,21 @@ static bool go_on(struct vbd *vbd)
  */
 static void forget_left(struct vbd *vbd, const struct snapshot *snap)
 {
-	if (!vbd->left || snap->frontend_state != XenbusStateInitialised)
-		return;
-	vbd->left = false;
-	vbd_journal_remove(vbd);
+	if (vbd->left && snap->frontend_state == XenbusStateInitialised)
+		vbd_connection_over(vbd);
 }
 
 static void check_connected(struct vbd *vbd, const struct snapshot *snap)
 {
 	forget_left(vbd, snap);
 	if (frontend_let_go(snap)) {
+		vbd_connection_over(vbd);
 		if (vbd_worker_detach(vbd))
 			vbd_switch(vbd, XenbusStateClosed, NULL);
 	} else if (snap->frontend_state == XenbusStateClosing) {
 		vbd_switch(vbd, XenbusStateClosing, NULL);
 	} else if (vbd->reconnecting || frontend_reconnects(vbd, snap)) {
+		vbd_connection_over(vbd);
 		vbd->reconnecting = !vbd_worker_detach(vbd);
 		if (!vbd->reconnecting)
 			vbd_switch(vbd, XenbusStateInitWait, NULL);
@@ -285,9 +284,10 @@ static void check_closing(struct vbd *vbd, const struct snapshot *snap)
 	if (!frontend_let_go(snap) && go_on(vbd))
 		return;
 	nothing_held = vbd_worker_detached(vbd);
-	if (frontend_let_go(snap))
+	if (frontend_let_go(snap)) {
+		vbd_connection_over(vbd);
 		nothing_held = vbd_worker_detach(vbd);
-	else if (!nothing_held || snap->online)
+	} else if (!nothing_held || snap->online)
 		return; /* the frontend is using it still: keep serving */
 	if (nothing_held)
 		vbd_switch(vbd, XenbusStateClosed, NULL);
@@ -326,6 +326,35 @@ static void check_closed(struct vbd *vbd, const struct snapshot *snap)
 	vbd_switch(vbd, XenbusStateInitWait, write_offer);
 }
 
+static bool guest_uses(const struct vbd *vbd)
+{
+	return vbd->state == XenbusStateConnected ||
+	       vbd->state == XenbusStateClosing;
+}
+
+/* One that serves and was not yet told of to the guest is adopted as well. */
+static void find_worker(struct vbd *vbd)
+{
+	vbd_worker_adopt(vbd);
+	if (vbd->worker_state == VBD_WORKER_NONE && vbd->left &&
+	    !guest_uses(vbd))
+		vbd_connection_over(vbd);
+}
+
+/* What a guest has used, and uses still, is taken up. */
+static void read_connection(struct vbd *vbd)
+{
+	struct error_text err;
+
+	if (guest_uses(vbd) || vbd->state == XenbusStateInitWait)
+		vbd->left = vbd_journal_load(vbd, &err) == 0;
+	if (guest_uses(vbd) && !vbd->left)
+		vbd_log(LOG_LEVEL_WARNING, vbd,
+			"is taken up only if nothing is in flight: %s",
+			err.text);
+	find_worker(vbd);
+}
+
 /*
  * The directory is gone: nobody will ask for this vbd again.  If there is a
  * new one in its place, it is found when this one has ended.
@@ -336,8 +365,8 @@ static void check_removed(struct vbd *vbd)
 		vbd_log(LOG_LEVEL_INFO, vbd, "removed");
 	vbd->removed = true;
 	vbd->published = false;
-	if (vbd->worker)
-		vbd_quit(vbd);
+	vbd_connection_over(vbd);
+	vbd_quit(vbd);
 }
 
 void vbd_check(struct vbd *vbd)
@@ -371,6 +400,8 @@ void vbd_check(struct vbd *vbd)
 		return;
 	}
 	vbd->state = snap.state; /* the toolstack may write it, too */
+	if (vbd->worker_state == VBD_WORKER_ADOPTING && !vbd->worker)
+		find_worker(vbd);
 	if (vbd->refused || vbd->worker_state == VBD_WORKER_ADOPTING)
 		return;
 	if (snap.frontend_garbage && vbd->state != XenbusStateClosing &&
@@ -498,15 +529,6 @@ void vbd_free(struct vbd *vbd)
 	free(vbd);
 }
 
-static void forget_connection(struct vbd *vbd)
-{
-	if (!vbd->left)
-		return;
-	vbd->left = false;
-	memset(&vbd->params, 0, sizeof(vbd->params));
-	vbd_journal_remove(vbd);
-}
-
 /* What was served, and held, when the daemon was stopped. */
 static void read_version(struct vbd *vbd)
 {
@@ -518,27 +540,6 @@ static void read_version(struct vbd *vbd)
 		return;
 	snprintf(vbd->held_version, sizeof(vbd->held_version), "%s", version);
 	vbd->hold = VBD_HOLD_HELD;
-}
-
-/*
- * What a guest has used, and uses still, is taken up; so is a worker that serves
- * it and has not yet been told of to the guest.
- */
-static void read_connection(struct vbd *vbd)
-{
-	bool in_use = vbd->state == XenbusStateConnected ||
-		      vbd->state == XenbusStateClosing;
-	struct error_text err;
-
-	if (in_use || vbd->state == XenbusStateInitWait)
-		vbd->left = vbd_journal_load(vbd, &err) == 0;
-	vbd_worker_adopt(vbd);
-	if (!in_use && !vbd->worker)
-		forget_connection(vbd);
-	if (in_use && !vbd->left)
-		vbd_log(LOG_LEVEL_WARNING, vbd,
-			"is taken up only if nothing is in flight: %s",
-			err.text);
 }
 
 int vbd_adopt(struct vbd *vbd)
@@ -565,13 +566,14 @@ int vbd_adopt(struct vbd *vbd)
 	    !strcmp(value, "connected"))
 		vbd->hotplug = VBD_HOTPLUG_DONE;
 	read_version(vbd);
-	/* One of our own is open before there is a node. */
-	if (!vbd->worker)
-		read_connection(vbd);
 	/* Of a daemon that had other limits. */
 	if (vbd->state != XenbusStateInitialising)
 		negotiate_honour_offer(xs, vbd->path, &vbd->limits);
 	vbd->frontend_watch.path = vbd->frontend_state_path;
 	vbd->frontend_watch.fired = on_frontend_event;
-	return xenstore_watch(xs, &vbd->frontend_watch);
+	rc = xenstore_watch(xs, &vbd->frontend_watch);
+	/* One of our own is open before there is a node. */
+	if (!rc && !vbd->worker)
+		read_connection(vbd);
+	return rc;
 }

@@ -99,26 +99,26 @@ struct vbd {
 	bool frontend_connected;
 	/* It has a new ring; the old one is being let go of. */
 	bool reconnecting;
-	/* The guest was at fault on this connection: let go, keep the error. */
-	bool faulted;
+	/* The guest has let go of this connection, or was at fault on it. */
+	bool over;
 
 	struct worker_process *worker;
 	enum vbd_worker_state worker_state;
 	pid_t worker_pid; /* also of one that has ended */
 	/*
-	 * It died while it served: params and in-flight table are of the
-	 * connection that its successor takes over.
+	 * It has ended, and the guest uses the ring still: params and in-flight
+	 * table are of the connection that its successor takes over.
 	 */
 	bool left;
-	/* It could not be adopted, but has answered all that it took. */
-	bool answered;
+	bool answered; /* nothing in the table was left to be done */
 	bool crashed; /* of its own fault */
 	unsigned int nr_deaths; /* one soon after the other */
 	uint64_t served_ms; /* since when; 0: it does not */
 	uint64_t restart_ms; /* not before; 0: at once */
 	bool listens; /* for the next supervisor */
 	bool leaving; /* it goes on without us */
-	bool reopen; /* its target could not be opened: another will try */
+	bool retry; /* it could not begin to serve: another will try */
+	bool failed; /* an error made us ask it to end: there is no other */
 	/* It has said whether the provider could be opened. */
 	bool worker_answered;
 	bool worker_killed; /* by us, for it had not */

@@ -55,7 +55,8 @@ enum worker_message_type {
 	WORKER_OPENED,
 	WORKER_OPEN_FAILED,
 	WORKER_CONNECTED,
-	WORKER_CONNECT_FAILED,
+	WORKER_CONNECT_FAILED, /* for now */
+	WORKER_CONNECT_REFUSED, /* what it finds is not to be gone on with */
 	/* As WORKER_DISCONNECTED, but not all is answered: the table has it. */
 	WORKER_ABANDONED,
 	WORKER_RING_BROKEN,

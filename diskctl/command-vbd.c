@@ -207,7 +207,7 @@ const struct command command_limit = {
 		"Limits the requests (iops), and the bytes read and written "
 		"(bps, 10M for\ninstance), that the disk VDEV (xvdb) of the "
 		"guest DOMAIN (a name or an id) takes\nin a second, at once and "
-		"until it is detached or its worker ends.  0 lifts a\nlimit; "
+		"until it is detached.  0 lifts a\nlimit; "
 		"one that is not given stays.  The options iops= and bps= of a "
 		"target set\nthem from the start.",
 	.options = OPTION_BIT(OPTION_SOCKET),

@@ -183,6 +183,8 @@ static int open_control(struct supervisor *sup)
 			    &err);
 	if (rc < 0)
 		log_error("%s", err.text);
+	else
+		vbd_journal_clean(&sup->backend); /* we are the only one */
 	return rc;
 }
 

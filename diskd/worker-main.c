@@ -50,8 +50,8 @@ struct worker {
 	bool disconnecting; /* the connection was asked to stop */
 	bool attached; /* there is a supervisor */
 	bool quitting;
-	pthread_mutex_t lock; /* of the two below */
-	struct lasting_text ring_broken, disk_error;
+	pthread_mutex_t lock; /* of the three below */
+	struct lasting_text ring_broken, disk_error, poisoned;
 };
 
 /* A supervisor that is gone is noticed by the main thread's next receive. */
@@ -113,7 +113,9 @@ static void on_disk_failed(void *arg, const char *cause)
 
 static void on_poisoned(void *arg, const char *cause)
 {
-	tell_text(arg, WORKER_POISONED, cause);
+	struct worker *worker = arg;
+
+	tell_lasting(worker, &worker->poisoned, WORKER_POISONED, cause);
 }
 
 /* What comes of it, such as flushes that fail, is not told besides. */
@@ -194,7 +196,7 @@ static int open_provider(struct worker *worker, const struct worker_open *open,
 static void do_listen(struct worker *worker, int fd)
 {
 	/* Whoever connects is told our number by that. */
-	if (worker->listen_fd >= 0 || fd < 0 || listen(fd, 1) < 0)
+	if (worker->listen_fd >= 0 || fd < 0 || listen(fd, SOMAXCONN) < 0)
 		log_error("listen for the next supervisor: %s",
 			  strerror(errno));
 	else
@@ -250,6 +252,7 @@ static void do_connect(struct worker *worker,
 		.stats = worker->stats,
 	};
 	struct error_text err;
+	int rc;
 
 	if (!worker->provider || worker->connection) {
 		tell_text(worker, WORKER_CONNECT_FAILED,
@@ -260,10 +263,15 @@ static void do_connect(struct worker *worker,
 		tell_text(worker, WORKER_CONNECT_FAILED, err.text);
 		return;
 	}
-	if (connection_start(params, &disk, fd, &events, &worker->connection,
-			     &err) < 0) {
+	rc = connection_start(params, &disk, fd, &events, &worker->connection,
+			      &err);
+	if (rc < 0) {
 		block_provider_unfence(worker->provider);
-		tell_text(worker, WORKER_CONNECT_FAILED, err.text);
+		tell_text(worker,
+			  rc == -EBADMSG || rc == -EBUSY
+				  ? WORKER_CONNECT_REFUSED
+				  : WORKER_CONNECT_FAILED,
+			  err.text);
 		return;
 	}
 	worker->inflight_fd = fd;
@@ -410,6 +418,7 @@ static void say_hello(struct worker *worker)
 				    provider_record(worker));
 	tell_again(worker, &worker->ring_broken, WORKER_RING_BROKEN);
 	tell_again(worker, &worker->disk_error, WORKER_DISK_FAILED);
+	tell_again(worker, &worker->poisoned, WORKER_POISONED);
 }
 
 /* The next supervisor gets the place of the one before. */
@@ -448,9 +457,12 @@ static void serve(struct worker *worker)
 		if (fds[0].revents &&
 		    read(worker->stopped_fd, &value, sizeof(value)) > 0)
 			connection_ended(worker);
-		if (fds[1].revents && !worker->attached)
+		/* What has just ended was the last reason to stay. */
+		if (!fds[1].revents || (!worker->attached && worker->quitting))
+			continue;
+		if (!worker->attached)
 			take_supervisor(worker);
-		else if (fds[1].revents && !receive(worker))
+		else if (!receive(worker))
 			supervisor_gone(worker);
 	}
 }

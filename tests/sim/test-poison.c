@@ -175,6 +175,11 @@ START_TEST(fails_alone)
 	need(host_log_has(&h, poisons[_i].says), "not logged");
 	need(blkfront_read(&fe, 0, got, 8) == FE_OKAY, "read");
 	need(blkfront_flush(&fe) == FE_OKAY, "flush");
+	/* As to a worker that has learned of it. */
+	json_decref(host_control_ok(&h, json_pack("{s:s, s:s, s:s}", "command",
+						  "upgrade", "domain", "g1",
+						  "vdev", "xvdb")));
+	need(blkfront_read(&fe, 0, got, 8) == FE_OKAY, "read");
 	detach();
 	host_image_read(image, got, sizeof(got));
 	need(!memcmp(got, model, sizeof(model)), "the image differs");

@@ -340,16 +340,31 @@ START_TEST(ring_broken_without_supervisor)
 }
 END_TEST
 
+static bool say_hello(int fd, unsigned int kind)
+{
+	struct worker_message hello = { .type = WORKER_HELLO };
+	uint32_t other[] = { WORKER_HELLO, WORKER_MESSAGE_VERSION + 1 };
+	FILE *file;
+
+	if (kind == 0)
+		return send(fd, other, sizeof(other), 0) == sizeof(other);
+	file = tmpfile();
+	return file &&
+	       ftruncate(fileno(file), sizeof(struct disk_stats)) == 0 &&
+	       worker_message_send(fd, &hello, fileno(file)) == 0;
+}
+
 /*
- * Plays a worker of another version, in a process of its own, and has the real
- * one finish when it is told to.
+ * Plays a worker, in a process of its own, and has the real one finish when it
+ * is told to.  0: it is of another version; 1: its counters may be cut under
+ * whoever reads them.
  */
-static pid_t stranger_start(const char *path, const char *real_path)
+static pid_t stranger_start(const char *path, const char *real_path,
+			    unsigned int kind)
 {
 	const struct stranger_message {
 		uint32_t type, version;
-	} hello = { WORKER_HELLO, WORKER_MESSAGE_VERSION + 1 },
-	  quit = { WORKER_QUIT, WORKER_MESSAGE_VERSION + 1 };
+	} quit = { WORKER_QUIT, WORKER_MESSAGE_VERSION + 1 };
 	struct sockaddr_un here = { .sun_family = AF_UNIX }, there = here;
 	struct stranger_message got = { 0, 0 };
 	int listener = socket(AF_UNIX, SOCK_SEQPACKET, 0), fd;
@@ -369,7 +384,7 @@ static pid_t stranger_start(const char *path, const char *real_path)
 	}
 	listen(listener, 1);
 	fd = accept(listener, NULL, NULL);
-	if (send(fd, &hello, sizeof(hello), 0) != sizeof(hello) ||
+	if (!say_hello(fd, kind) ||
 	    recv(fd, &got, sizeof(got), 0) != sizeof(got) ||
 	    got.type != WORKER_QUIT)
 		_exit(1);
@@ -394,12 +409,13 @@ START_TEST(worker_of_another_version)
 	int status;
 
 	attach(FE_ABI_NATIVE, 1, false);
+	load_rounds(&load, 20);
 	pid = host_worker_pid(&h, 1, XVDB);
-	endings[_i](&h);
+	endings[_i & 1](&h);
 	load_begin();
 	snprintf(path, sizeof(path), "%s/run/vbd-1-%u.sock", h.dir, XVDB);
 	snprintf(real_path, sizeof(real_path), "%s.real", path);
-	stranger = stranger_start(path, real_path);
+	stranger = stranger_start(path, real_path, (unsigned int)_i / 2);
 	host_daemon_start(&h);
 	need(process_wait(stranger, HOST_WAIT_MS, &status) && status == 0,
 	     "the stranger's status is %#x", status);
@@ -532,20 +548,135 @@ START_TEST(broken_upgrade_is_refused)
 }
 END_TEST
 
+/* A ring that is begun anew after this is not mistaken for one that goes on. */
+static void attach_and_use(void)
+{
+	attach(FE_ABI_NATIVE, 1, true);
+	load_rounds(&load, 20);
+}
+
+/* The frontend was never told anything. */
+static void check_unnoticed(void)
+{
+	drain();
+	load_rounds(&load, 20);
+	need(!host_log_has(&h, "Connected -> "), "the backend's state changed");
+	need(requests_of("errors") == 0, "errors");
+	finish();
+	load_check_image(&load, image);
+}
+
 /* One that does not finish is killed, and nothing is lost. */
 START_TEST(upgrade_of_a_stuck_worker)
 {
 	pid_t pid;
 
-	attach(FE_ABI_NATIVE, 1, true);
+	attach_and_use();
 	pid = host_worker_pid(&h, 1, XVDB);
-	load_begin();
 	need(kill(pid, SIGSTOP) == 0, "stop");
+	load_begin();
 	json_decref(host_control_ok(&h, upgrade_request()));
 	need(host_worker_pid(&h, 1, XVDB) != pid, "it is the same");
-	drain();
 	need(host_log_has(&h, "has not let go within"), "log");
-	finish();
+	check_unnoticed();
+}
+END_TEST
+
+/* 0: the old one is killed while it finishes; 1: the new one as it begins. */
+START_TEST(killed_during_upgrade)
+{
+	static const char *const status[] = { "disconnecting", "opening" };
+
+	attach_and_use();
+	for (unsigned int k = 0; k < 10; k++) {
+		pid_t pid = host_worker_pid(&h, 1, XVDB), now = pid;
+		uint64_t end = host_now_ms() + HOST_WAIT_MS;
+		int fd;
+
+		if (_i == 0)
+			need(kill(pid, SIGSTOP) == 0, "stop");
+		load_begin();
+		fd = host_control_begin(&h, upgrade_request());
+		while (now == pid && !worker_is(status[_i], &now))
+			need(host_now_ms() < end, "not %s", status[_i]);
+		spin(rnd(4000000));
+		kill(now, SIGKILL);
+		json_decref(host_control_end(fd));
+		drain();
+		need(host_wait_worker(&h, 1, XVDB, "connected"), "worker");
+	}
+	check_unnoticed();
+}
+END_TEST
+
+/* The next supervisor finds a worker that lets go because of an upgrade. */
+START_TEST(supervisor_killed_during_upgrade)
+{
+	attach_and_use();
+	for (unsigned int k = 0; k < 5; k++) {
+		pid_t pid = host_worker_pid(&h, 1, XVDB);
+		int fd;
+
+		need(kill(pid, SIGSTOP) == 0, "stop");
+		load_begin();
+		fd = host_control_begin(&h, upgrade_request());
+		need(host_wait_worker(&h, 1, XVDB, "disconnecting"), "status");
+		host_daemon_kill(&h);
+		json_decref(host_control_end(fd));
+		if (_i == 0) {
+			host_daemon_start(&h);
+			need(kill(pid, SIGCONT) == 0, "go on");
+		} else {
+			need(kill(pid, SIGKILL) == 0, "kill");
+			wait_gone(pid);
+			host_daemon_start(&h);
+		}
+		drain();
+		need(host_wait_worker(&h, 1, XVDB, "connected"), "worker");
+	}
+	check_unnoticed();
+}
+END_TEST
+
+/* It has not said anything yet, and is left all the same. */
+START_TEST(left_before_it_is_adopted)
+{
+	pid_t pid;
+
+	attach_and_use();
+	pid = host_worker_pid(&h, 1, XVDB);
+	for (unsigned int k = 0; k < 5; k++) {
+		need(kill(pid, SIGSTOP) == 0, "stop");
+		endings[k & 1](&h);
+		host_daemon_start(&h);
+		need(host_wait_worker(&h, 1, XVDB, "adopting"), "status");
+		host_daemon_leave(&h);
+		load_begin();
+		need(kill(pid, SIGCONT) == 0, "go on");
+		drain();
+		host_daemon_start(&h);
+		wait_adopted(pid);
+	}
+	check_unnoticed();
+}
+END_TEST
+
+/* A node that goes takes with it a worker that does not answer. */
+START_TEST(gone_before_it_is_adopted)
+{
+	pid_t pid;
+
+	attach_and_use();
+	pid = host_worker_pid(&h, 1, XVDB);
+	need(kill(pid, SIGSTOP) == 0, "stop");
+	host_daemon_kill(&h);
+	host_daemon_start(&h);
+	need(host_wait_worker(&h, 1, XVDB, "adopting"), "status");
+	host_remove(&h, "/local/domain/0/backend/vbd/1/%u", XVDB);
+	host_remove(&h, "/local/domain/1/device/vbd/%u", XVDB);
+	wait_gone(pid);
+	need(host_wait_unlisted(&h, 1, XVDB), "listed");
+	blkfront_fini(&fe);
 }
 END_TEST
 
@@ -645,10 +776,14 @@ int main(void)
 	tcase_add_loop_test(tc, guest_gone_without_supervisor, 0, 2);
 	tcase_add_loop_test(tc, detached_without_supervisor, 0, 2);
 	tcase_add_loop_test(tc, ring_broken_without_supervisor, 0, 2);
-	tcase_add_loop_test(tc, worker_of_another_version, 0, 2);
+	tcase_add_loop_test(tc, worker_of_another_version, 0, 4);
 	tcase_add_loop_test(tc, upgraded_under_load, 0,
 			    sizeof(kinds) / sizeof(kinds[0]));
 	tcase_add_test(tc, upgrade_of_a_stuck_worker);
+	tcase_add_loop_test(tc, killed_during_upgrade, 0, 2);
+	tcase_add_loop_test(tc, supervisor_killed_during_upgrade, 0, 2);
+	tcase_add_test(tc, left_before_it_is_adopted);
+	tcase_add_test(tc, gone_before_it_is_adopted);
 	tcase_add_test(tc, guest_lets_go_during_upgrade);
 	tcase_add_test(tc, killed_at_rest);
 	tcase_add_test(tc, another_image_is_refused);

@@ -141,7 +141,7 @@ daemon_log | awk '
 		split(time, part, /[:.]/)
 		return ((part[1] * 60 + part[2]) * 60 + part[3]) * 1000 + part[4]
 	}
-	/connected -> dead/ { died[$5] = ms($1) }
+	/connected -> none/ { died[$5] = ms($1) }
 	/connecting -> connected/ && ($5 in died) {
 		print ms($1) - died[$5]
 		delete died[$5]
