@@ -18,13 +18,16 @@ example=$(sed -n '/^\.Sy qcow2/,/^\.Ed/p' \
 [ -n "$example" ] || fail 'the manual has no example'
 printf '%s\n' "$example"
 
+socket=$(sed -n 's/.*--socket=\([^ ]*\).*/\1/p' <<<"$example")
+[ -n "$socket" ] || fail 'the example has no socket'
+
 web=/srv/web.qcow2
 mkdir -p /srv
 qemu-img create -q -f qcow2 "$web" 16M
 
 attach_as_told() {
-	unix_server /run/web.sock \
-		bash -c "exec $(sed '/&$/q' <<<"$example" | sed 's/&$//')"
+	unix_server "$socket" bash -c "$(sed '/&$/q' <<<"$example" |
+		sed 's/&$//; s/^qemu-nbd /exec &/')"
 	eval "$(sed '1,/&$/d' <<<"$example")"
 	guest_disk g1 xvdb
 }
@@ -33,6 +36,7 @@ detach_and_check() {
 	assert_eq "$(guest_io_errors g1)" 0 'I/O errors in the guest'
 	detach g1 xvdb
 	server_stop
+	rm -r "$(dirname "$socket")"
 	qemu-img check "$web"
 }
 
