@@ -344,14 +344,14 @@ static bool say_hello(int fd, unsigned int kind)
 {
 	struct worker_message hello = { .type = WORKER_HELLO };
 	uint32_t other[] = { WORKER_HELLO, WORKER_MESSAGE_VERSION + 1 };
-	FILE *file;
+	int file;
 
 	if (kind == 0)
 		return send(fd, other, sizeof(other), 0) == sizeof(other);
-	file = tmpfile();
-	return file &&
-	       ftruncate(fileno(file), sizeof(struct disk_stats)) == 0 &&
-	       worker_message_send(fd, &hello, fileno(file)) == 0;
+	/* Of a disk's file system, whose files know no seals. */
+	file = open("/var/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	return file >= 0 && ftruncate(file, sizeof(struct disk_stats)) == 0 &&
+	       worker_message_send(fd, &hello, file) == 0;
 }
 
 /*
@@ -367,8 +367,12 @@ static pid_t stranger_start(const char *path, const char *real_path,
 	} quit = { WORKER_QUIT, WORKER_MESSAGE_VERSION + 1 };
 	struct sockaddr_un here = { .sun_family = AF_UNIX }, there = here;
 	struct stranger_message got = { 0, 0 };
-	int listener = socket(AF_UNIX, SOCK_SEQPACKET, 0), fd;
+	int listener = socket(AF_UNIX, SOCK_SEQPACKET, 0), fd, table;
+	char table_path[96];
 	pid_t pid;
+
+	snprintf(table_path, sizeof(table_path), "%s/run/vbd-1-%u.inflight",
+		 h.dir, XVDB);
 
 	snprintf(here.sun_path, sizeof(here.sun_path), "%s", path);
 	snprintf(there.sun_path, sizeof(there.sun_path), "%s", real_path);
@@ -392,12 +396,16 @@ static pid_t stranger_start(const char *path, const char *real_path,
 	if (connect(listener, (struct sockaddr *)&there, sizeof(there)) < 0 ||
 	    send(listener, &quit, sizeof(quit), 0) != sizeof(quit))
 		_exit(2);
+	table = open(table_path, O_WRONLY | O_CLOEXEC);
 	/* HELLO, and at last that it has disconnected. */
 	while (recv(listener, &got, sizeof(got), 0) > 0) {
 		got.version++;
 		if (got.type == WORKER_DISCONNECTED)
 			send(fd, &got, sizeof(got), 0);
 	}
+	/* Its table is of another version as well. */
+	if (kind == 0 && pwrite(table, "?", 1, 4) != 1)
+		_exit(3);
 	_exit(0);
 }
 
