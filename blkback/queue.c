@@ -339,6 +339,7 @@ static void request_submit(struct queue *q, struct blk_request *req,
 		.length_bytes = flush ? 0 : req->entry->length_bytes,
 		.iov = data ? req->iov : NULL,
 		.nr_iov = data ? req->nr_iov : 0,
+		.again = req->again ? req->number + 1 : 0,
 	};
 	block_submit(q->block, &req->io);
 }
@@ -474,6 +475,7 @@ static void request_reset(struct blk_request *req)
 	req->nr_pages = 0;
 	req->steps = 0;
 	req->flush_failed_ms = 0;
+	req->again = false;
 }
 
 /* Copies one request off the ring.  NULL when there is none. */
@@ -1031,6 +1033,7 @@ static void replay(struct queue *q, struct blk_request **taken,
 		req->number = req->entry->number;
 		req->status = req->entry->status;
 		req->indirect = false;
+		req->again = true;
 		inflight_tried(req->entry, q->params.crashed);
 		q->nr_busy++;
 		q->nr_unbuffered++;

@@ -45,6 +45,7 @@ struct blk_request {
 	bool indirect; /* its segments are still in the guest's page */
 	uint32_t indirect_ref;
 	uint64_t number; /* counted from the first of its ring */
+	bool again; /* a worker before had begun it */
 	unsigned int steps; /* enum request_step still to do */
 	int16_t status; /* BLKIF_RSP_* to answer with */
 	uint64_t flush_failed_ms; /* when its flush first failed; 0: never */

@@ -150,6 +150,18 @@ static void keep_limits(struct vbd *vbd, const struct block_limits *limits)
 	worker_process_send(vbd->worker, &message, -1);
 }
 
+/* Where it has no identity, by what the guest has been told of it. */
+static bool is_another(const struct block_info *now,
+		       const struct block_info *before)
+{
+	if (now->identity.kind != BLOCK_IDENTITY_NONE)
+		return !backend_same_bytes(&now->identity, &before->identity);
+	return now->size_bytes != before->size_bytes ||
+	       (before->can_flush && !now->can_flush) ||
+	       (before->discard_granularity_bytes &&
+		!now->discard_granularity_bytes);
+}
+
 /* The provider is open: may we serve it? */
 static void on_opened(struct vbd *vbd, const struct block_info *info)
 {
@@ -160,8 +172,7 @@ static void on_opened(struct vbd *vbd, const struct block_info *info)
 	if (vbd->worker_state != VBD_WORKER_OPENING || vbd_hold_running(vbd))
 		return;
 	/* The name may be another image's by now. */
-	if (vbd->left && info->identity.kind != BLOCK_IDENTITY_NONE &&
-	    !backend_same_bytes(&info->identity, &vbd->info.identity)) {
+	if (vbd->left && is_another(info, &vbd->info)) {
 		vbd_error(vbd,
 			  "target '%s': its worker died, and it is not the "
 			  "image any more that the guest uses; detach it",
@@ -349,11 +360,10 @@ static void drop_record(struct vbd *vbd)
 	vbd->record_fd = -1;
 }
 
-/* Ours to keep as long as there is nobody else to remember it. */
+/* Instead of the one before.  Ours to keep, should the worker die. */
 static void keep_record(struct vbd *vbd, int *fd)
 {
-	if (*fd < 0 || vbd->record_fd >= 0)
-		return;
+	drop_record(vbd);
 	vbd->record_fd = *fd;
 	*fd = -1;
 }
@@ -553,8 +563,8 @@ static void on_exited(void *arg, int wait_status)
 	}
 	vbd->info_valid = false;
 	in_order = !wait_status || wait_status == CHILD_STATUS_UNKNOWN;
-	/* Nothing has to be remembered. */
-	if (in_order)
+	/* Nothing has to be remembered, but by who goes on in its place. */
+	if (in_order && !vbd->left)
 		drop_record(vbd);
 	if (!vbd->left) {
 		vbd->disk_failed = vbd->poisoned = false;
@@ -631,6 +641,17 @@ static void send_listen(struct vbd *vbd)
 		worker_process_send(vbd->worker, &message, fd);
 }
 
+/* What a worker that died has remembered: kept until its successor has it. */
+static void send_record(struct vbd *vbd)
+{
+	const struct worker_message message = { .type = WORKER_RECORD };
+
+	if (!vbd->left)
+		drop_record(vbd);
+	if (vbd->record_fd >= 0)
+		worker_process_send(vbd->worker, &message, vbd->record_fd);
+}
+
 static int start_worker(struct vbd *vbd, const char *program)
 {
 	const struct worker_process_events events = { on_message, on_exited,
@@ -650,13 +671,14 @@ static int start_worker(struct vbd *vbd, const char *program)
 	vbd->worker_pid = worker_process_pid(vbd->worker);
 	vbd->worker_answered = vbd->worker_killed = false;
 	vbd->retry = vbd->failed = false;
-	drop_record(vbd);
 	vbd_worker_set_state(vbd, VBD_WORKER_OPENING);
 	send_listen(vbd);
+	send_record(vbd);
 	backend_take_slot(vbd);
 	message.open.read_only = vbd->read_only;
 	message.open.no_discard = vbd->no_discard;
 	message.open.failed = vbd->disk_failed;
+	message.open.left = vbd->left;
 	message.open.sandbox = options->sandbox;
 	if (options->first_uid)
 		message.open.uid = options->first_uid + (uint32_t)vbd->slot;

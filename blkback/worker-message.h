@@ -41,8 +41,9 @@ enum worker_message_type {
 	 * To the worker.  The first message is LISTEN, with a bound socket: there
 	 * the worker hears the next supervisor, should this one end while it is
 	 * connected.  The end of the stream at any other time, or without that
-	 * socket, means QUIT.  OPEN comes with a descriptor of struct disk_stats,
-	 * and CONNECT with the in-flight table.
+	 * socket, means QUIT.  RECORD, either way, comes with the provider's
+	 * memory: before OPEN that of a worker which died.  OPEN comes with a
+	 * descriptor of struct disk_stats, and CONNECT with the in-flight table.
 	 */
 	WORKER_LISTEN,
 	WORKER_OPEN,
@@ -50,8 +51,8 @@ enum worker_message_type {
 	WORKER_DISCONNECT,
 	WORKER_RESIZE,
 	WORKER_LIMIT,
-	/* From the worker; each failure carries its message. */
 	WORKER_RECORD,
+	/* From the worker; each failure carries its message. */
 	WORKER_OPENED,
 	WORKER_OPEN_FAILED,
 	WORKER_CONNECTED,
@@ -71,6 +72,7 @@ struct worker_open {
 	bool read_only;
 	bool no_discard;
 	bool failed; /* for good, before this worker */
+	bool left; /* by a worker that died; its guest waits */
 	bool sandbox; /* with walls */
 	uint32_t uid; /* to become within; 0: none */
 	uint64_t flush_timeout_ms;

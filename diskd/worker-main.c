@@ -40,6 +40,7 @@ struct worker {
 	int listen_fd; /* -1: ends with the supervisor */
 	int stopped_fd; /* eventfd: the connection has stopped */
 	struct block_provider *provider;
+	struct block_left left; /* of a worker that died, until it is opened */
 	uint64_t flush_timeout_ms;
 	bool disk_failed; /* set by the queues, never reset */
 	struct throttle throttle; /* shared by the queues */
@@ -180,8 +181,9 @@ static int open_provider(struct worker *worker, const struct worker_open *open,
 			 struct error_text *err)
 {
 	int rc = block_provider_reopen(provider_registry, open->target,
-				       open->version, open->read_only,
-				       &worker->provider, err);
+				       open->version,
+				       open->left ? &worker->left : NULL,
+				       open->read_only, &worker->provider, err);
 
 	if (rc < 0)
 		return rc;
@@ -235,6 +237,19 @@ static void do_open(struct worker *worker, const struct worker_open *open,
 	throttle_set(&worker->throttle, &worker->provider->info.limits);
 	reply.opened = worker->provider->info;
 	worker_message_send(worker->socket_fd, &reply, provider_record(worker));
+}
+
+static void take_record(struct worker *worker, int fd)
+{
+	if (worker->left.record_fd < 0)
+		worker->left.record_fd = fd;
+}
+
+static void drop_record(struct worker *worker)
+{
+	if (worker->left.record_fd >= 0)
+		close(worker->left.record_fd);
+	worker->left.record_fd = -1;
 }
 
 /* fd is the connection's until it ends. */
@@ -343,7 +358,7 @@ static void connection_ended(struct worker *worker)
 /* Whether a descriptor that came with a message was kept. */
 static bool kept(const struct worker *worker, int fd)
 {
-	return fd == worker->listen_fd ||
+	return fd == worker->listen_fd || fd == worker->left.record_fd ||
 	       (worker->stats && fd == worker->stats_fd) ||
 	       (worker->connection && fd == worker->inflight_fd);
 }
@@ -364,8 +379,12 @@ static bool receive(struct worker *worker)
 	case WORKER_LISTEN:
 		do_listen(worker, fd);
 		break;
+	case WORKER_RECORD:
+		take_record(worker, fd);
+		break;
 	case WORKER_OPEN:
 		do_open(worker, &message.open, fd);
+		drop_record(worker);
 		break;
 	case WORKER_CONNECT:
 		do_connect(worker, &message.connect, fd);
@@ -483,6 +502,7 @@ int main(int argc, char **argv)
 	struct worker worker = {
 		.socket_fd = WORKER_SOCKET_FD,
 		.listen_fd = -1,
+		.left = { .record_fd = -1 },
 		.attached = true,
 		.lock = PTHREAD_MUTEX_INITIALIZER,
 	};

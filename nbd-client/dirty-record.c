@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define RECORD_MAGIC UINT64_C(0x3131444e44444558) /* "XEDDND11", backwards */
+#define RECORD_MAGIC UINT64_C(0x3231444e44444558) /* "XEDDND12", backwards */
 #define ALIGN_BYTES 64u
 /* The length of what fills the ring's end up: no write has it. */
 #define FILLER UINT32_MAX
@@ -23,8 +23,10 @@ struct record_header {
 	uint64_t nr_bytes; /* of the ring behind the header */
 	uint64_t start, end;
 	uint8_t reserved[4096 - 32];
+	uint8_t notes[DIRTY_RECORD_NOTES_BYTES];
 };
-_Static_assert(sizeof(struct record_header) == 4096, "");
+_Static_assert(sizeof(struct record_header) == 4096 + DIRTY_RECORD_NOTES_BYTES,
+	       "");
 
 struct write_header {
 	uint64_t offset_bytes;
@@ -106,12 +108,17 @@ static int map_record(int fd, uint64_t nr_bytes,
 	return 0;
 }
 
+static uint64_t whole_pages(uint64_t nr_bytes)
+{
+	return (nr_bytes + 4095) / 4096 * 4096;
+}
+
 int dirty_record_new(uint64_t nr_bytes, struct dirty_record **ret_record)
 {
 	struct dirty_record *record;
 	int fd, rc;
 
-	nr_bytes = (nr_bytes + 4095) / 4096 * 4096;
+	nr_bytes = whole_pages(nr_bytes);
 	fd = make_fd(sizeof(struct record_header) + nr_bytes);
 	if (fd < 0)
 		return fd;
@@ -135,8 +142,18 @@ static uint64_t check_write(const struct dirty_record *record, uint64_t place)
 							     : place + bytes;
 }
 
+static bool is_within(const struct write_header *write, uint64_t size_bytes,
+		      uint32_t unit_bytes)
+{
+	return write->length_bytes && write->length_bytes <= size_bytes &&
+	       write->offset_bytes <= size_bytes - write->length_bytes &&
+	       write->offset_bytes % unit_bytes == 0 &&
+	       write->length_bytes % unit_bytes == 0;
+}
+
 /* It comes from a process that died, of whatever cause. */
-static int check_record(struct dirty_record *record)
+static int check_record(struct dirty_record *record, uint64_t size_bytes,
+			uint32_t unit_bytes)
 {
 	struct record_header *header = record->header;
 	uint64_t place, next;
@@ -150,19 +167,23 @@ static int check_record(struct dirty_record *record)
 	    record->start % ALIGN_BYTES || record->end % ALIGN_BYTES)
 		return -EINVAL;
 	for (place = record->start; place != record->end; place = next) {
+		const struct write_header *write = at(record, place);
+		bool filler = write->length_bytes == FILLER;
+
 		next = check_write(record, place);
-		if (!next)
+		if (!next ||
+		    (!filler && !is_within(write, size_bytes, unit_bytes)))
 			return -EINVAL;
 		/* Its write did not come to be. */
-		if (next == record->end &&
-		    at(record, place)->length_bytes == FILLER)
+		if (next == record->end && filler)
 			record->end = next = place;
 	}
 	publish(&header->end, record->end);
 	return 0;
 }
 
-int dirty_record_adopt(int fd, struct dirty_record **ret_record)
+int dirty_record_adopt(int fd, uint64_t nr_bytes, uint64_t size_bytes,
+		       uint32_t unit_bytes, struct dirty_record **ret_record)
 {
 	struct dirty_record *record;
 	struct stat st;
@@ -173,8 +194,8 @@ int dirty_record_adopt(int fd, struct dirty_record **ret_record)
 		return -errno;
 	rc = fcntl(fd, F_GET_SEALS);
 	if (rc < 0 || !(rc & F_SEAL_SHRINK) ||
-	    st.st_size <= (off_t)sizeof(struct record_header) ||
-	    st.st_size % 4096)
+	    st.st_size != (off_t)(sizeof(struct record_header) +
+				  whole_pages(nr_bytes)))
 		return -EINVAL;
 	fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (fd < 0)
@@ -183,7 +204,7 @@ int dirty_record_adopt(int fd, struct dirty_record **ret_record)
 			&record);
 	if (rc < 0)
 		return rc;
-	rc = check_record(record);
+	rc = check_record(record, size_bytes, unit_bytes);
 	if (rc < 0)
 		dirty_record_free(record);
 	else
@@ -203,6 +224,11 @@ void dirty_record_free(struct dirty_record *record)
 int dirty_record_fd(const struct dirty_record *record)
 {
 	return record->fd;
+}
+
+void *dirty_record_notes(const struct dirty_record *record)
+{
+	return record->header->notes;
 }
 
 /* To the front of the ring.  What is empty stays so. */

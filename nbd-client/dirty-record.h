@@ -13,6 +13,9 @@
 
 struct dirty_record;
 
+/* Memory beside the ring, for the owner: zeroes at first. */
+#define DIRTY_RECORD_NOTES_BYTES 16384u
+
 /* One write that is remembered; data is in the record. */
 struct dirty_write {
 	uint64_t offset_bytes;
@@ -28,16 +31,21 @@ struct dirty_write {
  */
 int dirty_record_new(uint64_t nr_bytes, struct dirty_record **ret_record);
 /*
- * Takes over a record that another process has left, with the writes in it:
- * duplicates the descriptor.  -EINVAL for one that is not a record, or whose
- * contents contradict themselves; else as above.
+ * Takes over a record for about nr_bytes that a process has left which is no
+ * more, with the writes in it: duplicates the descriptor.  -EINVAL for one that
+ * is not such a record, whose contents contradict themselves, or that has a write
+ * outside of size_bytes or not in whole units of unit_bytes; else as above.
  */
-int dirty_record_adopt(int fd, struct dirty_record **ret_record);
+int dirty_record_adopt(int fd, uint64_t nr_bytes, uint64_t size_bytes,
+		       uint32_t unit_bytes, struct dirty_record **ret_record);
 /* NULL is a no-op. */
 void dirty_record_free(struct dirty_record *record);
 
 /* The memfd, which stays the record's. */
 int dirty_record_fd(const struct dirty_record *record);
+
+/* Aligned to a page; the record's; adopted with it, and not looked at. */
+void *dirty_record_notes(const struct dirty_record *record);
 
 /* Appends a write; its data is copied.  -ENOSPC when there is no room. */
 int dirty_record_add(struct dirty_record *record, uint64_t offset_bytes,

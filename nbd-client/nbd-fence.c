@@ -9,13 +9,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 /* What one turn takes from a server that goes on sending. */
 #define DRAIN_READS 16u
-/* Of a request that is no more: neither a request's nor the replay's. */
-#define NOBODYS (UINT64_MAX - 1)
+/* Of a request that is no more: neither a request's nor the record's. */
+#define NOBODYS (NBD_FENCE_LEFT - 1)
 
 static void arm(struct nbd_fence_socket *socket)
 {
@@ -35,12 +36,18 @@ static void close_socket(struct nbd_fence_socket *socket)
 	socket->fence->nr_open--;
 }
 
-static void lift(struct nbd_fence *fence)
+static void close_sockets(struct nbd_fence *fence)
 {
 	for (unsigned int i = 0; i < NBD_FENCE_SOCKETS; i++)
 		close_socket(&fence->sockets[i]);
-	fence->nr_ranges = 0;
-	fence->everything = fence->unwatched = false;
+}
+
+static void lift(struct nbd_fence *fence)
+{
+	close_sockets(fence);
+	fence->list->nr_ranges = fence->list->everything = 0;
+	fence->list->until_ms = 0;
+	fence->unwatched = false;
 }
 
 /*
@@ -90,12 +97,76 @@ static void on_ready(struct io_op *op, int result)
 
 void nbd_fence_init(struct nbd_fence *fence)
 {
-	*fence = (struct nbd_fence){ .loop = NULL };
+	memset(fence, 0, sizeof(*fence));
+	fence->list = &fence->own;
 	for (unsigned int i = 0; i < NBD_FENCE_SOCKETS; i++) {
 		fence->sockets[i].fence = fence;
 		fence->sockets[i].op.done = on_ready;
 		fence->sockets[i].fd = -1;
 	}
+}
+
+/* Whatever stands, it stands for so long from now on. */
+static void stand(struct nbd_fence *fence, uint64_t ms)
+{
+	uint64_t until_ms = clock_now_ms() + ms;
+
+	if (until_ms > fence->list->until_ms)
+		fence->list->until_ms = until_ms;
+}
+
+static bool is_left(const struct nbd_fence_range *range)
+{
+	return range->number & NBD_FENCE_LEFT;
+}
+
+/* Of another process, of which one may believe nothing. */
+static bool is_sane(const struct nbd_fence_list *list)
+{
+	if (list->nr_ranges > NBD_FENCE_RANGES)
+		return false;
+	for (uint64_t i = 0; i < list->nr_ranges; i++) {
+		if (list->ranges[i].start > list->ranges[i].end)
+			return false;
+	}
+	return true;
+}
+
+/* The dead one's requests are ours under other numbers, or none. */
+static void disown(struct nbd_fence_list *list)
+{
+	for (uint64_t i = 0; i < list->nr_ranges; i++) {
+		if (!is_left(&list->ranges[i]))
+			list->ranges[i].number = NOBODYS;
+	}
+}
+
+static void take_over(struct nbd_fence *fence, uint64_t left_ms)
+{
+	struct nbd_fence_list *list = fence->list;
+	uint64_t longest = clock_now_ms() +
+			   (left_ms > NBD_FENCE_MS ? left_ms : NBD_FENCE_MS);
+
+	if (list->until_ms > longest)
+		list->until_ms = longest;
+	if (list->record_sent || !is_sane(list)) {
+		list->nr_ranges = 0;
+		list->everything = 1;
+		stand(fence, left_ms);
+	}
+	list->record_sent = 0;
+	fence->unwatched = list->everything || list->nr_ranges;
+	disown(list);
+}
+
+void nbd_fence_share(struct nbd_fence *fence, struct nbd_fence_list *list,
+		     uint64_t left_ms)
+{
+	fence->list = list;
+	if (left_ms)
+		take_over(fence, left_ms);
+	else
+		memset(list, 0, sizeof(*list));
 }
 
 void nbd_fence_enter(struct nbd_fence *fence, struct io_loop *loop,
@@ -114,8 +185,10 @@ void nbd_fence_leave(struct nbd_fence *fence)
 {
 	for (unsigned int i = 0; i < NBD_FENCE_SOCKETS; i++)
 		fence->sockets[i].armed = false;
-	for (unsigned int i = 0; i < fence->nr_ranges; i++)
-		fence->ranges[i].number = NOBODYS;
+	for (uint64_t i = 0; i < fence->list->nr_ranges; i++)
+		fence->list->ranges[i].number =
+			(fence->list->ranges[i].number & NBD_FENCE_LEFT) |
+			NOBODYS;
 	fence->loop = NULL;
 }
 
@@ -136,17 +209,18 @@ bool nbd_fence_raise(struct nbd_fence *fence, int fd)
 	shutdown(fd, SHUT_WR);
 	rc = drain(fd);
 	if (nbd_socket_is_cut_here(-rc)) {
-		nbd_fence_raise_for_time(fence);
+		nbd_fence_raise_for_time(fence, NBD_FENCE_MS);
 		return true;
 	}
 	if (rc != -EAGAIN)
 		return false;
-	fence->until_ms = clock_now_ms() + NBD_FENCE_MS;
+	stand(fence, NBD_FENCE_MS);
 	socket = unused_socket(fence);
 	if (socket)
 		socket->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (!socket || socket->fd < 0) {
-		fence->everything = fence->unwatched = true;
+		fence->list->everything = 1;
+		fence->unwatched = true;
 		return true;
 	}
 	fence->nr_open++;
@@ -154,24 +228,34 @@ bool nbd_fence_raise(struct nbd_fence *fence, int fd)
 	return true;
 }
 
-void nbd_fence_raise_for_time(struct nbd_fence *fence)
+void nbd_fence_raise_for_time(struct nbd_fence *fence, uint64_t ms)
 {
-	fence->until_ms = clock_now_ms() + NBD_FENCE_MS;
+	stand(fence, ms);
 	fence->unwatched = true;
 }
 
 void nbd_fence_add(struct nbd_fence *fence, uint64_t number,
 		   uint64_t offset_bytes, uint64_t length_bytes)
 {
-	if (fence->nr_ranges == NBD_FENCE_RANGES) {
-		fence->everything = true;
-		return;
-	}
-	fence->ranges[fence->nr_ranges++] = (struct nbd_fence_range){
+	struct nbd_fence_list *list = fence->list;
+	const struct nbd_fence_range range = {
 		.start = offset_bytes,
 		.end = offset_bytes + length_bytes,
 		.number = number,
 	};
+
+	/* Workers may die of one request again and again. */
+	for (uint64_t i = 0; i < list->nr_ranges; i++) {
+		if (!memcmp(&list->ranges[i], &range, sizeof(range)))
+			return;
+	}
+	if (list->nr_ranges == NBD_FENCE_RANGES) {
+		list->everything = 1;
+		return;
+	}
+	list->ranges[list->nr_ranges] = range;
+	__atomic_store_n(&list->nr_ranges, list->nr_ranges + 1,
+			 __ATOMIC_RELEASE);
 }
 
 bool nbd_fence_is_up(const struct nbd_fence *fence)
@@ -179,17 +263,38 @@ bool nbd_fence_is_up(const struct nbd_fence *fence)
 	return fence->nr_open || fence->unwatched;
 }
 
+bool nbd_fence_has_left(const struct nbd_fence *fence)
+{
+	for (uint64_t i = 0; i < fence->list->nr_ranges; i++) {
+		if (is_left(&fence->list->ranges[i]))
+			return true;
+	}
+	return false;
+}
+
+void nbd_fence_record_sent(struct nbd_fence *fence, bool sent)
+{
+	__atomic_store_n(&fence->list->record_sent, sent, __ATOMIC_RELEASE);
+}
+
+/* The same bytes, or older ones that the same bytes follow. */
+static bool may_pass(const struct nbd_fence_range *range, uint64_t number)
+{
+	return number == range->number ||
+	       (number == NBD_FENCE_RECORD && is_left(range));
+}
+
 bool nbd_fence_holds(const struct nbd_fence *fence, uint64_t number,
 		     uint64_t offset_bytes, uint64_t length_bytes)
 {
-	if (fence->everything)
+	if (fence->list->everything)
 		return true;
-	for (unsigned int i = 0; i < fence->nr_ranges; i++) {
-		const struct nbd_fence_range *range = &fence->ranges[i];
+	for (uint64_t i = 0; i < fence->list->nr_ranges; i++) {
+		const struct nbd_fence_range *range = &fence->list->ranges[i];
 
 		if (offset_bytes < range->end &&
 		    offset_bytes + length_bytes > range->start &&
-		    number != range->number)
+		    !may_pass(range, number))
 			return true;
 	}
 	return false;
@@ -197,13 +302,16 @@ bool nbd_fence_holds(const struct nbd_fence *fence, uint64_t number,
 
 bool nbd_fence_check(struct nbd_fence *fence, uint64_t now_ms)
 {
-	if (!nbd_fence_is_up(fence) || now_ms < fence->until_ms)
+	bool given_up;
+
+	if (!nbd_fence_is_up(fence) || now_ms < fence->list->until_ms)
 		return false;
+	given_up = !nbd_fence_has_left(fence) || fence->nr_open;
 	lift(fence);
-	return true;
+	return given_up;
 }
 
 void nbd_fence_fini(struct nbd_fence *fence)
 {
-	lift(fence);
+	close_sockets(fence);
 }

@@ -40,7 +40,7 @@ static void flush_at_the_end(struct nbd_disk *disk, uint64_t deadline_ms)
 	struct error_text err;
 	int rc;
 
-	if (!disk->dirty ||
+	if (!disk->dirty || disk->inherited ||
 	    dirty_record_start(disk->dirty) == dirty_record_end(disk->dirty))
 		return;
 	if (disk->spare)
@@ -49,8 +49,11 @@ static void flush_at_the_end(struct nbd_disk *disk, uint64_t deadline_ms)
 		rc = error_set(&err, -ENOTCONN, "no connection");
 	if (rc < 0)
 		log_warning("nbd server '%.200s': last flush: %s; what it has "
-			    "not flushed is remembered no longer",
+			    "not flushed is remembered no longer, but by "
+			    "another worker of the same disk",
 			    disk->server, err.text);
+	else
+		dirty_record_drop(disk->dirty, dirty_record_end(disk->dirty));
 }
 
 static void nbd_provider_close(struct block_provider *provider)
@@ -111,15 +114,47 @@ static int check_options(const struct nbd_provider *nbd, struct error_text *err)
 	return 0;
 }
 
-/* Nothing is remembered that is durable at once, or never known to be. */
-static int make_record(struct nbd_provider *nbd, struct error_text *err)
+/* That of a worker which died; without it the disk goes on. */
+static void adopt_record(struct nbd_provider *nbd, int fd)
 {
+	const struct nbd_export *export = &nbd->disk.export;
 	int rc;
+
+	/* Its worker ended in order, or everything was killed: nobody knows. */
+	if (fd < 0) {
+		log_info(
+			"nbd server '%.200s', export '%.200s': its worker has "
+			"left no record; if that was killed, what the server "
+			"has acknowledged and not flushed must not be lost now",
+			nbd->disk.server, nbd->target.export_name);
+		return;
+	}
+	rc = dirty_record_adopt(fd, nbd->target.dirty_bytes, export->size_bytes,
+				export->minimum_bytes, &nbd->disk.dirty);
+	nbd->disk.inherited = rc == 0;
+	if (rc < 0)
+		log_warning("nbd server '%.200s', export '%.200s': the record "
+			    "of its worker, which died, is refused: %s; what "
+			    "the server has acknowledged and not flushed must "
+			    "not be lost now",
+			    nbd->disk.server, nbd->target.export_name,
+			    rc == -EINVAL ? "it is damaged" : strerror(-rc));
+}
+
+/* Nothing is remembered that is durable at once, or never known to be. */
+static int make_record(struct nbd_provider *nbd, const struct block_left *left,
+		       struct error_text *err)
+{
+	int rc = 0;
 
 	if (nbd->target.fua || !nbd->disk.export.can_flush ||
 	    nbd->base.info.read_only)
 		return 0;
-	rc = dirty_record_new(nbd->target.dirty_bytes, &nbd->disk.dirty);
+	if (left)
+		adopt_record(nbd, left->record_fd);
+	if (!nbd->disk.dirty)
+		rc = dirty_record_new(nbd->target.dirty_bytes,
+				      &nbd->disk.dirty);
 	if (rc < 0)
 		return error_set(err, rc,
 				 "nbd server '%.200s': record of %llu bytes: "
@@ -127,7 +162,11 @@ static int make_record(struct nbd_provider *nbd, struct error_text *err)
 				 nbd->disk.server,
 				 (unsigned long long)nbd->target.dirty_bytes,
 				 strerror(-rc));
+	_Static_assert(
+		sizeof(struct nbd_fence_list) <= DIRTY_RECORD_NOTES_BYTES, "");
 	nbd->base.record_fd = dirty_record_fd(nbd->disk.dirty);
+	nbd_fence_share(&nbd->disk.fence, dirty_record_notes(nbd->disk.dirty),
+			nbd->target.fence_ms);
 	return 0;
 }
 
@@ -179,8 +218,21 @@ static void fill_needs(struct nbd_provider *nbd)
 	};
 }
 
-static int open_server(struct nbd_provider *nbd, bool read_only,
-		       struct error_text *err)
+static int reach(struct nbd_disk *disk, struct error_text *err)
+{
+	struct error_text cause;
+	/* Once, for the queues as well: where they run nobody can be asked. */
+	int rc = nbd_resolve(disk->target, &disk->addresses, &cause);
+
+	if (rc < 0)
+		return error_set(err, rc, "nbd server '%.200s': %s",
+				 disk->server, cause.text);
+	return nbd_connect_within(disk->target, &disk->addresses,
+				  OPEN_TIMEOUT_MS, &disk->spare, err);
+}
+
+static int open_server(struct nbd_provider *nbd, const struct block_left *left,
+		       bool read_only, struct error_text *err)
 {
 	struct nbd_disk *disk = &nbd->disk;
 	struct error_text cause;
@@ -188,13 +240,7 @@ static int open_server(struct nbd_provider *nbd, bool read_only,
 
 	disk->target = &nbd->target;
 	nbd_target_server(disk->target, disk->server, sizeof(disk->server));
-	/* Once, for the queues as well: where they run nobody can be asked. */
-	rc = nbd_resolve(disk->target, &disk->addresses, &cause);
-	if (rc < 0)
-		return error_set(err, rc, "nbd server '%.200s': %s",
-				 disk->server, cause.text);
-	rc = nbd_connect_within(disk->target, &disk->addresses, OPEN_TIMEOUT_MS,
-				&disk->spare, err);
+	rc = reach(disk, err);
 	if (rc < 0)
 		return rc;
 	rc = nbd_export_read(disk->spare, &disk->export, &cause);
@@ -205,7 +251,7 @@ static int open_server(struct nbd_provider *nbd, bool read_only,
 	if (rc < 0)
 		return rc;
 	nbd->base.info.read_only = disk->export.read_only || read_only;
-	rc = make_record(nbd, err);
+	rc = make_record(nbd, left, err);
 	fill_info(nbd, read_only);
 	fill_needs(nbd);
 	return rc;
@@ -230,7 +276,7 @@ static int nbd_provider_open(struct provider_spec *spec, bool read_only,
 	if (rc == 0)
 		rc = provider_spec_all_taken(spec, err);
 	if (rc == 0)
-		rc = open_server(nbd, read_only, err);
+		rc = open_server(nbd, spec->left, read_only, err);
 	if (rc < 0) {
 		nbd_provider_close(&nbd->base);
 		return rc;

@@ -64,6 +64,14 @@ struct nbd_queue {
 	struct log_limit log_limit;
 };
 
+/* Whose its writes are, for the fence. */
+static inline uint64_t nbd_request_owner(const struct nbd_request *request)
+{
+	if (!request->io || !request->io->again)
+		return request->number;
+	return NBD_FENCE_LEFT | request->io->again;
+}
+
 /* ---- nbd-queue.c ---------------------------------------------------- */
 
 /* Sends what can be sent.  Must not be called from a callback of libnbd. */
@@ -97,6 +105,9 @@ void nbd_recovery_fini(struct nbd_queue *queue);
 void nbd_recovery_start(struct nbd_queue *queue);
 /* The loop's look at a connection: is it still there? */
 void nbd_recovery_link_changed(struct nbd_link *link);
+/* Fences off what a process that died has begun, and is to be done again. */
+void nbd_recovery_begun_before(struct nbd_queue *queue,
+			       const struct nbd_request *request);
 /* A reply has come: the server is of use again. */
 void nbd_recovery_served(struct nbd_queue *queue);
 /* A connection has died under a command. */

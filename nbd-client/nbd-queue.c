@@ -251,7 +251,7 @@ static bool must_wait(const struct nbd_queue *queue,
 	if (command->type == NBD_COMMAND_FLUSH)
 		return is_flushing(queue);
 	if (write &&
-	    nbd_fence_holds(&queue->disk->fence, request->number,
+	    nbd_fence_holds(&queue->disk->fence, nbd_request_owner(request),
 			    command->offset_bytes, command->length_bytes))
 		return true;
 	/* Part of a block: nobody else may write the rest meanwhile. */
@@ -601,6 +601,8 @@ void nbd_queue_submit(struct block_queue *base, struct block_io *io)
 		end_request(request, -ENOMEM);
 		return;
 	}
+	if (io->again)
+		nbd_recovery_begun_before(queue, request);
 	list_add_tail(&queue->ready, &request->node);
 	nbd_queue_pump(queue);
 }

@@ -23,6 +23,7 @@ struct nbd_disk {
 	struct nbd_addresses addresses;
 	struct nbd_export export;
 	struct dirty_record *dirty; /* NULL: nothing is remembered */
+	bool inherited; /* and not been sent by us yet */
 	char server[NBD_PATH_BYTES]; /* for messages */
 	/* A connection that nobody uses at the moment, or NULL. */
 	struct nbd_handle *spare;

@@ -20,8 +20,6 @@
 #define SILENCES_MAX 6u
 /* What a server that was sent something may take when the guest has let go. */
 #define ABANDONED_MS 1000u
-/* No request has it. */
-#define NO_NUMBER UINT64_MAX
 
 static void set_phase(struct nbd_queue *queue, enum nbd_phase phase)
 {
@@ -105,13 +103,13 @@ static void fence_off(struct nbd_queue *queue, const struct nbd_link *link)
 	if (!it || link->fd < 0)
 		return;
 	if (link->cut_here)
-		nbd_fence_raise_for_time(fence);
+		nbd_fence_raise_for_time(fence, NBD_FENCE_MS);
 	else if (!nbd_fence_raise(fence, link->fd))
 		return;
 	for (; it; it = owed_change(queue, link, it->node.next)) {
 		bool flush = it->command.type == NBD_COMMAND_FLUSH;
 
-		nbd_fence_add(fence, it->number,
+		nbd_fence_add(fence, nbd_request_owner(it),
 			      flush ? 0 : it->command.offset_bytes,
 			      flush ? queue->disk->export.size_bytes
 				    : it->command.length_bytes);
@@ -123,6 +121,27 @@ static void fence_old_writes(struct nbd_queue *queue)
 {
 	for (unsigned int i = 0; i < queue->nr_links; i++)
 		fence_off(queue, &queue->links[i]);
+}
+
+/*
+ * A process that died had sent it, or perhaps not: what is around part of a block
+ * as well.
+ */
+void nbd_recovery_begun_before(struct nbd_queue *queue,
+			       const struct nbd_request *request)
+{
+	const struct block_io *io = request->io;
+	uint64_t ms = queue->disk->target->fence_ms;
+	uint32_t unit = queue->disk->export.minimum_bytes;
+	uint64_t start = io->offset_bytes / unit * unit;
+	uint64_t end =
+		(io->offset_bytes + io->length_bytes + unit - 1) / unit * unit;
+
+	if (!ms || (io->op != BLOCK_OP_WRITE && io->op != BLOCK_OP_DISCARD))
+		return;
+	nbd_fence_raise_for_time(&queue->disk->fence, ms);
+	nbd_fence_add(&queue->disk->fence, nbd_request_owner(request), start,
+		      end - start);
 }
 
 /* I/O that has waited for as long as the operator allows. */
@@ -189,6 +208,8 @@ static void fail_for_good(struct nbd_queue *queue, const char *difference)
 static void serve(struct nbd_queue *queue)
 {
 	set_phase(queue, NBD_SERVING);
+	nbd_fence_record_sent(&queue->disk->fence, false);
+	queue->disk->inherited = false;
 	/* With something to send, its reply has to come first. */
 	if (list_empty(&queue->ready))
 		nbd_recovery_served(queue);
@@ -208,10 +229,12 @@ static void start_replay(struct nbd_queue *queue)
 
 	queue->replay_next = record ? dirty_record_start(record) : 0;
 	queue->replay_end = record ? dirty_record_end(record) : 0;
-	if (queue->replay_next == queue->replay_end)
+	if (queue->replay_next == queue->replay_end) {
 		serve(queue);
-	else
-		set_phase(queue, NBD_REPLAYING);
+		return;
+	}
+	set_phase(queue, NBD_REPLAYING);
+	nbd_fence_record_sent(&queue->disk->fence, true);
 }
 
 static void say_connected_again(struct nbd_queue *queue)
@@ -245,6 +268,10 @@ static void all_up(struct nbd_queue *queue)
 		}
 	}
 	queue->server_is_going = false;
+	/* What a dead process had sent may arrive as late as this. */
+	if (nbd_fence_has_left(&queue->disk->fence))
+		nbd_fence_raise_for_time(&queue->disk->fence,
+					 queue->disk->target->fence_ms);
 	if (queue->lost_since_ms)
 		say_connected_again(queue);
 	start_replay(queue);
@@ -391,8 +418,8 @@ static bool replay_one(struct nbd_queue *queue)
 	dirty_record_get(queue->disk->dirty, queue->replay_next, &write);
 	/* The newer of two writes to one place must not be overtaken. */
 	if (nbd_queue_overlaps(queue, write.offset_bytes, write.length_bytes) ||
-	    nbd_fence_holds(&queue->disk->fence, NO_NUMBER, write.offset_bytes,
-			    write.length_bytes))
+	    nbd_fence_holds(&queue->disk->fence, NBD_FENCE_RECORD,
+			    write.offset_bytes, write.length_bytes))
 		return false;
 	request = nbd_request_take(queue);
 	if (!request)

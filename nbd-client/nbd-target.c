@@ -10,6 +10,7 @@
 
 #define DEFAULT_RECONNECT_MS 5000u
 #define DEFAULT_REPLY_TIMEOUT_MS 30000u
+#define DEFAULT_FENCE_MS 10000u
 #define CONNECTIONS_MAX 16u
 #define SECONDS_MAX UINT32_MAX
 /* One request of the largest size has to fit. */
@@ -296,6 +297,7 @@ static int parse_own_options(struct provider_spec *spec,
 	target->timeout_ms = NBD_NO_TIMEOUT;
 	target->reconnect_ms = DEFAULT_RECONNECT_MS;
 	target->reply_timeout_ms = DEFAULT_REPLY_TIMEOUT_MS;
+	target->fence_ms = DEFAULT_FENCE_MS;
 	target->dirty_bytes = NBD_DEFAULT_DIRTY_BYTES;
 	rc = take_seconds(spec, "timeout", &target->timeout_ms, err);
 	if (rc == 0)
@@ -304,6 +306,8 @@ static int parse_own_options(struct provider_spec *spec,
 	if (rc == 0)
 		rc = take_seconds(spec, "reply-timeout",
 				  &target->reply_timeout_ms, err);
+	if (rc == 0)
+		rc = take_seconds(spec, "fence", &target->fence_ms, err);
 	if (rc == 0)
 		rc = take_dirty(spec, target, err);
 	if (rc == 0)

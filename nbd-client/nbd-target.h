@@ -45,6 +45,8 @@ struct nbd_target {
 	uint64_t reconnect_ms;
 	/* A connection that owes a reply for so long is given up; 0: never. */
 	uint64_t reply_timeout_ms;
+	/* For so long a dead worker's writes may land; 0: nobody cares. */
+	uint64_t fence_ms;
 	uint64_t dirty_bytes;
 	unsigned int connections; /* at most */
 	bool fua; /* write through, remember nothing */

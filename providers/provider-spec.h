@@ -25,6 +25,15 @@ struct provider_option {
 	bool taken;
 };
 
+/* Of a process that has served the disk to a guest which goes on. */
+struct block_left {
+	/*
+	 * Its block_provider.record_fd, the caller's, or -1.  Nothing of it is
+	 * to be believed.
+	 */
+	int record_fd;
+};
+
 /* Holds its own copy of the text; every pointer is into `text`. */
 struct provider_spec {
 	char name[PROVIDER_NAME_BYTES];
@@ -35,6 +44,7 @@ struct provider_spec {
 	bool share;
 	/* Not of the text: which block_info.version to open, or NULL. */
 	const char *version;
+	const struct block_left *left; /* likewise, or NULL */
 	char text[PROVIDER_SPEC_BYTES];
 };
 

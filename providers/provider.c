@@ -69,7 +69,8 @@ static int version_check(const struct block_info *info, const char *target,
 
 int block_provider_reopen(const struct block_provider_ops *const *registry,
 			  const char *target, const char *version,
-			  bool read_only, struct block_provider **ret_provider,
+			  const struct block_left *left, bool read_only,
+			  struct block_provider **ret_provider,
 			  struct error_text *err)
 {
 	const struct block_provider_ops *ops;
@@ -95,6 +96,7 @@ int block_provider_reopen(const struct block_provider_ops *const *registry,
 	if (rc < 0)
 		return rc;
 	spec.version = version[0] ? version : NULL;
+	spec.left = left;
 	rc = ops->open(&spec, read_only, &provider, err);
 	if (rc < 0)
 		return rc;
@@ -121,7 +123,7 @@ int block_provider_open(const struct block_provider_ops *const *registry,
 			struct block_provider **ret_provider,
 			struct error_text *err)
 {
-	return block_provider_reopen(registry, target, "", read_only,
+	return block_provider_reopen(registry, target, "", NULL, read_only,
 				     ret_provider, err);
 }
 

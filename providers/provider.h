@@ -57,6 +57,11 @@ struct block_io {
 	uint64_t length_bytes; /* 0 for a flush; never 0 in submit otherwise */
 	struct iovec *iov; /* of a read or write; the provider may change it */
 	unsigned int nr_iov;
+	/*
+	 * 0; or a process that died had begun it, and may have it under way
+	 * still: then it is told by this from all others of its queue.
+	 */
+	uint64_t again;
 	int error; /* 0 or -errno, valid once it is done */
 
 	/* Scratch of the provider between submit and completion. */
@@ -181,7 +186,7 @@ struct block_provider {
 	struct block_info info;
 	/*
 	 * Memory that must outlive the process (a memfd, the provider's): the
-	 * supervisor keeps a descriptor of it.  0 or -1: none.
+	 * supervisor keeps a descriptor of it, for block_left.  0 or -1: none.
 	 */
 	int record_fd;
 	struct block_needs needs;
@@ -213,7 +218,7 @@ struct block_provider_ops {
 	 * Required; main thread; may block; starts no thread, for that would
 	 * be outside of the walls.  Opens what the spec names,
 	 * fills in ->info and hands the provider over.  Opens spec->version
-	 * where content has versions.  Takes every option it
+	 * where content has versions; goes on with spec->left.  Takes every option it
 	 * knows from the spec; the wrapper refuses the others.  On failure
 	 * returns -errno with a message that names the thing and the cause.
 	 */
@@ -278,11 +283,12 @@ int block_provider_open(const struct block_provider_ops *const *registry,
 /*
  * As block_provider_open(), of the very version (block_info.version) that was
  * served before, which a guest still uses.  "": any.  -ESTALE when the provider
- * has another.
+ * has another.  left is what a process that died has left of it, or NULL.
  */
 int block_provider_reopen(const struct block_provider_ops *const *registry,
 			  const char *target, const char *version,
-			  bool read_only, struct block_provider **ret_provider,
+			  const struct block_left *left, bool read_only,
+			  struct block_provider **ret_provider,
 			  struct error_text *err);
 /*
  * Looks at the medium's size anew and serves what it has now: I/O that is

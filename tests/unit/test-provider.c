@@ -185,8 +185,8 @@ END_TEST
 
 static int reopen(const char *version)
 {
-	return block_provider_reopen(registry, "counting:/x", version, true,
-				     &opened, &err);
+	return block_provider_reopen(registry, "counting:/x", version, NULL,
+				     true, &opened, &err);
 }
 
 /* What a guest uses must not become another disk, whatever the provider does. */

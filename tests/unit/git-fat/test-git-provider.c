@@ -347,8 +347,8 @@ START_TEST(reopened)
 
 	served_commit(&served, "main", 2, newer);
 	snprintf(target, sizeof(target), "git:%s?ref=main", served.path);
-	ck_assert_int_eq(block_provider_reopen(registry, target, commit, true,
-					       &provider, &err),
+	ck_assert_int_eq(block_provider_reopen(registry, target, commit, NULL,
+					       true, &provider, &err),
 			 0);
 	ck_assert_str_eq(provider->info.version, commit);
 	client_init(&client, 1);
@@ -357,8 +357,8 @@ START_TEST(reopened)
 	open_good("?ref=main");
 	ck_assert_str_eq(provider->info.version, newer);
 	close_good();
-	ck_assert_int_eq(block_provider_reopen(registry, target, gone, true,
-					       &provider, &err),
+	ck_assert_int_eq(block_provider_reopen(registry, target, gone, NULL,
+					       true, &provider, &err),
 			 -ENOENT);
 	ck_assert_msg(strstr(err.text, gone), "%s", err.text);
 }

@@ -82,6 +82,13 @@ const char *disk_spec(const struct server *server, const char *scheme,
 	return spec;
 }
 
+static void watch_provider(void)
+{
+	provider->status = &status;
+	provider->failed = on_failed;
+	provider->failed_arg = &nr_failed;
+}
+
 int disk_open_spec(const char *spec, bool read_only)
 {
 	int rc =
@@ -91,10 +98,20 @@ int disk_open_spec(const char *spec, bool read_only)
 		provider = NULL;
 		return rc;
 	}
-	provider->status = &status;
-	provider->failed = on_failed;
-	provider->failed_arg = &nr_failed;
+	watch_provider();
 	return 0;
+}
+
+void disk_open_left(const struct server *server, const char *options,
+		    int record_fd)
+{
+	const struct block_left left = { .record_fd = record_fd };
+	const char *spec = disk_spec(server, "nbd", "", options);
+	int rc = block_provider_reopen(registry, spec, "", &left, false,
+				       &provider, &err);
+
+	ck_assert_msg(rc == 0, "%s", err.text);
+	watch_provider();
 }
 
 void disk_open_queue(void)
@@ -187,7 +204,8 @@ void slot_submit(struct disk_slot *slot, enum block_op op, uint64_t offset,
 				      .offset_bytes = offset,
 				      .length_bytes = bytes,
 				      .iov = bytes ? &slot->iov : NULL,
-				      .nr_iov = bytes ? 1 : 0 };
+				      .nr_iov = bytes ? 1 : 0,
+				      .again = slot->again };
 	block_submit(queue, &slot->io);
 }
 

@@ -34,6 +34,9 @@ const char *disk_spec(const struct server *server, const char *scheme,
 int disk_open_spec(const char *spec, bool read_only);
 /* Has to succeed; also opens the queue. */
 void disk_open(const struct server *server, const char *options);
+/* As the successor of one whose record is record_fd; without a queue. */
+void disk_open_left(const struct server *server, const char *options,
+		    int record_fd);
 void disk_open_queue(void);
 void disk_close_queue(void);
 void disk_close(void);
@@ -56,6 +59,7 @@ struct disk_slot {
 	unsigned char *page;
 	bool busy;
 	uint64_t cookie; /* the test's */
+	uint64_t again; /* the I/O's, as the test sets it */
 };
 extern struct disk_slot slots[DISK_SLOTS];
 

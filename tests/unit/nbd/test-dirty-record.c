@@ -12,6 +12,10 @@
 
 #define RECORD_BYTES 65536u
 #define TWIN_WRITES 4096u
+/* Of the disk. */
+#define SIZE_BYTES (UINT64_C(1) << 20)
+/* Where the first write lies in the memory. */
+#define RING (4096 + DIRTY_RECORD_NOTES_BYTES)
 
 static struct dirty_record *record;
 
@@ -170,6 +174,11 @@ START_TEST(old_drops_are_harmless)
 }
 END_TEST
 
+static int adopt(int fd, struct dirty_record **ret_heir)
+{
+	return dirty_record_adopt(fd, RECORD_BYTES, SIZE_BYTES, 512, ret_heir);
+}
+
 /* Another process goes on where this one has stopped. */
 START_TEST(adopted)
 {
@@ -181,9 +190,13 @@ START_TEST(adopted)
 			drop_to(first + 3);
 		add((uint64_t)turn * 512, 512u * (1 + turn % 20),
 		    (unsigned char)turn);
-		ck_assert_int_eq(
-			dirty_record_adopt(dirty_record_fd(record), &heir), 0);
+		memset(dirty_record_notes(record), (int)turn,
+		       DIRTY_RECORD_NOTES_BYTES);
+		ck_assert_int_eq(adopt(dirty_record_fd(record), &heir), 0);
 		check_all(heir);
+		ck_assert_mem_eq(dirty_record_notes(heir),
+				 dirty_record_notes(record),
+				 DIRTY_RECORD_NOTES_BYTES);
 		if (turn % 7 == 0) {
 			dirty_record_free(record);
 			record = heir;
@@ -207,9 +220,16 @@ static const struct {
 	{ 24, 1 },
 	{ 24, UINT64_MAX - 63 },
 	{ 24, 64 * 5000 },
-	{ 4096 + 8, 0xfffffff0 },
-	{ 4096 + 8, 1 << 20 },
-	{ 4096 + 8, 513 + 64 },
+	{ RING + 8, 0xfffffff0 },
+	{ RING + 8, 1 << 20 },
+	{ RING + 8, 513 + 64 },
+	/* Nothing; not whole sectors; half a sector on. */
+	{ RING + 8, 0 },
+	{ RING + 8, 511 },
+	{ RING, 256 },
+	/* Behind the disk's end, or the end of all numbers. */
+	{ RING, SIZE_BYTES },
+	{ RING, UINT64_MAX - 511 },
 };
 
 START_TEST(damaged_is_refused)
@@ -219,13 +239,12 @@ START_TEST(damaged_is_refused)
 
 	for (unsigned int i = 0; i < 3; i++)
 		ck_assert_int_eq(add(i * 512, 512, 1), 0);
-	map = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED,
+	map = mmap(NULL, RING + 4096, PROT_READ | PROT_WRITE, MAP_SHARED,
 		   dirty_record_fd(record), 0);
 	ck_assert(map != MAP_FAILED);
 	memcpy(map + damage[_i].at, &damage[_i].value, 8);
-	munmap(map, 8192);
-	ck_assert_int_eq(dirty_record_adopt(dirty_record_fd(record), &heir),
-			 -EINVAL);
+	munmap(map, RING + 4096);
+	ck_assert_int_eq(adopt(dirty_record_fd(record), &heir), -EINVAL);
 	ck_assert_ptr_null(heir);
 }
 END_TEST
@@ -233,15 +252,26 @@ END_TEST
 START_TEST(others_are_refused)
 {
 	struct dirty_record *heir = NULL;
+	const uint64_t magic = UINT64_C(0x3231444e44444558);
+	const uint64_t nr_bytes = RECORD_BYTES;
 	int fd = memfd_create("other", MFD_CLOEXEC);
 
-	ck_assert_int_eq(dirty_record_adopt(fd, &heir), -EINVAL);
+	ck_assert_int_eq(adopt(fd, &heir), -EINVAL);
 	/* Without seals it could be cut short under the mapping. */
-	ck_assert_int_eq(ftruncate(fd, 65536), 0);
-	ck_assert_int_eq(dirty_record_adopt(fd, &heir), -EINVAL);
+	ck_assert_int_eq(ftruncate(fd, RING + RECORD_BYTES), 0);
+	ck_assert_int_eq(pwrite(fd, &magic, 8, 0), 8);
+	ck_assert_int_eq(pwrite(fd, &nr_bytes, 8, 8), 8);
+	ck_assert_int_eq(adopt(fd, &heir), -EINVAL);
 	close(fd);
-	ck_assert_int_lt(dirty_record_adopt(-1, &heir), 0);
+	ck_assert_int_lt(adopt(-1, &heir), 0);
 	ck_assert_int_lt(ftruncate(dirty_record_fd(record), 4096), 0);
+	/* One of another disk, larger than it ought to be. */
+	ck_assert_int_eq(dirty_record_adopt(dirty_record_fd(record),
+					    RECORD_BYTES / 2, SIZE_BYTES, 512,
+					    &heir),
+			 -EINVAL);
+	ck_assert_int_eq(adopt(dirty_record_fd(record), &heir), 0);
+	dirty_record_free(heir);
 }
 END_TEST
 

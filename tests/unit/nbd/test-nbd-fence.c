@@ -206,6 +206,111 @@ START_TEST(full_means_everything)
 }
 END_TEST
 
+/* ---- in memory that outlives a process ---------------------------------- */
+
+#define LEFT_MS 5000u
+static struct nbd_fence_list left;
+
+/* Another process has it from here. */
+static void take_over(uint64_t ms)
+{
+	nbd_fence_fini(&fence);
+	nbd_fence_init(&fence);
+	nbd_fence_share(&fence, &left, ms);
+	nbd_fence_enter(&fence, loop, on_lifted, NULL);
+}
+
+static bool lifts_after(uint64_t ms)
+{
+	uint64_t now = clock_now_ms();
+
+	/* Not longer; the clock goes on meanwhile. */
+	ck_assert(nbd_fence_is_up(&fence));
+	nbd_fence_check(&fence, now + ms - 1000);
+	if (!nbd_fence_is_up(&fence))
+		return false;
+	nbd_fence_check(&fence, now + ms);
+	return !nbd_fence_is_up(&fence) && !holds(3, 0, UINT64_MAX);
+}
+
+START_TEST(left_to_the_next)
+{
+	memset(&left, 0, sizeof(left));
+	take_over(LEFT_MS);
+	ck_assert(!nbd_fence_is_up(&fence));
+	nbd_fence_raise_for_time(&fence, LEFT_MS);
+	nbd_fence_add(&fence, NBD_FENCE_LEFT | 5, 0, 512);
+	ck_assert(nbd_fence_raise(&fence, ends[0]));
+	nbd_fence_add(&fence, 6, 512, 512);
+	take_over(LEFT_MS);
+	ck_assert(nbd_fence_is_up(&fence));
+	/* Known by what does not change; others are not. */
+	ck_assert(!holds(NBD_FENCE_LEFT | 5, 0, 512));
+	ck_assert(holds(5, 0, 512));
+	ck_assert(holds(6, 512, 1024));
+	/* Nothing in the record is newer than what was left. */
+	ck_assert(!holds(NBD_FENCE_RECORD, 0, 512));
+	ck_assert(holds(NBD_FENCE_RECORD, 0, 1024));
+	/* Another driver's requests have the same names. */
+	nbd_fence_leave(&fence);
+	ck_assert(holds(NBD_FENCE_LEFT | 5, 0, 512));
+	ck_assert(!holds(NBD_FENCE_RECORD, 0, 512));
+	ck_assert(lifts_after(NBD_FENCE_MS));
+}
+END_TEST
+
+START_TEST(left_while_the_record_was_sent)
+{
+	memset(&left, 0, sizeof(left));
+	take_over(LEFT_MS);
+	nbd_fence_record_sent(&fence, true);
+	ck_assert(!nbd_fence_is_up(&fence));
+	take_over(LEFT_MS);
+	ck_assert(holds(NBD_FENCE_RECORD, 0, 512));
+	ck_assert(lifts_after(LEFT_MS));
+	take_over(LEFT_MS);
+	ck_assert(!nbd_fence_is_up(&fence));
+}
+END_TEST
+
+/* The same again takes no room. */
+START_TEST(left_again_and_again)
+{
+	memset(&left, 0, sizeof(left));
+	for (unsigned int i = 0; i <= NBD_FENCE_RANGES; i++) {
+		take_over(LEFT_MS);
+		nbd_fence_raise_for_time(&fence, LEFT_MS);
+		nbd_fence_add(&fence, NBD_FENCE_LEFT | 5, 0, 512);
+	}
+	ck_assert(!holds(3, 512, 1024));
+	ck_assert_uint_eq(left.nr_ranges, 1);
+}
+END_TEST
+
+/* What no fence can be is one around everything, and not for ever. */
+START_TEST(left_by_a_liar)
+{
+	memset(&left, 0xff, sizeof(left));
+	if (_i) {
+		left.record_sent = left.everything = 0;
+		left.nr_ranges = 1;
+		left.ranges[0].end = 0;
+	}
+	take_over(LEFT_MS);
+	ck_assert(holds(3, 512, 1024));
+	ck_assert(lifts_after(NBD_FENCE_MS));
+}
+END_TEST
+
+START_TEST(left_and_nobody_cares)
+{
+	memset(&left, 0xff, sizeof(left));
+	take_over(0);
+	ck_assert(!nbd_fence_is_up(&fence));
+	ck_assert(!holds(3, 0, UINT64_MAX));
+}
+END_TEST
+
 /* Again and again: sockets that were closed make room for others. */
 START_TEST(used_again)
 {
@@ -218,7 +323,7 @@ START_TEST(used_again)
 		close(pair[0]);
 		close(pair[1]);
 		run_until_lifted(i);
-		ck_assert(!fence.everything);
+		ck_assert(!fence.list->everything);
 	}
 }
 END_TEST
@@ -250,6 +355,11 @@ Suite *suite_nbd_fence(void)
 	tcase_add_test(tc, waits_for_all_sockets);
 	tcase_add_test(tc, lifts_when_its_time_is_over);
 	tcase_add_test(tc, full_means_everything);
+	tcase_add_test(tc, left_to_the_next);
+	tcase_add_test(tc, left_while_the_record_was_sent);
+	tcase_add_test(tc, left_again_and_again);
+	tcase_add_loop_test(tc, left_by_a_liar, 0, 2);
+	tcase_add_test(tc, left_and_nobody_cares);
 	tcase_add_test(tc, used_again);
 	tcase_add_test(tc, too_many_sockets);
 	suite_add_tcase(suite, tc);

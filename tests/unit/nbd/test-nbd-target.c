@@ -96,6 +96,7 @@ static const struct {
 	{ "nbd://host/x?timeout=4294967296", "seconds" },
 	{ "nbd://host/x?reconnect=x", "reconnect=x" },
 	{ "nbd://host/x?reply-timeout=1.5", "reply-timeout=" },
+	{ "nbd://host/x?fence=never", "fence=" },
 	{ "nbd://host/x?dirty=1M", "from 2M" },
 	{ "nbd://host/x?dirty=5G", "to 4G" },
 	{ "nbd://host/x?dirty=off", "dirty=off" },
@@ -121,6 +122,7 @@ START_TEST(has_defaults)
 	ck_assert_uint_eq(target.timeout_ms, NBD_NO_TIMEOUT);
 	ck_assert_uint_eq(target.reconnect_ms, 5000);
 	ck_assert_uint_eq(target.reply_timeout_ms, 30000);
+	ck_assert_uint_eq(target.fence_ms, 10000);
 	ck_assert_uint_eq(target.dirty_bytes, 64 << 20);
 	ck_assert_uint_eq(target.connections, 1);
 	ck_assert(!target.fua);
@@ -134,13 +136,14 @@ END_TEST
 START_TEST(takes_options)
 {
 	ck_assert_int_eq(parse("nbds://host/x?timeout=0&reconnect=7&dirty=2M&"
-			       "reply-timeout=0&connections=16&fua=on&"
+			       "reply-timeout=0&fence=0&connections=16&fua=on&"
 			       "tls-certificates=/a%20b&tls-psk-file=/p&"
 			       "tls-username=bob&tls-verify-peer=no"),
 			 0);
 	ck_assert_uint_eq(target.timeout_ms, 0);
 	ck_assert_uint_eq(target.reconnect_ms, 7000);
 	ck_assert_uint_eq(target.reply_timeout_ms, 0);
+	ck_assert_uint_eq(target.fence_ms, 0);
 	ck_assert_uint_eq(target.dirty_bytes, 2 << 20);
 	ck_assert_uint_eq(target.connections, 16);
 	ck_assert(target.fua);

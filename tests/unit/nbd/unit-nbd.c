@@ -10,7 +10,7 @@ int main(void)
 		suite_nbd_target,  suite_dirty_record, suite_nbd_request,
 		suite_nbd_fence,   suite_nbd_link,     suite_nbd_io,
 		suite_nbd_tls,     suite_nbd_refusals, suite_nbd_loss,
-		suite_nbd_hostile, suite_nbd_volatile,
+		suite_nbd_hostile, suite_nbd_volatile, suite_nbd_left,
 	};
 
 	/* As the workers do: TLS writes without MSG_NOSIGNAL. */

@@ -16,5 +16,6 @@ Suite *suite_nbd_tls(void);
 Suite *suite_nbd_loss(void);
 Suite *suite_nbd_hostile(void);
 Suite *suite_nbd_volatile(void);
+Suite *suite_nbd_left(void);
 
 #endif

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The NBD provider in place of a process that was killed: a real one, which has
+ * had a disk of its own.
+ */
+#include "common/clock.h"
+#include "nbd-client/dirty-record.h"
+#include "tests/unit/nbd/disk.h"
+#include "tests/unit/nbd/unit-nbd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define PAGE 4096u
+#define PLACE 65536u
+
+static struct server server;
+static int record_fd;
+
+static void setup(void)
+{
+	record_fd = -1;
+	disk_setup();
+}
+
+static void teardown(void)
+{
+	disk_teardown();
+	server_kill(&server);
+	if (record_fd >= 0)
+		close(record_fd);
+}
+
+/* ---- the one before ---------------------------------------------------- */
+
+static void be_another(const char *options, void (*work)(void), int pipe_fd)
+{
+	disk_open_left(&server, options, record_fd);
+	disk_open_queue();
+	work();
+	ck_assert_int_eq(write(pipe_fd, &provider->record_fd, sizeof(int)),
+			 sizeof(int));
+	for (;;)
+		pause();
+}
+
+/* Another process does the work, and is killed; record_fd is its record then. */
+static void another_dies(const char *options, void (*work)(void))
+{
+	char path[64];
+	int fds[2], fd = -1, status_of;
+	pid_t pid;
+
+	ck_assert_int_eq(pipe(fds), 0);
+	pid = fork();
+	ck_assert_int_ge(pid, 0);
+	if (pid == 0)
+		be_another(options, work, fds[1]);
+	close(fds[1]);
+	ck_assert_msg(read(fds[0], &fd, sizeof(fd)) == sizeof(fd),
+		      "it did not get so far");
+	close(fds[0]);
+	if (record_fd >= 0)
+		close(record_fd);
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, fd);
+	record_fd = open(path, O_RDWR | O_CLOEXEC);
+	ck_assert_int_eq(kill(pid, SIGKILL), 0);
+	ck_assert_int_eq(waitpid(pid, &status_of, 0), pid);
+}
+
+/* ---- the record -------------------------------------------------------- */
+
+static void write_some(void)
+{
+	for (unsigned int i = 0; i < 3; i++) {
+		fill(PLACE, i);
+		ck_assert_int_eq(do_write(i * PLACE, PLACE), 0);
+	}
+	fill(PAGE, 7);
+	ck_assert_int_eq(do_write(PLACE, PAGE), 0);
+}
+
+static void check_page(uint64_t offset, unsigned int seed)
+{
+	ck_assert_int_eq(do_read(offset, PAGE), 0);
+	check_filled(PAGE, seed);
+}
+
+static void start_losing_server(void)
+{
+	NBDKIT(&server, "--filter=cache", "file",
+	       scratch_file("image", 4 << 20));
+}
+
+/* First the one that has acknowledged them dies, then the server. */
+START_TEST(acknowledged_writes_survive)
+{
+	start_losing_server();
+	another_dies("", write_some);
+	ck_assert_int_ge(record_fd, 0);
+	if (_i == 0) {
+		server_kill(&server);
+		server_restart(&server);
+	}
+	disk_open_left(&server, "", record_fd);
+	disk_open_queue();
+	ck_assert_int_eq(do_read(0, PLACE), 0);
+	check_filled(PLACE, 0);
+	check_page(PLACE, 7);
+	ck_assert_uint_eq(status.resent, 4);
+	/* It is lost now, after us. */
+	server_kill(&server);
+	server_restart(&server);
+	check_page(PLACE, 7);
+	ck_assert_int_eq(do_read(2 * PLACE, PLACE), 0);
+	check_filled(PLACE, 2);
+	ck_assert_uint_eq(status.resent, 8);
+	ck_assert_int_eq(do_flush(), 0);
+	server_kill(&server);
+	server_restart(&server);
+	check_page(PLACE, 7);
+	ck_assert_uint_eq(status.resent, 8);
+}
+END_TEST
+
+static void do_nothing(void)
+{
+}
+
+/* One dies of it after the other. */
+START_TEST(handed_on)
+{
+	start_losing_server();
+	another_dies("", write_some);
+	for (unsigned int i = 0; i < 3; i++)
+		another_dies("", do_nothing);
+	server_kill(&server);
+	server_restart(&server);
+	disk_open_left(&server, "", record_fd);
+	disk_open_queue();
+	check_page(0, 0);
+	check_page(PLACE, 7);
+}
+END_TEST
+
+/* It ends before it has sent it again: another must not think it durable. */
+START_TEST(not_sent_not_forgotten)
+{
+	start_losing_server();
+	another_dies("", write_some);
+	server_kill(&server);
+	server_restart(&server);
+	disk_open_left(&server, "", record_fd);
+	disk_close();
+	disk_open_left(&server, "", record_fd);
+	disk_open_queue();
+	check_page(PLACE, 7);
+}
+END_TEST
+
+/* A write far outside of the disk. */
+START_TEST(damaged_record_is_refused)
+{
+	const uint64_t offset = UINT64_C(1) << 40;
+	const off_t first = 4096 + DIRTY_RECORD_NOTES_BYTES;
+
+	start_losing_server();
+	another_dies("", write_some);
+	ck_assert_int_eq(pwrite(record_fd, &offset, sizeof(offset), first),
+			 sizeof(offset));
+	disk_open_left(&server, "", record_fd);
+	disk_open_queue();
+	ck_assert_int_ge(provider->record_fd, 0);
+	/* The disk goes on, with what the server has. */
+	check_page(PLACE, 7);
+	ck_assert_uint_eq(status.resent, 0);
+	fill(PAGE, 8);
+	ck_assert_int_eq(do_write(0, PAGE), 0);
+	server_kill(&server);
+	server_restart(&server);
+	check_page(0, 8);
+	ck_assert_uint_eq(status.resent, 1);
+}
+END_TEST
+
+/* ---- what is still on its way ------------------------------------------ */
+
+/* The server's first write takes LATE_US, 2.5 s, and lands then. */
+static void start_late_server(void)
+{
+	static char program[4096];
+
+	snprintf(program, sizeof(program), "%s",
+		 server_sibling("nbd-volatile-server"));
+	server_new_socket(&server);
+	server.argv[0] = program;
+	server.argv[1] = server.socket;
+	server.argv[2] = "late-write";
+	server_start(&server);
+}
+
+static void submit(struct disk_slot *slot, uint64_t offset, unsigned int seed,
+		   uint64_t again)
+{
+	fill(PAGE, seed);
+	memcpy(slot->page, buffer, PAGE);
+	slot->again = again;
+	slot_submit(slot, BLOCK_OP_WRITE, offset, PAGE);
+}
+
+static void end_one(struct disk_slot *slot, unsigned int wait_ms)
+{
+	ck_assert_ptr_eq(slot_next_done(wait_ms), slot);
+	ck_assert_int_eq(slot->io.error, 0);
+}
+
+static void send_late_write(void)
+{
+	submit(&slots[0], PLACE, 1, 0);
+	run_loop_ms(50);
+}
+
+/*
+ * The first write is done again at once, and all else is done but a newer one to
+ * its place: it would be undone, as it is without the fence.
+ */
+START_TEST(late_write)
+{
+	uint64_t start = clock_now_ms();
+
+	start_late_server();
+	another_dies("", send_late_write);
+	disk_open_left(&server, _i ? "fence=0" : "fence=4", record_fd);
+	disk_open_queue();
+	submit(&slots[0], PLACE, 1, 1);
+	end_one(&slots[0], 3000);
+	submit(&slots[1], PLACE, 2, 0);
+	if (_i == 0) {
+		submit(&slots[2], 2 * PLACE, 3, 0);
+		end_one(&slots[2], 3000);
+		check_page(PLACE, 1);
+		ck_assert_int_eq(do_flush(), 0);
+		ck_assert(slots[1].busy);
+	}
+	end_one(&slots[1], 8000);
+	if (_i == 0)
+		ck_assert_uint_ge(clock_now_ms() - start, 4000);
+	run_loop_ms(2800);
+	check_page(PLACE, _i ? 1 : 2);
+}
+END_TEST
+
+static void send_again_and_newer(void)
+{
+	submit(&slots[0], PLACE, 1, 1);
+	end_one(&slots[0], 3000);
+	submit(&slots[1], PLACE, 2, 0);
+	run_loop_ms(50);
+	ck_assert(slots[1].busy);
+}
+
+/* The newer one has waited behind the fence; it does so with the next one, too. */
+START_TEST(fence_is_handed_on)
+{
+	start_late_server();
+	another_dies("fence=4", send_late_write);
+	another_dies("fence=4", send_again_and_newer);
+	disk_open_left(&server, "fence=4", record_fd);
+	disk_open_queue();
+	submit(&slots[1], PLACE, 2, 2);
+	ck_assert_ptr_null(slot_next_done(500));
+	end_one(&slots[1], 8000);
+	run_loop_ms(2800);
+	check_page(PLACE, 2);
+}
+END_TEST
+
+static void begin_to_send_the_record(void)
+{
+	run_loop_ms(100);
+}
+
+/* Of what was on its way of the record nothing is known: all is waited for. */
+START_TEST(died_while_it_sent_the_record)
+{
+	uint64_t start;
+
+	NBDKIT(&server, "memory", "4M");
+	another_dies("", write_some);
+	server_kill(&server);
+	server.argv[4] = "--filter=delay";
+	server.argv[5] = "memory";
+	server.argv[6] = "4M";
+	server.argv[7] = "delay-write=1";
+	server.argv[8] = NULL;
+	server_start(&server);
+	another_dies("", begin_to_send_the_record);
+	start = clock_now_ms();
+	disk_open_left(&server, "fence=3", record_fd);
+	disk_open_queue();
+	check_page(PLACE, 7);
+	ck_assert_uint_ge(clock_now_ms() - start, 3000);
+}
+END_TEST
+
+Suite *suite_nbd_left(void)
+{
+	Suite *suite = suite_create("nbd-left");
+	TCase *tc = tcase_create("left");
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_set_timeout(tc, 30);
+	tcase_add_loop_test(tc, acknowledged_writes_survive, 0, 2);
+	tcase_add_test(tc, handed_on);
+	tcase_add_test(tc, not_sent_not_forgotten);
+	tcase_add_test(tc, damaged_record_is_refused);
+	tcase_add_loop_test(tc, late_write, 0, 2);
+	tcase_add_test(tc, fence_is_handed_on);
+	tcase_add_test(tc, died_while_it_sent_the_record);
+	suite_add_tcase(suite, tc);
+	return suite;
+}
