@@ -26,11 +26,12 @@ static const struct {
 	[PROGRAM_CTL] = { "TEST_CTL", "../bin/xen-diskctl" },
 	[PROGRAM_SCRIPT] = { "TEST_SCRIPT", "../../../dist/block-xen-diskd" },
 	[PROGRAM_PRELOAD] = { "TEST_PRELOAD", "xenstored-preload.so" },
+	[PROGRAM_LATE_SERVER] = { "TEST_LATE_SERVER", "nbd-volatile-server" },
 };
 
 const char *program_path(enum program program)
 {
-	static char paths[5][512];
+	static char paths[sizeof(programs) / sizeof(programs[0])][512];
 	char *out = paths[program];
 	const char *env = getenv(programs[program].env);
 	char self[256];

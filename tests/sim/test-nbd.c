@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -81,14 +82,26 @@ static bool server_answers(void)
 	return answers;
 }
 
-/* nbdkit with these arguments of the shell, on the socket. */
+/* A server of its own arguments, on the socket. */
+static void server_run(const char *const argv[])
+{
+	uint64_t end = host_now_ms() + HOST_WAIT_MS;
+
+	unlink(socket_path);
+	h.server = process_start(&h, "nbdkit.log", NULL, argv);
+	while (!server_answers()) {
+		need(host_now_ms() < end, "'%s' does not start", argv[0]);
+		poll(NULL, 0, 2);
+	}
+}
+
+/* nbdkit with these arguments of the shell. */
 static void server_start(const char *format, ...)
 	__attribute__((format(printf, 1, 2)));
 static void server_start(const char *format, ...)
 {
 	char command[1024];
 	const char *const argv[] = { "/bin/sh", "-c", command, NULL };
-	uint64_t end = host_now_ms() + HOST_WAIT_MS;
 	int n = snprintf(command, sizeof(command), "exec nbdkit -f -U %s ",
 			 socket_path);
 	va_list ap;
@@ -96,12 +109,7 @@ static void server_start(const char *format, ...)
 	va_start(ap, format);
 	vsnprintf(command + n, sizeof(command) - (size_t)n, format, ap);
 	va_end(ap);
-	unlink(socket_path);
-	h.server = process_start(&h, "nbdkit.log", NULL, argv);
-	while (!server_answers()) {
-		need(host_now_ms() < end, "'%s' does not start", command);
-		poll(NULL, 0, 2);
-	}
+	server_run(argv);
 }
 
 static void server_kill(void)
@@ -948,6 +956,7 @@ START_TEST(daemon_restart)
 	host_daemon_start(&h);
 	need(host_wait_worker(&h, 1, XVDB, "connected"), "not connected");
 	wait_server_state("connected");
+	need(host_log_has(&h, "its worker has left no record"), "log");
 	compare_disk();
 	launch_all();
 	land_all();
@@ -1011,6 +1020,8 @@ END_TEST
 /* The record is there as long as somebody might want it, and no longer. */
 START_TEST(worker_killed)
 {
+	struct fe_request rq;
+
 	server_start("file %s", image);
 	attach_connect("");
 	submit_writes(5);
@@ -1018,9 +1029,169 @@ START_TEST(worker_killed)
 	need(kill(worker_pid(), SIGKILL) == 0, "kill");
 	submit_writes(5);
 	expect_responses(5, FE_OKAY);
+	/* It can do what the one before could. */
+	blkfront_fill_discard(&fe, &rq, 0, 8);
+	need(fe.feature_discard, "no discards are offered");
+	need(blkfront_do(&fe, &rq) == FE_OKAY, "discard");
 	need(daemon_fds("/memfd:xen-diskd-dirty") == 1, "the record is gone");
 	detaches[_i]();
 	wait_nothing_left();
+}
+END_TEST
+
+/* ---- deaths of worker and server ------------------------------------------------------------- */
+
+#define LOSING_SERVER \
+	"--filter=delay --filter=cache file %s delay-read=3ms delay-write=3ms"
+#define NR_DEATHS 5u
+
+static void kill_worker(void)
+{
+	need(kill(worker_pid(), SIGKILL) == 0, "kill");
+}
+
+static void restart_server(void)
+{
+	server_kill();
+	poll(NULL, 0, (int)rnd(GONE_MS));
+	server_start(LOSING_SERVER, image);
+}
+
+/* Who dies first; at last the daemon, too, but not at once. */
+static void die(int order)
+{
+	if (order == 3) {
+		host_daemon_kill(&h);
+		host_daemon_start(&h);
+		need(host_wait_worker(&h, 1, XVDB, "connected"), "connected");
+	}
+	if (order == 1)
+		server_kill();
+	kill_worker();
+	if (order == 2)
+		need(host_wait_worker(&h, 1, XVDB, "connected"), "connected");
+	restart_server();
+}
+
+/* The server has lost all that it had not flushed; the guest notices nothing. */
+START_TEST(worker_and_server_killed)
+{
+	unsigned int nr_busy = 0;
+
+	server_start(LOSING_SERVER, image);
+	host_image_read(image, model, DISK_BYTES);
+	percent_flushes = 3;
+	attach_connect("&fence=1");
+	for (unsigned int i = 0; i < NR_DEATHS; i++) {
+		launch_all();
+		for (unsigned int n = rnd(SLOTS / 2); n; n--)
+			land();
+		launch_all();
+		poll(NULL, 0, (int)rnd(5));
+		nr_busy += fe.queues[0].nr_busy != 0;
+		die(_i);
+		land_all();
+	}
+	need(nr_busy > NR_DEATHS / 2, "only %u deaths under load", nr_busy);
+	compare_disk();
+	need(server_number("resent") > 0, "nothing was resent");
+	need(!host_log_has(&h, "record"), "a record is lost");
+	need(blkfront_flush(&fe) == FE_OKAY, "flush");
+	compare_image();
+	need(!host_exists(&h, "%s/error", fe.backend), "an error node");
+	detach_finish();
+}
+END_TEST
+
+static void start_late_server(const char *fault)
+{
+	char program[PATH_MAX];
+	const char *const argv[] = { program, socket_path, fault, NULL };
+
+	snprintf(program, sizeof(program), "%s",
+		 program_path(PROGRAM_LATE_SERVER));
+	server_run(argv);
+}
+
+/*
+ * The server has the worker's first write for 2.5 seconds before it lands; the
+ * guest has overwritten it by then.  Without the fence it lands last.
+ */
+START_TEST(late_write_of_a_dead_worker)
+{
+	uint8_t first[FE_PAGE], newer[FE_PAGE], got[FE_PAGE];
+	struct fe_request rq;
+	uint64_t start;
+
+	memset(first, 1, sizeof(first));
+	memset(newer, 2, sizeof(newer));
+	start_late_server("late-write");
+	attach_connect(_i ? "&fence=0" : "&fence=4");
+	blkfront_fill(&fe, &rq, FE_WRITE, 64, 8, 0, 0);
+	blkfront_data_put(&fe, &rq, first);
+	blkfront_submit(&fe.queues[0], &fe, &rq);
+	blkfront_kick(&fe, &fe.queues[0]);
+	poll(NULL, 0, 50);
+	start = host_now_ms();
+	kill_worker();
+	expect_responses(1, FE_OKAY);
+	/* Elsewhere nothing waits. */
+	need(blkfront_write(&fe, 128, newer, 8) == FE_OKAY, "write");
+	need(blkfront_read(&fe, 64, got, 8) == FE_OKAY, "read");
+	need(!memcmp(got, first, sizeof(got)), "the write was not done again");
+	need(host_now_ms() - start < 2000, "%llu ms",
+	     (unsigned long long)(host_now_ms() - start));
+	need(blkfront_write(&fe, 64, newer, 8) == FE_OKAY, "write");
+	need(_i || host_now_ms() - start >= 4000, "not waited for");
+	poll(NULL, 0, 2800);
+	need(blkfront_read(&fe, 64, got, 8) == FE_OKAY, "read");
+	need(!memcmp(got, _i ? first : newer, sizeof(got)), "byte %u", got[0]);
+	detach_finish();
+}
+END_TEST
+
+/*
+ * The old worker's last flush comes too late: what it has acknowledged is in the
+ * record still, which the new one has from it.
+ */
+START_TEST(upgraded_before_it_has_flushed)
+{
+	uint8_t data[FE_PAGE], got[FE_PAGE];
+
+	memset(data, 3, sizeof(data));
+	start_late_server("late-flush");
+	attach_connect("");
+	need(blkfront_write(&fe, 64, data, 8) == FE_OKAY, "write");
+	diskctl("upgrade g1 xvdb");
+	need(host_log_has(&h, "last flush: "), "it has flushed");
+	server_kill();
+	start_late_server("late-flush");
+	need(blkfront_read(&fe, 64, got, 8) == FE_OKAY, "read");
+	need(!memcmp(got, data, sizeof(got)), "byte %u", got[0]);
+	detach_finish();
+}
+END_TEST
+
+/* The guest's requests must not go there. */
+START_TEST(another_server_after_death)
+{
+	static uint8_t before[DISK_BYTES];
+	uint64_t end = host_now_ms() + HOST_WAIT_MS;
+
+	server_start("file %s", image);
+	host_image_read(image, before, DISK_BYTES);
+	attach_connect("");
+	server_kill();
+	submit_writes(5);
+	wait_server_number("waiting", 5);
+	kill_worker();
+	server_start("--filter=truncate file %s truncate=2M", image);
+	/* Until then it may say that there is none. */
+	while (!strstr(diskctl("list"), "it is not the image any more"))
+		need(host_now_ms() < end, "list prints %s", out);
+	host_image_read(image, model, DISK_BYTES);
+	need(!memcmp(before, model, DISK_BYTES), "something was written");
+	detach_finish();
 }
 END_TEST
 
@@ -1158,6 +1329,10 @@ int main(void)
 	tcase_add_loop_test(tc, durable_at_the_end, 0, 2);
 	tcase_add_loop_test(tc, daemon_restart_under_load, 0, 2);
 	tcase_add_loop_test(tc, worker_killed, 0, NR_DETACHES);
+	tcase_add_loop_test(tc, worker_and_server_killed, 0, 4);
+	tcase_add_loop_test(tc, late_write_of_a_dead_worker, 0, 2);
+	tcase_add_test(tc, upgraded_before_it_has_flushed);
+	tcase_add_test(tc, another_server_after_death);
 	tcase_add_loop_test(tc, worker_killed_while_it_is_gone, 0,
 			    1 + NR_DETACHES);
 	tcase_add_test(tc, driver_reload);
