@@ -48,6 +48,8 @@ struct queue_stats {
 	uint64_t read_bytes, written_bytes, discarded_bytes;
 	uint64_t replayed; /* requests that a worker before had begun */
 	uint64_t poisoned; /* of these, given up: workers died of them */
+	/* Before it could begin: a dead worker's I/O was still under way. */
+	uint64_t fenced_ns;
 	uint64_t throttled_ns; /* requests were there, and a limit reached */
 	/* Now; all 0 while there is no queue. */
 	uint64_t slots; /* of the ring */

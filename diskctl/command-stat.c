@@ -118,7 +118,7 @@ static const struct table_columns stat_columns = {
 static const char *const counters[] = {
 	"read",     "write",      "flush",         "discard",
 	"errors",   "read_bytes", "written_bytes", "discarded_bytes",
-	"replayed", "poisoned",   "throttled_ms",
+	"replayed", "poisoned",   "fenced_ms",     "throttled_ms",
 };
 
 /* A number that has become less began anew meanwhile. */

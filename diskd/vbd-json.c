@@ -50,6 +50,7 @@ static const struct {
 	NUMBER("discarded_bytes", discarded_bytes, 1, false),
 	NUMBER("replayed", replayed, 1, false),
 	NUMBER("poisoned", poisoned, 1, false),
+	NUMBER("fenced_ms", fenced_ns, 1000000, false),
 	NUMBER("throttled_ms", throttled_ns, 1000000, false),
 	NUMBER("in_flight", in_flight, 1, true),
 	NUMBER("slots", slots, 1, true),

@@ -9,6 +9,7 @@
  */
 #include "blkback/connection.h"
 #include "blkback/worker-message.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "diskd/registry.h"
 #include "diskd/sandbox.h"
@@ -252,6 +253,19 @@ static void drop_record(struct worker *worker)
 	worker->left.record_fd = -1;
 }
 
+/* A worker that was killed may have I/O under way still: until it has not. */
+static int fence(struct worker *worker, uint64_t disk, struct error_text *err)
+{
+	uint64_t *waited_ns = &worker->stats->queues[0].fenced_ns;
+	uint64_t start_ns = clock_now_ns();
+	int rc = block_provider_fence(worker->provider, disk, err);
+
+	/* No queue runs yet. */
+	__atomic_store_n(waited_ns, *waited_ns + clock_now_ns() - start_ns,
+			 __ATOMIC_RELAXED);
+	return rc;
+}
+
 /* fd is the connection's until it ends. */
 static void do_connect(struct worker *worker,
 		       const struct connection_params *params, int fd)
@@ -274,7 +288,7 @@ static void do_connect(struct worker *worker,
 			  "not open, or connected already");
 		return;
 	}
-	if (block_provider_fence(worker->provider, params->disk, &err) < 0) {
+	if (fence(worker, params->disk, &err) < 0) {
 		tell_text(worker, WORKER_CONNECT_FAILED, err.text);
 		return;
 	}
