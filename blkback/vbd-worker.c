@@ -373,7 +373,7 @@ static void on_disconnected(struct vbd *vbd, bool answered)
 {
 	vbd->left = !vbd->over;
 	vbd->answered = answered;
-	vbd->crashed = false;
+	vbd->params.crashed = false;
 	vbd_worker_set_state(vbd, VBD_WORKER_READY);
 }
 
@@ -533,7 +533,7 @@ static void on_died(struct vbd *vbd, int wait_status)
 		return;
 	}
 	if (had_ring(vbd))
-		vbd->crashed = !killed_from_outside(wait_status);
+		vbd->params.crashed = !killed_from_outside(wait_status);
 	if (!useful || !plan_restart(vbd, wait_status)) {
 		vbd_error(vbd, "%s", text);
 		vbd_worker_set_state(vbd, VBD_WORKER_DEAD);
@@ -801,7 +801,6 @@ void vbd_worker_connect(struct vbd *vbd, enum queue_origin origin)
 
 	if (origin == QUEUE_LEFT) {
 		vbd->params.origin = origin;
-		vbd->params.crashed = vbd->crashed;
 	} else {
 		vbd->reconnecting = vbd->frontend_connected = false;
 		vbd->left = vbd->answered = vbd->poisoned = vbd->over = false;
