@@ -67,6 +67,7 @@ struct connection_disk {
 	bool *failed;
 	struct throttle *throttle;
 	struct disk_stats *stats;
+	uint64_t sleep_cost_ns; /* see idle_poll_init() */
 };
 
 struct connection;

@@ -35,12 +35,10 @@
 /* A part of the requests of a turn that is answered before the others. */
 #define PART_REQUESTS_MIN 4u
 #define PART_BYTES (UINT64_C(64) << 10)
-#define SLEEP_TRIALS 8u
 /* Of a queue's memory: as many large requests as Linux has under way at once. */
 #define REGISTERED_BYTES ((size_t)1 << 20)
 _Static_assert(REGISTERED_BYTES <= PAGE_POOL_PAGES_MIN * PAGE_POOL_PAGE_BYTES,
 	       "it is in the pool");
-#define SLEEP_FACTOR 4u
 /* Submissions that a turn collects before they are handed over early. */
 #define LOOP_ENTRIES 128u
 
@@ -1192,28 +1190,6 @@ static void quiesce(struct queue *q)
 		;
 }
 
-/*
- * What a sleep costs: the system calls of one, with nobody to wait for, as
- * short as they ever are, some times over.  The event and the switches, which
- * are the larger part, cannot be measured here.
- */
-static uint64_t measure_sleep(struct queue *q)
-{
-	uint64_t best = UINT64_MAX;
-
-	for (unsigned int i = 0; i < SLEEP_TRIALS && !q->stopping; i++) {
-		uint64_t start = clock_now_ns(), one = 1, took;
-
-		if (write(q->wake_fd, &one, sizeof(one)) < 0)
-			break;
-		io_loop_run(q->loop, true);
-		took = clock_now_ns() - start;
-		if (took < best)
-			best = took;
-	}
-	return best == UINT64_MAX ? 0 : best * SLEEP_FACTOR;
-}
-
 static void queue_serve(struct queue *q)
 {
 	bool more = true; /* requests may wait from before we came */
@@ -1223,7 +1199,7 @@ static void queue_serve(struct queue *q)
 		pthread_mutex_lock(q->params.trial);
 	throttle_join(q->params.throttle, &q->payer);
 	wake_arm(q);
-	idle_poll_init(&q->poll, measure_sleep(q));
+	idle_poll_init(&q->poll, q->params.sleep_cost_ns);
 	while (!q->stopping || queue_busy(q)) {
 		int rc = io_loop_run(q->loop, !more);
 

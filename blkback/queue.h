@@ -99,6 +99,7 @@ struct queue_params {
 	bool *disk_failed;
 	/* The disk's; shared likewise. */
 	struct throttle *throttle;
+	uint64_t sleep_cost_ns; /* see idle_poll_init() */
 	struct queue_stats *stats; /* this queue's own */
 	struct queue_events events;
 };

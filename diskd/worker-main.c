@@ -8,6 +8,7 @@
  * It is not meant to be run by hand.
  */
 #include "blkback/connection.h"
+#include "blkback/sleep-cost.h"
 #include "blkback/worker-message.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -42,7 +43,7 @@ struct worker {
 	int stopped_fd; /* eventfd: the connection has stopped */
 	struct block_provider *provider;
 	struct block_left left; /* of a worker that died, until it is opened */
-	uint64_t flush_timeout_ms;
+	uint64_t flush_timeout_ms, sleep_cost_ns;
 	bool disk_failed; /* set by the queues, never reset */
 	struct throttle throttle; /* shared by the queues */
 	struct disk_stats *stats;
@@ -188,6 +189,8 @@ static int open_provider(struct worker *worker, const struct worker_open *open,
 
 	if (rc < 0)
 		return rc;
+	/* Threads cannot be put on processors within the walls. */
+	worker->sleep_cost_ns = sleep_cost_ns();
 	rc = enter_sandbox(worker, open, err);
 	if (rc < 0) {
 		block_provider_close(worker->provider);
@@ -278,6 +281,7 @@ static void do_connect(struct worker *worker,
 		.flush_timeout_ms = worker->flush_timeout_ms,
 		.failed = &worker->disk_failed,
 		.throttle = &worker->throttle,
+		.sleep_cost_ns = worker->sleep_cost_ns,
 		.stats = worker->stats,
 	};
 	struct error_text err;

@@ -12,7 +12,8 @@ export CK_TIMEOUT_MULTIPLIER ?= 5
 SOURCES_unit := $(sort $(wildcard tests/unit/*.c)) $(COMMON) $(PROVIDERS) \
 	blkback/blkif-abi.c blkback/idle-poll.c blkback/inflight.c \
 	blkback/page-pool.c \
-	blkback/request.c blkback/ring.c blkback/throttle.c blkback/vdev.c \
+	blkback/request.c blkback/ring.c blkback/sleep-cost.c blkback/throttle.c \
+	blkback/vdev.c \
 	blkback/worker-message.c
 LIBS_unit := $(CHECK_LIBS) -luring
 # Whole queues, over a transport that does as the test says.

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* blkback/idle-poll.h: when to look, and when to let it be. */
 #include "blkback/idle-poll.h"
+#include "blkback/sleep-cost.h"
 #include "tests/unit/unit.h"
+
+#include <sched.h>
 
 #define WINDOW 10000u
 
@@ -112,6 +115,42 @@ START_TEST(one_window_a_rest)
 }
 END_TEST
 
+/* Two processors away from each other; and this thread may go anywhere again. */
+START_TEST(cost_is_measured)
+{
+	cpu_set_t before, after;
+	uint64_t cost;
+
+	ck_assert_int_eq(sched_getaffinity(0, sizeof(before), &before), 0);
+	cost = sleep_cost_ns();
+	ck_assert_int_eq(sched_getaffinity(0, sizeof(after), &after), 0);
+	ck_assert(CPU_EQUAL(&before, &after));
+	if (CPU_COUNT(&before) == 1) {
+		ck_assert_uint_eq(cost, 0);
+		return;
+	}
+	/* Not what two system calls take. */
+	ck_assert_uint_ge(cost, 1000);
+	ck_assert_uint_le(cost, SLEEP_COST_MAX_NS);
+}
+END_TEST
+
+START_TEST(one_processor_costs_nothing)
+{
+	cpu_set_t before, one;
+	int nr = 0;
+
+	ck_assert_int_eq(sched_getaffinity(0, sizeof(before), &before), 0);
+	while (!CPU_ISSET(nr, &before))
+		nr++;
+	CPU_ZERO(&one);
+	CPU_SET(nr, &one);
+	ck_assert_int_eq(sched_setaffinity(0, sizeof(one), &one), 0);
+	ck_assert_uint_eq(sleep_cost_ns(), 0);
+	ck_assert_int_eq(sched_setaffinity(0, sizeof(before), &before), 0);
+}
+END_TEST
+
 Suite *suite_idle_poll(void)
 {
 	Suite *suite = suite_create("idle-poll");
@@ -124,6 +163,8 @@ Suite *suite_idle_poll(void)
 	tcase_add_test(tc, forgets_quiet_times);
 	tcase_add_test(tc, leaves_a_busy_host_alone);
 	tcase_add_test(tc, one_window_a_rest);
+	tcase_add_test(tc, cost_is_measured);
+	tcase_add_test(tc, one_processor_costs_nothing);
 	suite_add_tcase(suite, tc);
 	return suite;
 }
