@@ -276,6 +276,11 @@ bench-xen: deps-xen dest
 	@tests/xen/bench/bench.sh --dest build/release/dest \
 		--rounds $(BENCH_ROUNDS) --seconds $(BENCH_SECONDS) \
 		$(BENCH_CASES:%=--case %) --json build/bench/xen.json
+profile-xen: BENCH_CASES ?= tmpfs
+profile-xen: BENCH_SECONDS = 10
+profile-xen: deps-xen deps-bench dest
+	@tests/xen/bench/bench.sh --dest build/release/dest --profile \
+		--seconds $(BENCH_SECONDS) $(BENCH_CASES:%=--case %)
 xen-shell: deps-xen dest
 	@tests/xen/shell.sh --dest build/release/dest
 demo: deps-xen dest
@@ -298,6 +303,7 @@ mutants: check-programs
 #: make bench-git         how fast a git disk is (REPOSITORY=path)
 #: make bench             what the engine costs, beside qemu-storage-daemon and fio
 #: make bench-xen         how fast disks are, beside blkback and qdisk
+#: make profile-xen       where the time of its loads goes
 #: make bench-charts      draws what these two have measured, into docs/
 #: make bench-journal     what it costs to write requests down for a successor
 #: make bench-instructions  instructions of a request, beside the baseline
@@ -314,4 +320,4 @@ format:
 .PHONY: format test-programs tsan-programs deps deps-xen release-programs \
 	check-programs check check-fast check-xen soak soak-xen kills kills-xen bench bench-git bench-xen \
 	bench-charts bench-instructions bench-instructions-update bench-journal deps-bench \
-	deps-git-fat xen-shell demo mutants dest
+	deps-git-fat profile-xen xen-shell demo mutants dest

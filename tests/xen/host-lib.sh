@@ -86,6 +86,19 @@ lab_torture() (
 		object_sums "$1/torture.git" >"$1/torture.sums"
 )
 
+# This machine's, which is of dom0's suite, and what it needs but libc.
+lab_perf() {
+	local perf
+	perf=$(command -v perf) || {
+		lab_die 'perf is not installed'
+		return
+	}
+	mkdir "$1/perf" && cp -L "$perf" "$1/perf/perf" &&
+		ldd "$perf" | awk '$3 ~ /^\// && $1 !~ /^(libc|libm|libpthread|ld-)/ {
+			print $3
+		}' | xargs -r cp -L -t "$1/perf"
+}
+
 lab_prepare() {
 	LAB_WORK=$1
 	local dest=${2:-} stage=$1/payload
@@ -97,6 +110,7 @@ lab_prepare() {
 	fi
 	cp -a "$LAB_SRC"/{dom0,scenarios,bench,lib*.sh} "$stage/lab/"
 	[ -z "${LAB_TORTURE:-}" ] || lab_torture "$stage/lab" || return 1
+	[ -z "${LAB_PERF:-}" ] || lab_perf "$stage/lab" || return 1
 	lab_guest_cpio "$LAB_WORK/guest" "$stage/lab/guest/extra.cpio" &&
 		cp "$LAB_WORK/guest/bin/blkverify" "$stage/lab/bin/" &&
 		lab_compile "$stage/lab/bin/guestexec" \

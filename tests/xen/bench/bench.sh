@@ -6,7 +6,7 @@
 #
 #	bench.sh --dest DIR [OPTION...]
 #
-# Options: --rounds N, --seconds N, --json FILE, and as often as wanted --case
+# Options: --rounds N, --seconds N, --json FILE, --profile, and as often as wanted --case
 # NAME and --backend NAME; cases and backends are those of dom0.sh, without the
 # options all of them.  DIR is a tree that `make install DESTDIR=DIR` made.
 # Prints
@@ -15,6 +15,9 @@
 #	ratio CASE LOAD xen-diskd/BACKEND=R (MIN..MAX) ...
 # where the numbers are medians of the rounds, after a line about the machine.
 # --json writes the same to FILE.  What it is at goes to standard error.
+# With --profile each load is run once, for so many seconds, and what dom0.sh prints
+# of it is all: where the time goes, and no figures to compare, for perf takes its
+# share.
 #
 # The machine is emulated, so only the ratios mean anything; and single runs
 # there differ by a factor of two, so backends take turns in every round.
@@ -30,6 +33,7 @@ DEST=
 ROUNDS=5
 LENGTH=3
 JSON=
+PROFILE=
 CASES=()
 BACKENDS=()
 # Seconds that a load takes beside those it is measured for, and a disk's
@@ -50,6 +54,11 @@ parse() {
 		--seconds) LENGTH=${2:?} ;;
 		--case) CASES+=("${2:?}") ;;
 		--backend) BACKENDS+=("${2:?}") ;;
+		--profile)
+			PROFILE=yes
+			shift
+			continue
+			;;
 		--json) JSON=$(realpath "${2:?}") ;;
 		*) usage ;;
 		esac
@@ -93,9 +102,20 @@ run_case() {
 	dom0 "drop $name" 60
 }
 
+profile_case() {
+	local limit=$((${#BACKENDS[@]} * (5 * (LENGTH + 60) + DISK_EXTRA)))
+	dom0 "make $1" 60 || return
+	dom0 "profile $1 $LENGTH ${BACKENDS[*]}" "$limit" || return
+	dom0 "drop $1" 60
+}
+
 main() {
-	local name about
+	local name about run=run_case
 	parse "$@"
+	if [ -n "$PROFILE" ]; then
+		run=profile_case
+		LAB_PERF=yes
+	fi
 	"$here/../image.sh" "$LAB_IMAGE" | sed 's/^/# /' >&2 || exit 1
 	lab_prepare_temporary "$DEST" || exit 1
 	lab_boot || {
@@ -106,9 +126,13 @@ main() {
 	about=$(header "$(sed -n 's/^machine //p' "$LAB_WORK/raw")")
 	echo "# bench-xen: $about, $ROUNDS rounds of $LENGTH s"
 	for name in "${CASES[@]}"; do
-		run_case "$name" || exit 1
+		"$run" "$name" || exit 1
 	done
 	lab_stop
+	if [ -n "$PROFILE" ]; then
+		grep -v '^machine ' "$LAB_WORK/raw"
+		exit 0
+	fi
 	awk -v prefix=bench-xen -v ratio=ratio -v ours=xen-diskd \
 		-v compared=iops -v header="$about" -v json="$JSON" \
 		-f "$here/../../bench/summary.awk" "$LAB_WORK/raw"

@@ -7,10 +7,17 @@
 #	dom0.sh start             daemon and guest; prints what the machine is
 #	dom0.sh make CASE         the bytes
 #	dom0.sh round CASE NUMBER SECONDS BACKEND...
+#	dom0.sh profile CASE SECONDS BACKEND...
 #	dom0.sh drop CASE
 #
 # `round` prints a line for each backend and load:
 #	raw CASE NUMBER BACKEND LOAD iops=N mbps=N p50us=N p99us=N errors=N
+# `profile` prints what an I/O takes of the guest's and of dom0's CPU time, perf's
+# own sampling included, and whose dom0's processors are meanwhile (swapper: at
+# rest).  A PV domain's timer is an event, which waits until events are let in
+# again, so that no function of the kernel could be told from the next one.
+#	profile CASE BACKEND LOAD iops=N ... guest_us_per_io=N dom0_us_per_io=N
+#	 PERCENT COMMAND
 #
 # Cases, by where the 64 MiB are:
 #	tmpfs  in memory, as a file: blkback's is behind a loop device
@@ -186,6 +193,56 @@ round() {
 	done
 }
 
+# Of the guest, then of dom0: what their virtual CPUs have had, in seconds.
+cpu_seconds() {
+	xl list | awk -v guest="$GUEST" '
+		$1 == guest { of_guest = $6 }
+		$1 == "Domain-0" { of_dom0 = $6 }
+		END { print of_guest, of_dom0 }'
+}
+
+PERF=(env LD_LIBRARY_PATH=/lab/perf /lab/perf/perf)
+
+# CASE BACKEND SECONDS NAME KIND BLOCK-BYTES DEPTH
+profile_load() {
+	local before after result pid data=$LAB/perf.data
+	before=$(cpu_seconds)
+	"${PERF[@]}" record -q -a -e cpu-clock -F 499 -o "$data" &
+	pid=$!
+	result=$(guest_run "$GUEST" "blkbench /dev/$VDEV $5 $6 $7 $3" \
+		"$(($3 + 20))") || fail "$2: $result"
+	kill -INT "$pid"
+	wait "$pid" || true
+	after=$(cpu_seconds)
+	# blkbench goes on for half a second longer than it counts.
+	awk -v seconds="$3" -v what="$1 $2 $4 $result" \
+		-v iops="$(sed 's/^iops=\([0-9.]*\).*/\1/' <<<"$result")" '
+		{ guest = $3 - $1; dom0 = $4 - $2; n = iops * (seconds + 0.5) }
+		END {
+			printf "profile %s guest_us_per_io=%.1f dom0_us_per_io=%.1f\n",
+				what, guest * 1e6 / n, dom0 * 1e6 / n
+		}' <<<"$before $after"
+	"${PERF[@]}" report -i "$data" --stdio --sort comm --percent-limit 1 \
+		2>/dev/null | sed '/^#/d; /^$/d; s/  */ /g'
+}
+
+profile() {
+	local case=$1 seconds=$2 backend name kind block depth
+	shift 2
+	for backend in "$@"; do
+		bytes_forget "$case"
+		"${backend}_serve" "$case" "$(bytes_path "$case")"
+		guest_disk "$GUEST" "$VDEV"
+		udevadm settle
+		while read -r name kind block depth <&3; do
+			profile_load "$case" "$backend" "$seconds" \
+				"$name" "$kind" "$block" "$depth"
+		done 3<<<"$LOADS"
+		detach "$GUEST" "$VDEV"
+		"${backend}_leave"
+	done
+}
+
 trap evidence EXIT
 verb=$1
 shift
@@ -193,6 +250,7 @@ case $verb in
 start) start ;;
 make) bytes_make "$1" ;;
 round) round "$@" ;;
+profile) profile "$@" ;;
 drop) bytes_drop "$1" ;;
 *) fail "no command '$verb'" ;;
 esac
