@@ -114,7 +114,7 @@ main() {
 	parse "$@"
 	if [ -n "$PROFILE" ]; then
 		run=profile_case
-		LAB_PERF=yes
+		export LAB_PERF=yes
 	fi
 	"$here/../image.sh" "$LAB_IMAGE" | sed 's/^/# /' >&2 || exit 1
 	lab_prepare_temporary "$DEST" || exit 1

@@ -205,7 +205,7 @@ PERF=(env LD_LIBRARY_PATH=/lab/perf /lab/perf/perf)
 
 # CASE BACKEND SECONDS NAME KIND BLOCK-BYTES DEPTH
 profile_load() {
-	local before after result pid data=$LAB/perf.data
+	local before after result iops pid data=$LAB/perf.data
 	before=$(cpu_seconds)
 	"${PERF[@]}" record -q -a -e cpu-clock -F 499 -o "$data" &
 	pid=$!
@@ -215,8 +215,8 @@ profile_load() {
 	wait "$pid" || true
 	after=$(cpu_seconds)
 	# blkbench goes on for half a second longer than it counts.
-	awk -v seconds="$3" -v what="$1 $2 $4 $result" \
-		-v iops="$(sed 's/^iops=\([0-9.]*\).*/\1/' <<<"$result")" '
+	iops=${result#iops=}
+	awk -v seconds="$3" -v what="$1 $2 $4 $result" -v iops="${iops%% *}" '
 		{ guest = $3 - $1; dom0 = $4 - $2; n = iops * (seconds + 0.5) }
 		END {
 			printf "profile %s guest_us_per_io=%.1f dom0_us_per_io=%.1f\n",
