@@ -76,9 +76,7 @@ void inflight_start(struct inflight *table, uint32_t start)
 
 bool inflight_is_begun(const struct inflight *table)
 {
-	static const struct inflight_header none;
-
-	return memcmp(table->header, &none, sizeof(none)) != 0;
+	return table->header->magic != 0;
 }
 
 /* ---- the stores -------------------------------------------------------- */

@@ -78,6 +78,7 @@ struct queue {
 	struct list flush_failed; /* wait to be flushed again, or for ever */
 	unsigned int nr_busy; /* taken and not answered */
 	unsigned int nr_waiting; /* of these, on flush_failed */
+	unsigned int nr_given_up; /* of these, for who has the table next */
 	unsigned int nr_unbuffered; /* and on the list of that name */
 	struct blk_request *barrier; /* nothing is taken while it is there */
 
@@ -384,6 +385,11 @@ static void step_done(struct queue *q, struct blk_request *req)
 {
 	int error = req->io.error;
 
+	/* The guest gets its answer from who goes on, if there is anybody. */
+	if (error == -ECANCELED && q->stopping) {
+		q->nr_given_up++;
+		return;
+	}
 	if (error && req->io.op == BLOCK_OP_FLUSH) {
 		flush_has_failed(q, req, error);
 		return;
@@ -1168,7 +1174,8 @@ static void queue_close(struct queue *q)
 /* Whether anything is left that must end before the thread may. */
 static bool queue_busy(const struct queue *q)
 {
-	unsigned int abandoned = q->nr_waiting + q->nr_unbuffered;
+	unsigned int abandoned =
+		q->nr_waiting + q->nr_unbuffered + q->nr_given_up;
 
 	if (q->barrier && q->barrier->steps & REQUEST_STEP_DRAIN)
 		abandoned++; /* it never started */

@@ -18,33 +18,8 @@
 
 struct partners {
 	int there_fd, back_fd; /* eventfds */
+	uint64_t cost_ns;
 };
-
-/*
- * Two threads on one processor would wake each other in no time.  True when both
- * have been given one of their own; with a single one there is no use in looking
- * at a ring while the guest cannot run.
- */
-static bool put_apart(const cpu_set_t *allowed, pthread_attr_t *partner)
-{
-	cpu_set_t mine, other;
-	int nr = sched_getcpu();
-
-	CPU_ZERO(&mine);
-	CPU_ZERO(&other);
-	if (nr < 0 || nr >= CPU_SETSIZE || !CPU_ISSET(nr, allowed))
-		return false;
-	CPU_SET(nr, &mine);
-	for (int i = 1; i < CPU_SETSIZE && !CPU_COUNT(&other); i++) {
-		int next = (nr + i) % CPU_SETSIZE;
-
-		if (CPU_ISSET(next, allowed))
-			CPU_SET(next, &other);
-	}
-	return CPU_COUNT(&other) &&
-	       !pthread_attr_setaffinity_np(partner, sizeof(other), &other) &&
-	       !sched_setaffinity(0, sizeof(mine), &mine);
-}
 
 static bool wait_event(int fd, uint64_t *ret_value)
 {
@@ -91,39 +66,74 @@ static uint64_t measure(const struct partners *partners)
 	return took[ROUNDS / 2];
 }
 
-static uint64_t measure_with(struct partners *partners,
-			     const pthread_attr_t *attr)
+static void *ask(void *arg)
 {
-	pthread_t thread;
-	uint64_t cost;
+	struct partners *partners = arg;
 
-	if (partners->there_fd < 0 || partners->back_fd < 0 ||
-	    pthread_create(&thread, attr, answer, partners))
-		return 0;
-	cost = measure(partners);
+	partners->cost_ns = measure(partners);
 	send_event(partners->there_fd, END);
-	pthread_join(thread, NULL);
-	return cost < SLEEP_COST_MAX_NS ? cost : SLEEP_COST_MAX_NS;
+	return NULL;
+}
+
+/* A thread on that processor alone. */
+static bool start_on(unsigned int cpu, void *(*run)(void *),
+		     struct partners *partners, pthread_t *ret_thread)
+{
+	pthread_attr_t attr;
+	cpu_set_t set;
+	bool started;
+
+	if (pthread_attr_init(&attr))
+		return false;
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	started = !pthread_attr_setaffinity_np(&attr, sizeof(set), &set) &&
+		  !pthread_create(ret_thread, &attr, run, partners);
+	pthread_attr_destroy(&attr);
+	return started;
+}
+
+static void measure_between(const unsigned int cpus[2],
+			    struct partners *partners)
+{
+	pthread_t asking, answering;
+
+	if (!start_on(cpus[0], answer, partners, &answering))
+		return;
+	if (start_on(cpus[1], ask, partners, &asking))
+		pthread_join(asking, NULL);
+	else
+		send_event(partners->there_fd, END);
+	pthread_join(answering, NULL);
+}
+
+/* False when there are no two. */
+static bool find_cpus(unsigned int cpus[2])
+{
+	unsigned int nr = 0;
+	cpu_set_t allowed;
+
+	if (sched_getaffinity(0, sizeof(allowed), &allowed) < 0)
+		return false;
+	for (unsigned int cpu = 0; cpu < CPU_SETSIZE && nr < 2; cpu++) {
+		if (CPU_ISSET(cpu, &allowed))
+			cpus[nr++] = cpu;
+	}
+	return nr == 2;
 }
 
 uint64_t sleep_cost_ns(void)
 {
 	struct partners partners = { eventfd(0, EFD_CLOEXEC),
-				     eventfd(0, EFD_CLOEXEC) };
-	pthread_attr_t attr;
-	cpu_set_t allowed;
-	uint64_t cost = 0;
+				     eventfd(0, EFD_CLOEXEC), 0 };
+	unsigned int cpus[2];
 
-	if (!sched_getaffinity(0, sizeof(allowed), &allowed) &&
-	    !pthread_attr_init(&attr)) {
-		if (put_apart(&allowed, &attr))
-			cost = measure_with(&partners, &attr);
-		sched_setaffinity(0, sizeof(allowed), &allowed);
-		pthread_attr_destroy(&attr);
-	}
+	if (partners.there_fd >= 0 && partners.back_fd >= 0 && find_cpus(cpus))
+		measure_between(cpus, &partners);
 	if (partners.there_fd >= 0)
 		close(partners.there_fd);
 	if (partners.back_fd >= 0)
 		close(partners.back_fd);
-	return cost;
+	return partners.cost_ns < SLEEP_COST_MAX_NS ? partners.cost_ns
+						    : SLEEP_COST_MAX_NS;
 }

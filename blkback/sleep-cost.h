@@ -12,9 +12,8 @@
  * Nanoseconds from one thread's event to its answer when both sleep between: what
  * a guest and a queue that wait for each other lose to a sleep of both, and the
  * wake-ups of a processor from its own rest with it.  Measured for about a
- * millisecond, on two processors, with a thread of its own; 0 when there is one
- * only, or it cannot be, and SLEEP_COST_MAX_NS at most.  Any thread, which may be put
- * on another processor meanwhile.
+ * millisecond, by two threads of its own on two processors; 0 when there is one only,
+ * or it cannot be, and SLEEP_COST_MAX_NS at most.  Any thread.
  */
 uint64_t sleep_cost_ns(void);
 

@@ -119,7 +119,7 @@ int vbd_limit(struct vbd *vbd, const struct block_limits *limits,
 
 void vbd_limited(struct vbd *vbd)
 {
-	if (!vbd->changing)
+	if (!vbd->changing || vbd->upgrade)
 		return;
 	vbd->info.limits = vbd->new_limits;
 	vbd_log(LOG_LEVEL_INFO, vbd, "limited to iops=%llu bps=%llu",

@@ -104,9 +104,9 @@ static void worker_disconnect(struct vbd *vbd)
 
 	if (vbd->worker_state != VBD_WORKER_CONNECTED)
 		return;
-	/* Or it ends: nobody else would ever tell it. */
+	/* It has died, which will be told; or nobody else would ever tell it. */
 	if (worker_process_send(vbd->worker, &message, -1) < 0) {
-		vbd_quit(vbd);
+		worker_process_kill(vbd->worker);
 		return;
 	}
 	vbd_worker_set_state(vbd, VBD_WORKER_DISCONNECTING);
@@ -140,16 +140,6 @@ bool vbd_version_is_sane(const char *version)
 	       strspn(version, "0123456789abcdef") == length;
 }
 
-/* What an operator has set holds for the disk, not for one worker. */
-static void keep_limits(struct vbd *vbd, const struct block_limits *limits)
-{
-	const struct worker_message message = { .type = WORKER_LIMIT,
-						.limits = *limits };
-
-	vbd->info.limits = *limits;
-	worker_process_send(vbd->worker, &message, -1);
-}
-
 /* Where it has no identity, by what the guest has been told of it. */
 static bool is_another(const struct block_info *now,
 		       const struct block_info *before)
@@ -165,7 +155,6 @@ static bool is_another(const struct block_info *now,
 /* The provider is open: may we serve it? */
 static void on_opened(struct vbd *vbd, const struct block_info *info)
 {
-	const struct block_limits limits = vbd->info.limits;
 	const struct vbd *other;
 
 	/* A worker may have been taken over: it is opened once. */
@@ -181,8 +170,6 @@ static void on_opened(struct vbd *vbd, const struct block_info *info)
 		return;
 	}
 	vbd->info = *info;
-	if (vbd->left)
-		keep_limits(vbd, &limits);
 	if (!vbd_version_is_sane(info->version)) {
 		vbd_error(vbd, "the worker's version is not a hash");
 		vbd_worker_fail(vbd);
@@ -298,15 +285,21 @@ static void on_connect_failed(struct vbd *vbd, const char *cause, bool refused)
 		try_again(vbd);
 }
 
-/* Made by sealed_memfd(): to read it is never a SIGBUS. */
-static bool is_sealed(int fd, size_t bytes)
+/* Made by sealed_memfd(), or so by a provider: to read it is never a SIGBUS. */
+static bool is_sealed(int fd)
 {
 	const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 	int has = fcntl(fd, F_GET_SEALS);
+
+	return has >= 0 && (has & seals) == seals;
+}
+
+static bool are_stats(const struct vbd *vbd, int fd)
+{
 	struct stat st;
 
-	return has >= 0 && (has & seals) == seals && fstat(fd, &st) == 0 &&
-	       st.st_size == (off_t)bytes;
+	return is_sealed(fd) && fstat(fd, &st) == 0 &&
+	       st.st_size == (off_t)sizeof(*vbd->stats);
 }
 
 static int map_stats(struct vbd *vbd)
@@ -327,7 +320,7 @@ static void on_hello(struct vbd *vbd, const struct worker_message *message,
 	if (vbd->worker_state != VBD_WORKER_ADOPTING)
 		return;
 	if (message->version != WORKER_MESSAGE_VERSION ||
-	    !is_sealed(*fd, sizeof(*vbd->stats))) {
+	    !are_stats(vbd, *fd)) {
 		vbd_log(LOG_LEVEL_WARNING, vbd,
 			"worker (pid %d) is of another version: it finishes, "
 			"and another goes on",
@@ -364,6 +357,8 @@ static void drop_record(struct vbd *vbd)
 static void keep_record(struct vbd *vbd, int *fd)
 {
 	drop_record(vbd);
+	if (!is_sealed(*fd))
+		return; /* none, or not what a provider makes */
 	vbd->record_fd = *fd;
 	*fd = -1;
 }
@@ -511,22 +506,23 @@ static bool plan_restart(struct vbd *vbd, int wait_status)
 /* It had the guest's ring, or was about to: see vbd_worker_connect(). */
 static bool had_ring(const struct vbd *vbd)
 {
-	return vbd->worker_state == VBD_WORKER_CONNECTED ||
-	       vbd->worker_state == VBD_WORKER_CONNECTING ||
-	       vbd->worker_state == VBD_WORKER_DISCONNECTING ||
-	       vbd->worker_state == VBD_WORKER_ADOPTING;
+	return vbd->inflight_fd >= 0 &&
+	       (vbd->worker_state == VBD_WORKER_CONNECTED ||
+		vbd->worker_state == VBD_WORKER_CONNECTING ||
+		vbd->worker_state == VBD_WORKER_DISCONNECTING ||
+		vbd->worker_state == VBD_WORKER_ADOPTING);
 }
 
 static void on_died(struct vbd *vbd, int wait_status)
 {
-	bool useful = vbd->info_valid || vbd->state == XenbusStateConnected ||
-		      vbd->worker_state == VBD_WORKER_ADOPTING;
+	bool useful = vbd->info_valid || vbd->state == XenbusStateConnected;
 	char text[128];
 
 	death_text(vbd, wait_status, text, sizeof(text));
 	vbd->info_valid = false;
 	if (had_ring(vbd) && !vbd->over)
 		vbd->left = true;
+	useful |= vbd->left;
 	if (vbd->retry) {
 		vbd->restart_ms = clock_now_ms() + RETRY_MS;
 		vbd_worker_set_state(vbd, VBD_WORKER_NONE);
@@ -591,7 +587,7 @@ void vbd_worker_free_shared(struct vbd *vbd)
 {
 	drop_stats(vbd);
 	drop_record(vbd);
-	if (!vbd->backend->quitting) {
+	if (!vbd->backend->quitting && !vbd->leaving) {
 		vbd_journal_remove(vbd);
 		vbd_journal_hang_up(vbd);
 	} else if (vbd->inflight_fd >= 0) {
@@ -646,8 +642,6 @@ static void send_record(struct vbd *vbd)
 {
 	const struct worker_message message = { .type = WORKER_RECORD };
 
-	if (!vbd->left)
-		drop_record(vbd);
 	if (vbd->record_fd >= 0)
 		worker_process_send(vbd->worker, &message, vbd->record_fd);
 }
@@ -679,6 +673,9 @@ static int start_worker(struct vbd *vbd, const char *program)
 	message.open.no_discard = vbd->no_discard;
 	message.open.failed = vbd->disk_failed;
 	message.open.left = vbd->left;
+	/* What an operator has set holds for the disk, not for one worker. */
+	message.open.limited = vbd->left;
+	message.open.limits = vbd->info.limits;
 	message.open.sandbox = options->sandbox;
 	if (options->first_uid)
 		message.open.uid = options->first_uid + (uint32_t)vbd->slot;
@@ -704,7 +701,10 @@ static int find_worker(struct vbd *vbd)
 	if (rc >= 0)
 		rc = worker_process_adopt(vbd->backend->loop, rc, &events,
 					  &vbd->worker);
-	return rc == -ECONNREFUSED || rc == -ESRCH ? -ENOENT : rc;
+	/* Nor can anybody listen where the name is too long. */
+	return rc == -ECONNREFUSED || rc == -ESRCH || rc == -ENAMETOOLONG
+		       ? -ENOENT
+		       : rc;
 }
 
 void vbd_worker_adopt(struct vbd *vbd)
@@ -765,9 +765,14 @@ void vbd_open(struct vbd *vbd)
 	}
 	vbd_worker_path(vbd, program);
 	rc = start_worker(vbd, program);
-	if (rc < 0) {
+	if (rc == 0)
+		return;
+	vbd_error(vbd, "start worker '%s': %s", program, strerror(-rc));
+	if (vbd->left) {
+		vbd->restart_ms = clock_now_ms() + RETRY_MS;
+		backend_touch_after(vbd, RETRY_MS);
+	} else {
 		vbd_worker_set_state(vbd, VBD_WORKER_DEAD);
-		vbd_error(vbd, "start worker '%s': %s", program, strerror(-rc));
 	}
 }
 
@@ -799,15 +804,18 @@ void vbd_worker_connect(struct vbd *vbd, enum queue_origin origin)
 	struct error_text err;
 	int rc = 0;
 
+	vbd_worker_set_state(vbd, VBD_WORKER_CONNECTING);
 	if (origin == QUEUE_LEFT) {
 		vbd->params.origin = origin;
 	} else {
 		vbd->reconnecting = vbd->frontend_connected = false;
-		vbd->left = vbd->answered = vbd->poisoned = vbd->over = false;
+		vbd->left = vbd->poisoned = vbd->over = false;
 		rc = prepare(vbd, origin, &err);
 	}
 	if (rc < 0) {
-		on_connect_failed(vbd, err.text, true);
+		/* A run directory that is full may be so no more. */
+		on_connect_failed(vbd, err.text, rc == -EINVAL);
+		vbd->params.nr_queues = 0; /* there is no connection */
 		return;
 	}
 	message.connect = vbd->params;
@@ -815,7 +823,5 @@ void vbd_worker_connect(struct vbd *vbd, enum queue_origin origin)
 	if (rc < 0) {
 		error_set(&err, rc, "tell the worker: %s", strerror(-rc));
 		on_connect_failed(vbd, err.text, false);
-		return;
 	}
-	vbd_worker_set_state(vbd, VBD_WORKER_CONNECTING);
 }

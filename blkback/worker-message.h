@@ -23,7 +23,7 @@
 
 /* Of everything here, and of what it is made of. */
 #ifndef WORKER_MESSAGE_VERSION
-#define WORKER_MESSAGE_VERSION 1u
+#define WORKER_MESSAGE_VERSION 2u
 #endif
 
 enum worker_message_type {
@@ -74,6 +74,8 @@ struct worker_open {
 	bool failed; /* for good, before this worker */
 	bool left; /* by a worker that died; its guest waits */
 	bool sandbox; /* with walls */
+	bool limited; /* to limits, whatever the target says */
+	struct block_limits limits;
 	uint32_t uid; /* to become within; 0: none */
 	uint64_t flush_timeout_ms;
 	char target[PROVIDER_SPEC_BYTES];

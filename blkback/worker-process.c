@@ -35,12 +35,23 @@ static void socket_arm(struct worker_process *worker)
 /* A worker that talks without end has this much of each turn. */
 #define MESSAGES_PER_TURN 16
 
+/* Whatever a worker has sent: to close a socket that lingers may take for ever. */
+static void close_received(int fd)
+{
+	const struct linger off = { .l_onoff = 0 };
+
+	if (fd < 0)
+		return;
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &off, sizeof(off));
+	close(fd);
+}
+
 /* Delivers what has come; false when the peer is gone. */
 static bool deliver(struct worker_process *worker)
 {
 	for (int i = 0; i < MESSAGES_PER_TURN; i++) {
 		struct worker_message message;
-		cleanup_close int fd = -1;
+		int fd = -1;
 		int rc = worker_message_receive(worker->socket_fd, &message,
 						&fd);
 
@@ -49,7 +60,8 @@ static bool deliver(struct worker_process *worker)
 		if (rc == 1)
 			worker->events.message(worker->events.arg, &message,
 					       &fd);
-		else if (rc != -EPROTO)
+		close_received(fd);
+		if (rc != 1 && rc != -EPROTO)
 			return false;
 	}
 	return true;

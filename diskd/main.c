@@ -183,8 +183,6 @@ static int open_control(struct supervisor *sup)
 			    &err);
 	if (rc < 0)
 		log_error("%s", err.text);
-	else
-		vbd_journal_clean(&sup->backend); /* we are the only one */
 	return rc;
 }
 
@@ -213,6 +211,8 @@ static int open_all(struct supervisor *sup)
 
 static int serve(struct supervisor *sup)
 {
+	bool cleaned = false;
+
 	sup->xenstore_op.done = xenstore_done;
 	sup->signal_op.done = signal_done;
 	sup->watchdog_op.done = watchdog_done;
@@ -228,6 +228,10 @@ static int serve(struct supervisor *sup)
 			log_error("xenstored: %s", strerror(-more));
 			return more;
 		}
+		/* What is there is known, and we are the only one to do it. */
+		if (!more && !cleaned)
+			vbd_journal_clean(&sup->backend);
+		cleaned |= !more;
 		if (sup->stopping && stop(sup))
 			return 0;
 		rc = io_loop_run(sup->loop, !more);

@@ -42,7 +42,7 @@ struct worker {
 	int listen_fd; /* -1: ends with the supervisor */
 	int stopped_fd; /* eventfd: the connection has stopped */
 	struct block_provider *provider;
-	struct block_left left; /* of a worker that died, until it is opened */
+	struct block_left left; /* of a worker that ended, until it is opened */
 	uint64_t flush_timeout_ms, sleep_cost_ns;
 	bool disk_failed; /* set by the queues, never reset */
 	struct throttle throttle; /* shared by the queues */
@@ -182,10 +182,13 @@ static int enter_sandbox(struct worker *worker, const struct worker_open *open,
 static int open_provider(struct worker *worker, const struct worker_open *open,
 			 struct error_text *err)
 {
-	int rc = block_provider_reopen(provider_registry, open->target,
-				       open->version,
-				       open->left ? &worker->left : NULL,
-				       open->read_only, &worker->provider, err);
+	bool left = open->left || worker->left.record_fd >= 0;
+	int rc;
+
+	worker->left.replays = open->left;
+	rc = block_provider_reopen(provider_registry, open->target,
+				   open->version, left ? &worker->left : NULL,
+				   open->read_only, &worker->provider, err);
 
 	if (rc < 0)
 		return rc;
@@ -238,6 +241,8 @@ static void do_open(struct worker *worker, const struct worker_open *open,
 	worker->provider->status = &worker->stats->provider;
 	worker->provider->failed = on_provider_failed;
 	worker->provider->failed_arg = worker;
+	if (open->limited)
+		worker->provider->info.limits = open->limits;
 	throttle_set(&worker->throttle, &worker->provider->info.limits);
 	reply.opened = worker->provider->info;
 	worker_message_send(worker->socket_fd, &reply, provider_record(worker));

@@ -169,6 +169,12 @@ void nbd_fence_share(struct nbd_fence *fence, struct nbd_fence_list *list,
 		memset(list, 0, sizeof(*list));
 }
 
+void nbd_fence_everything(struct nbd_fence *fence, uint64_t ms)
+{
+	fence->list->everything = 1;
+	nbd_fence_raise_for_time(fence, ms);
+}
+
 void nbd_fence_enter(struct nbd_fence *fence, struct io_loop *loop,
 		     void (*lifted)(struct nbd_fence *fence), void *owner)
 {

@@ -75,6 +75,9 @@ void nbd_fence_init(struct nbd_fence *fence);
 void nbd_fence_share(struct nbd_fence *fence, struct nbd_fence_list *list,
 		     uint64_t left_ms);
 
+/* All of the disk, for a time: nobody knows what was under way, nor will. */
+void nbd_fence_everything(struct nbd_fence *fence, uint64_t ms);
+
 /*
  * It stands longer than a queue and its loop: what an old driver has sent may
  * still undo what the next one writes.  Entered and left with the queue; left

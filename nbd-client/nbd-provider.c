@@ -167,6 +167,8 @@ static int make_record(struct nbd_provider *nbd, const struct block_left *left,
 	nbd->base.record_fd = dirty_record_fd(nbd->disk.dirty);
 	nbd_fence_share(&nbd->disk.fence, dirty_record_notes(nbd->disk.dirty),
 			nbd->target.fence_ms);
+	if (left && !left->replays)
+		nbd_fence_everything(&nbd->disk.fence, nbd->target.fence_ms);
 	return 0;
 }
 

@@ -501,7 +501,7 @@ void nbd_recovery_watch(struct nbd_queue *queue)
 	if (queue->phase == NBD_LOST || queue->phase == NBD_CONNECTING)
 		give_up_waiting(queue, clock_now_ms());
 	if (queue->abandoned_ms && queue->phase != NBD_SERVING)
-		nbd_queue_fail_ready(queue, -EIO);
+		nbd_queue_fail_ready(queue, -ECANCELED);
 	if (waits_for_something(queue))
 		timer_start(queue, &queue->check, CHECK_MS);
 }

@@ -37,7 +37,7 @@ static bool run_step(const struct file_discard *discard, struct block_io *io)
 
 	if (__atomic_load_n(&file_queue_of(io->queue)->abandoned,
 			    __ATOMIC_RELAXED)) {
-		io->error = -EIO;
+		io->error = -ECANCELED;
 		return false;
 	}
 	io->error = 0;

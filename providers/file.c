@@ -520,7 +520,7 @@ static void discard_next(struct file_provider *file, struct block_io *io)
 
 	if (__atomic_load_n(&file_queue_of(io->queue)->abandoned,
 			    __ATOMIC_RELAXED)) {
-		block_io_complete(io, -EIO);
+		block_io_complete(io, -ECANCELED);
 		return;
 	}
 	if (!block_discard_range(io, file->base.info.discard_granularity_bytes,

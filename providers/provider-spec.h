@@ -32,6 +32,8 @@ struct block_left {
 	 * to be believed.
 	 */
 	int record_fd;
+	/* What it had under way will be submitted anew (block_io.again). */
+	bool replays;
 };
 
 /* Holds its own copy of the text; every pointer is into `text`. */

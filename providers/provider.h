@@ -263,8 +263,9 @@ struct block_provider_ops {
 
 	/*
 	 * Optional; queue thread; must not block.  The guest has let go of the
-	 * disk: what waits for something that may never come, and whatever is
-	 * submitted from now on and would have to, ends soon and with an error.
+	 * disk, or another process goes on with it: what waits for something that
+	 * may never come, and whatever is submitted from now on and would have to,
+	 * ends soon and with -ECANCELED, carried out or not.
 	 */
 	void (*abandon)(struct block_queue *queue);
 };

@@ -12,8 +12,8 @@
  *
  * FEATURE is persistent, indirect, pages=N (of the ring), queues=N, vbds=N (at
  * once, two of a guest, each with DEPTH and all with the same TARGET), write
- * (random writes instead), pattern or zero (what reads must give), syscalls
- * (count them, and nothing else).
+ * (writes instead), sequential (one block after the other), pattern or zero (what
+ * reads must give), syscalls (count them, and nothing else).
  *
  * The daemon, its workers and XenStore are real, the hypervisor is a process of
  * ours: what is measured is the way from ring to provider and back, and not
@@ -53,7 +53,7 @@ struct slot {
 static const char *target;
 static unsigned int block_bytes, depth, nr_vbds = 1;
 static uint64_t run_ms;
-static bool indirect, persistent, writes, pattern, zero;
+static bool indirect, persistent, writes, sequential, pattern, zero;
 static unsigned int nr_queues = 1, ring_pages = 1;
 
 static struct host h;
@@ -62,7 +62,7 @@ static struct slot slots[VBDS_MAX][DEPTH_MAX];
 /* By the place in the shadow that a request's id names. */
 static struct slot *slot_of[VBDS_MAX][FE_MAX_QUEUES][FE_MAX_RING];
 static struct meter meter;
-static uint64_t seed = 88172645463325252, nr_notifies;
+static uint64_t seed = 88172645463325252, next_block, nr_notifies;
 static unsigned int in_flight;
 
 /* ---- one I/O ---------------------------------------------------------- */
@@ -121,7 +121,8 @@ static void submit(struct slot *slot)
 	uint8_t op = writes ? FE_WRITE : FE_READ;
 	uint64_t sector;
 
-	slot->offset = meter_random(&seed) % nr_blocks * block_bytes;
+	slot->offset = (sequential ? next_block++ : meter_random(&seed)) %
+		       nr_blocks * block_bytes;
 	sector = slot->offset / FE_SECTOR;
 	prepare_data(slot);
 	slot->start_ns = meter_now_ns();
@@ -338,6 +339,7 @@ static int take_feature(const char *word)
 		{ "persistent", &persistent },
 		{ "indirect", &indirect },
 		{ "write", &writes },
+		{ "sequential", &sequential },
 		{ "pattern", &pattern },
 		{ "zero", &zero },
 		{ "syscalls", &meter.count_syscalls },

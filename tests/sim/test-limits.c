@@ -467,6 +467,29 @@ START_TEST(waits_without_cpu)
 }
 END_TEST
 
+/* The target's and an operator's are the disk's, whichever worker serves it. */
+START_TEST(kept_by_upgrades)
+{
+	attach_limited("iops=300");
+	blkfront_connect(&fe);
+	for (unsigned int i = 0; i < 3; i++) {
+		json_t *vbd;
+
+		json_decref(host_control_ok(
+			&h, json_pack("{s:s,s:s,s:s}", "command", "upgrade",
+				      "domain", "g1", "vdev", "xvdb")));
+		vbd = stat_vbd();
+		need(number(json_object_get(vbd, "limits"), "iops") ==
+			     (i < 2 ? 300 : 200),
+		     "upgrade %u", i);
+		json_decref(vbd);
+		if (i == 1)
+			limit("iops", "200");
+	}
+	finish();
+}
+END_TEST
+
 START_TEST(changed_live)
 {
 	uint64_t ms;
@@ -740,6 +763,7 @@ int main(void)
 			    sizeof(rates) / sizeof(*rates));
 	tcase_add_test(tc, queues_share_fairly);
 	tcase_add_test(tc, debts_outlive_a_connection);
+	tcase_add_test(tc, kept_by_upgrades);
 	tcase_add_test(tc, changed_live);
 	tcase_add_test(tc, limits_that_cannot_be);
 	tcase_add_test(tc, detach_does_not_wait);

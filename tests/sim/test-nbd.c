@@ -1204,11 +1204,20 @@ static bool has_error(void)
 	return has;
 }
 
-/* As long as nobody lets go of the disk, its server may come back. */
-START_TEST(worker_killed_while_it_is_gone)
+/* The worker may be faster than what it says. */
+static void wait_error(bool wanted)
 {
 	uint64_t end = host_now_ms() + HOST_WAIT_MS;
 
+	while (has_error() != wanted) {
+		need(host_now_ms() < end, "%s", wanted ? "no error" : "error");
+		poll(NULL, 0, 5); /* nothing tells a reader of list */
+	}
+}
+
+/* As long as nobody lets go of the disk, its server may come back. */
+START_TEST(worker_killed_while_it_is_gone)
+{
 	server_start("file %s", image);
 	attach_connect("");
 	submit_writes(5);
@@ -1216,19 +1225,43 @@ START_TEST(worker_killed_while_it_is_gone)
 	server_kill();
 	submit_writes(5);
 	need(kill(worker_pid(), SIGKILL) == 0, "kill");
-	while (!has_error()) {
-		need(host_now_ms() < end, "no error");
-		poll(NULL, 0, 5); /* nothing tells a reader of list */
-	}
+	wait_error(true);
 	if (_i == 0) {
 		server_start("file %s", image);
 		expect_responses(5, FE_OKAY);
-		need(!has_error(), "an error stays");
+		wait_error(false);
 		detach_finish();
 	} else {
 		detaches[_i - 1]();
 		wait_nothing_left();
 	}
+}
+END_TEST
+
+/* What waits is not answered with an error: the next worker has it. */
+START_TEST(upgraded_while_it_is_gone)
+{
+	pid_t pid;
+	int fd;
+
+	server_start("file %s", image);
+	attach_connect("");
+	submit_writes(5);
+	expect_responses(5, FE_OKAY);
+	pid = worker_pid();
+	server_kill();
+	submit_writes(5);
+	fd = host_control_begin(&h,
+				json_pack("{s:s,s:s,s:s}", "command", "upgrade",
+					  "domain", "g1", "vdev", "xvdb"));
+	wait_error(true);
+	need(!host_log_has(&h, "has not let go within"), "it was killed");
+	server_start("file %s", image);
+	expect_responses(5, FE_OKAY);
+	json_decref(host_control_end(fd));
+	need(worker_pid() != pid, "it is the same");
+	wait_error(false);
+	detach_finish();
 }
 END_TEST
 
@@ -1335,6 +1368,7 @@ int main(void)
 	tcase_add_test(tc, another_server_after_death);
 	tcase_add_loop_test(tc, worker_killed_while_it_is_gone, 0,
 			    1 + NR_DETACHES);
+	tcase_add_test(tc, upgraded_while_it_is_gone);
 	tcase_add_test(tc, driver_reload);
 	tcase_add_test(tc, killed_between_drivers);
 	suite_add_tcase(suite, tc);

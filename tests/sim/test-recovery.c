@@ -625,6 +625,34 @@ START_TEST(broken_upgrade_is_refused)
 }
 END_TEST
 
+/* What keeps a guest's disk from being served may go. */
+START_TEST(no_program_for_a_while)
+{
+	uint64_t end = host_now_ms() + HOST_WAIT_MS;
+	char program[256];
+	ssize_t n = readlink(worker_link, program, sizeof(program) - 1);
+
+	need(n > 0, "readlink");
+	program[n] = '\0';
+	attach(FE_ABI_NATIVE, 1, true);
+	load_begin();
+	drain();
+	point_worker_at("/no/such/worker");
+	load_begin();
+	kill_worker();
+	while (!host_log_has(&h, "start worker")) {
+		need(host_now_ms() < end, "it has started");
+		poll(NULL, 0, 5); /* nothing tells a reader of the log */
+	}
+	point_worker_at(program);
+	drain();
+	need(host_wait_worker(&h, 1, XVDB, "connected"), "worker");
+	need(requests_of("errors") == 0, "errors");
+	finish();
+	load_check_image(&load, image);
+}
+END_TEST
+
 /* A ring that is begun anew after this is not mistaken for one that goes on. */
 static void attach_and_use(void)
 {
@@ -872,6 +900,7 @@ int main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_checked_fixture(tc, setup_own_worker, teardown_own_worker);
 	tcase_add_loop_test(tc, broken_upgrade_is_refused, 0, 3);
+	tcase_add_test(tc, no_program_for_a_while);
 	suite_add_tcase(suite, tc);
 	return host_run(suite);
 }

@@ -94,7 +94,7 @@ lab_perf() {
 		return
 	}
 	mkdir "$1/perf" && cp -L "$perf" "$1/perf/perf" &&
-		ldd "$perf" | awk '$3 ~ /^\// && $1 !~ /^(libc|libm|libpthread|ld-)/ {
+		ldd "$perf" | awk '$3 ~ /^\// && $1 !~ /^(libc|libm|libpthread)\.so/ {
 			print $3
 		}' | xargs -r cp -L -t "$1/perf"
 }

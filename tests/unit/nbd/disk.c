@@ -105,7 +105,8 @@ int disk_open_spec(const char *spec, bool read_only)
 void disk_open_left(const struct server *server, const char *options,
 		    int record_fd)
 {
-	const struct block_left left = { .record_fd = record_fd };
+	const struct block_left left = { .record_fd = record_fd,
+					 .replays = true };
 	const char *spec = disk_spec(server, "nbd", "", options);
 	int rc = block_provider_reopen(registry, spec, "", &left, false,
 				       &provider, &err);

@@ -214,7 +214,7 @@ START_TEST(fence_behind_a_reply_without_end)
 	ck_assert(slots[2].busy);
 	block_queue_abandon(queue);
 	ck_assert_ptr_eq(slot_next_done(8000), &slots[2]);
-	ck_assert_int_eq(slots[2].io.error, -EIO);
+	ck_assert_int_eq(slots[2].io.error, -ECANCELED);
 }
 END_TEST
 

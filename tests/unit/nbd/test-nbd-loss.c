@@ -631,7 +631,7 @@ START_TEST(fence_where_the_kernel_gave_up)
 		ck_assert_int_eq(do_write(2 << 20, 4096), 0);
 	ck_assert(slots[0].busy);
 	block_queue_abandon(queue);
-	end_all(-EIO);
+	end_all(-ECANCELED);
 }
 END_TEST
 
