@@ -241,7 +241,8 @@ soak-xen: deps-xen dest
 	@SOAK=1 tests/xen/run.sh --dest build/release/dest \
 		--out build/release/xen-soak $(SCENARIO)
 kills-xen:
-	@$(MAKE) --no-print-directory soak-xen SCENARIO=kills
+	@$(MAKE) --no-print-directory soak-xen \
+		SCENARIO="kills kills-pvh"
 # Big trees, and figures of this machine.
 deps-git-fat: deps
 	@tests/install-packages.sh tests/git-fat/packages

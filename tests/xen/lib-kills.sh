@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# shellcheck shell=bash
+#
+# Workers and supervisors that are killed under load, for the scenarios that count
+# them, in dom0; they source it themselves.  Each kill is at a random time, or at
+# the next at which requests are in flight.
+#
+#	workers NAME TYPE COUNT            another disk of the guest goes on
+#	daemons NAME TYPE VICTIM COUNT     supervisor, restart or everything
+#	kills_report                       what it came to; fails if that is too little
+
+# shellcheck source=/dev/null
+. /lab/lib-load.sh
+NR_KILLS=0 NR_BUSY=0 NR_REPLAYED=0
+
+# disk_stat NAME KEY [VDEV]
+disk_stat() {
+	xen-diskctl stat --json "$1" "${3:-xvdb}" | jq -r ".[0].$2"
+}
+
+# kill_busy NAME worker|supervisor|restart|everything: leaves the id of the worker
+# that there was in KILLED.
+kill_busy() {
+	local busy supervisor
+	KILLED=$(disk_stat "$1" worker.pid)
+	nap 200 1500
+	for _ in $(seq 20); do
+		kill -STOP "$KILLED"
+		busy=$(disk_stat "$1" requests.in_flight)
+		[ "$busy" = 0 ] || break
+		kill -CONT "$KILLED"
+		nap 0 100
+	done
+	case $2 in
+	worker) kill -KILL "$KILLED" ;;
+	supervisor | restart)
+		supervisor=$(daemon_pids)
+		kill "-$([ "$2" = restart ] && echo TERM || echo KILL)" \
+			"$supervisor"
+		kill -CONT "$KILLED"
+		wait_for "! kill -0 $supervisor 2>/dev/null" 15
+		;;
+	everything)
+		# shellcheck disable=SC2046 # several
+		kill -KILL "$(daemon_pids)" $(worker_pids)
+		;;
+	esac
+	NR_KILLS=$((NR_KILLS + 1))
+	NR_BUSY=$((NR_BUSY + (busy > 0)))
+}
+
+# Another one has the ring.
+succeeded() {
+	[ "$(disk_stat "$1" worker.status)" = connected ] &&
+		[ "$(disk_stat "$1" worker.pid)" != "$KILLED" ]
+}
+
+# The one that there was.
+adopted() {
+	[ "$(disk_stat "$1" worker.status)" = connected ] &&
+		[ "$(disk_stat "$1" worker.pid)" = "$KILLED" ]
+}
+
+# What this supervisor has seen carried out again, and no errors.
+count_replayed() {
+	NR_REPLAYED=$((NR_REPLAYED + $(disk_stat "$1" requests.replayed)))
+	assert_eq "$(disk_stat "$1" requests.errors)" 0 'errors'
+}
+
+begin() {
+	guest_need "$1" "$2"
+	img=$(image "$1.img" 32M)
+	mkfs.ext4 -q "$img"
+	attach "$1" xvdb "$img"
+	load_start "$1"
+}
+
+end() {
+	load_finish "$1"
+	detach "$1" xvdb
+	load_check "$img"
+}
+
+# workers NAME TYPE COUNT
+workers() {
+	local img other
+	note "$2 guest, its worker killed $3 times"
+	begin "$1" "$2"
+	attach "$1" xvdc "$(image "$1-other.img" 16M)"
+	other=$(disk_stat "$1" worker.pid xvdc)
+	for _ in $(seq "$3"); do
+		kill_busy "$1" worker
+		wait_for "succeeded $1" 20
+	done
+	count_replayed "$1"
+	guest_run "$1" 'blkverify load /dev/xvdc 1 --max=256K' 60 ||
+		fail 'the other disk was disturbed'
+	assert_eq "$(disk_stat "$1" worker.pid xvdc)" "$other" \
+		"the other disk's worker"
+	detach "$1" xvdc
+	end "$1"
+}
+
+# Without a supervisor the guest's I/O goes on.
+served_without() {
+	guest_run "$1" 'blkverify load /dev/xvdc 1 --max=64K' 60 ||
+		fail 'the disk is not served'
+}
+
+# daemons NAME TYPE VICTIM COUNT
+daemons() {
+	local img
+	note "$2 guest, $3 $4 times"
+	begin "$1" "$2"
+	attach "$1" xvdc "$(image "$1-other.img" 16M)"
+	for _ in $(seq "$4"); do
+		[ "$3" != everything ] || count_replayed "$1"
+		kill_busy "$1" "$3"
+		[ "$3" = everything ] || served_without "$1"
+		daemon_start
+		[ "$3" != everything ] || wait_for "succeeded $1" 20
+		[ "$3" = everything ] || wait_for "adopted $1" 20
+	done
+	count_replayed "$1"
+	detach "$1" xvdc
+	end "$1"
+}
+
+kills_report() {
+	daemon_log | grep -qE 'worker \(pid [0-9]+\) was killed by signal 9' ||
+		fail 'the log says nothing of the dead workers'
+
+	# From when the supervisor notices a death until the successor serves.
+	daemon_log | awk '
+		function ms(time, part) {
+			split(time, part, /[:.]/)
+			return ((part[1] * 60 + part[2]) * 60 + part[3]) * 1000 + part[4]
+		}
+		/connected -> none/ { died[$5] = ms($1) }
+		/connecting -> connected/ && ($5 in died) {
+			print ms($1) - died[$5]
+			delete died[$5]
+		}' | sort -n | awk '
+		{ pause[NR] = $1 }
+		END {
+			if (NR)
+				printf "death to successor, %d of them: median %d ms, " \
+					"p99 %d ms\n", NR, pause[int((NR + 1) / 2)],
+					pause[int(NR * 99 / 100) + (NR < 100)]
+		}'
+	note "kills: $NR_KILLS, with requests in flight: $NR_BUSY;" \
+		"requests carried out again: $NR_REPLAYED"
+	[ "$NR_REPLAYED" -gt 0 ] || fail 'no request was carried out again'
+	[ $((NR_BUSY * 100)) -ge $((NR_KILLS * 80)) ] ||
+		fail 'too few kills had requests in flight'
+}
