@@ -50,7 +50,8 @@ say = $(if $(V),,@echo '  $(1)')
 
 # ---- sources ----------------------------------------------------------
 
-COMMON := common/error-text.c common/io-loop.c common/log.c common/number.c
+COMMON := common/error-text.c common/io-loop.c common/log.c common/number.c \
+	common/sealed-memfd.c
 # What providers share.
 CONTRACT := providers/mailbox.c providers/provider-spec.c providers/provider.c \
 	providers/rmw.c

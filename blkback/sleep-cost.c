@@ -4,15 +4,19 @@
 
 #include "common/clock.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 /* The first has the start of the thread in it. */
 #define ROUNDS 9u
+/* A processor may be a real-time task's alone: so long for it all. */
+#define DEADLINE_MS 100
 #define PING UINT64_C(1)
 #define END UINT64_C(2)
 
@@ -23,7 +27,10 @@ struct partners {
 
 static bool wait_event(int fd, uint64_t *ret_value)
 {
-	return read(fd, ret_value, sizeof(*ret_value)) == sizeof(*ret_value);
+	struct pollfd event = { .fd = fd, .events = POLLIN };
+
+	return poll(&event, 1, DEADLINE_MS) == 1 &&
+	       read(fd, ret_value, sizeof(*ret_value)) == sizeof(*ret_value);
 }
 
 static bool send_event(int fd, uint64_t value)
@@ -93,30 +100,52 @@ static bool start_on(unsigned int cpu, void *(*run)(void *),
 	return started;
 }
 
+/* Anywhere, so that it comes to its end. */
+static void set_free(pthread_t thread, const cpu_set_t *allowed)
+{
+	pthread_setaffinity_np(thread, sizeof(*allowed), allowed);
+}
+
+static bool ends_in_time(pthread_t thread)
+{
+	uint64_t ns = clock_now_ns() + DEADLINE_MS * UINT64_C(1000000);
+	const struct timespec deadline = {
+		.tv_sec = (time_t)(ns / 1000000000),
+		.tv_nsec = (long)(ns % 1000000000),
+	};
+
+	return pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &deadline) ==
+	       0;
+}
+
 static void measure_between(const unsigned int cpus[2],
-			    struct partners *partners)
+			    const cpu_set_t *allowed, struct partners *partners)
 {
 	pthread_t asking, answering;
 
 	if (!start_on(cpus[0], answer, partners, &answering))
 		return;
-	if (start_on(cpus[1], ask, partners, &asking))
-		pthread_join(asking, NULL);
-	else
+	if (!start_on(cpus[1], ask, partners, &asking)) {
 		send_event(partners->there_fd, END);
+	} else if (!ends_in_time(asking)) {
+		set_free(asking, allowed);
+		set_free(answering, allowed);
+		pthread_join(asking, NULL);
+		partners->cost_ns = 0;
+	}
+	set_free(answering, allowed);
 	pthread_join(answering, NULL);
 }
 
 /* False when there are no two. */
-static bool find_cpus(unsigned int cpus[2])
+static bool find_cpus(unsigned int cpus[2], cpu_set_t *allowed)
 {
 	unsigned int nr = 0;
-	cpu_set_t allowed;
 
-	if (sched_getaffinity(0, sizeof(allowed), &allowed) < 0)
+	if (sched_getaffinity(0, sizeof(*allowed), allowed) < 0)
 		return false;
 	for (unsigned int cpu = 0; cpu < CPU_SETSIZE && nr < 2; cpu++) {
-		if (CPU_ISSET(cpu, &allowed))
+		if (CPU_ISSET(cpu, allowed))
 			cpus[nr++] = cpu;
 	}
 	return nr == 2;
@@ -127,9 +156,11 @@ uint64_t sleep_cost_ns(void)
 	struct partners partners = { eventfd(0, EFD_CLOEXEC),
 				     eventfd(0, EFD_CLOEXEC), 0 };
 	unsigned int cpus[2];
+	cpu_set_t allowed;
 
-	if (partners.there_fd >= 0 && partners.back_fd >= 0 && find_cpus(cpus))
-		measure_between(cpus, &partners);
+	if (partners.there_fd >= 0 && partners.back_fd >= 0 &&
+	    find_cpus(cpus, &allowed))
+		measure_between(cpus, &allowed, &partners);
 	if (partners.there_fd >= 0)
 		close(partners.there_fd);
 	if (partners.back_fd >= 0)

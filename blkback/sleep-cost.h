@@ -13,7 +13,8 @@
  * a guest and a queue that wait for each other lose to a sleep of both, and the
  * wake-ups of a processor from its own rest with it.  Measured for about a
  * millisecond, by two threads of its own on two processors; 0 when there is one only,
- * or it cannot be, and SLEEP_COST_MAX_NS at most.  Any thread.
+ * or it cannot be, as when one of the two does not get to run for 100 ms; and
+ * SLEEP_COST_MAX_NS at most.  Any thread.
  */
 uint64_t sleep_cost_ns(void);
 

@@ -6,6 +6,7 @@
 #include "blkback/negotiate.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/sealed-memfd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -55,12 +56,23 @@ void vbd_worker_set_state(struct vbd *vbd, enum vbd_worker_state state)
 	backend_touch(vbd);
 }
 
+/* It had the guest's ring, or was about to: see vbd_worker_connect(). */
+static bool had_ring(const struct vbd *vbd)
+{
+	return vbd->inflight_fd >= 0 &&
+	       (vbd->worker_state == VBD_WORKER_CONNECTED ||
+		vbd->worker_state == VBD_WORKER_CONNECTING ||
+		vbd->worker_state == VBD_WORKER_DISCONNECTING ||
+		vbd->worker_state == VBD_WORKER_ADOPTING);
+}
+
 void vbd_quit(struct vbd *vbd)
 {
 	if (!vbd->worker || vbd->leaving ||
 	    vbd->worker_state == VBD_WORKER_QUITTING)
 		return;
 	worker_process_quit(vbd->worker);
+	vbd->unfenced |= had_ring(vbd);
 	/*
 	 * A server, a FIFO or a dead NFS may keep it in its open for ever, or
 	 * another's I/O at the fence: there it hears nothing, and has nothing
@@ -229,7 +241,7 @@ static void on_open_failed(struct vbd *vbd, const char *cause)
 
 static void on_connected(struct vbd *vbd)
 {
-	vbd->left = vbd->answered = false;
+	vbd->left = vbd->answered = vbd->unfenced = false;
 	vbd_worker_set_state(vbd, VBD_WORKER_CONNECTED);
 	vbd->served_ms = clock_now_ms();
 	/* Its queues, and the frontend, may have been faster than this. */
@@ -285,23 +297,6 @@ static void on_connect_failed(struct vbd *vbd, const char *cause, bool refused)
 		try_again(vbd);
 }
 
-/* Made by sealed_memfd(), or so by a provider: to read it is never a SIGBUS. */
-static bool is_sealed(int fd)
-{
-	const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
-	int has = fcntl(fd, F_GET_SEALS);
-
-	return has >= 0 && (has & seals) == seals;
-}
-
-static bool are_stats(const struct vbd *vbd, int fd)
-{
-	struct stat st;
-
-	return is_sealed(fd) && fstat(fd, &st) == 0 &&
-	       st.st_size == (off_t)sizeof(*vbd->stats);
-}
-
 static int map_stats(struct vbd *vbd)
 {
 	void *stats = mmap(NULL, sizeof(*vbd->stats), PROT_READ, MAP_SHARED,
@@ -320,7 +315,7 @@ static void on_hello(struct vbd *vbd, const struct worker_message *message,
 	if (vbd->worker_state != VBD_WORKER_ADOPTING)
 		return;
 	if (message->version != WORKER_MESSAGE_VERSION ||
-	    !are_stats(vbd, *fd)) {
+	    !sealed_memfd_is(*fd, sizeof(*vbd->stats))) {
 		vbd_log(LOG_LEVEL_WARNING, vbd,
 			"worker (pid %d) is of another version: it finishes, "
 			"and another goes on",
@@ -334,7 +329,7 @@ static void on_hello(struct vbd *vbd, const struct worker_message *message,
 		vbd_quit(vbd);
 		return;
 	}
-	vbd->left = false;
+	vbd->left = vbd->unfenced = false;
 	vbd->info_valid = true;
 	vbd->served_ms = clock_now_ms();
 	/* At Initialised it has a new ring by now: see frontend_reconnects(). */
@@ -357,7 +352,7 @@ static void drop_record(struct vbd *vbd)
 static void keep_record(struct vbd *vbd, int *fd)
 {
 	drop_record(vbd);
-	if (!is_sealed(*fd))
+	if (!sealed_memfd_is_any(*fd))
 		return; /* none, or not what a provider makes */
 	vbd->record_fd = *fd;
 	*fd = -1;
@@ -503,16 +498,6 @@ static bool plan_restart(struct vbd *vbd, int wait_status)
 	return outside || vbd->nr_deaths <= DEATHS_MAX;
 }
 
-/* It had the guest's ring, or was about to: see vbd_worker_connect(). */
-static bool had_ring(const struct vbd *vbd)
-{
-	return vbd->inflight_fd >= 0 &&
-	       (vbd->worker_state == VBD_WORKER_CONNECTED ||
-		vbd->worker_state == VBD_WORKER_CONNECTING ||
-		vbd->worker_state == VBD_WORKER_DISCONNECTING ||
-		vbd->worker_state == VBD_WORKER_ADOPTING);
-}
-
 static void on_died(struct vbd *vbd, int wait_status)
 {
 	bool useful = vbd->info_valid || vbd->state == XenbusStateConnected;
@@ -520,6 +505,7 @@ static void on_died(struct vbd *vbd, int wait_status)
 
 	death_text(vbd, wait_status, text, sizeof(text));
 	vbd->info_valid = false;
+	vbd->unfenced |= had_ring(vbd);
 	if (had_ring(vbd) && !vbd->over)
 		vbd->left = true;
 	useful |= vbd->left;
@@ -559,9 +545,6 @@ static void on_exited(void *arg, int wait_status)
 	}
 	vbd->info_valid = false;
 	in_order = !wait_status || wait_status == CHILD_STATUS_UNKNOWN;
-	/* Nothing has to be remembered, but by who goes on in its place. */
-	if (in_order && !vbd->left)
-		drop_record(vbd);
 	if (!vbd->left) {
 		vbd->disk_failed = vbd->poisoned = false;
 		if (!vbd->backend->quitting) {
@@ -595,28 +578,11 @@ void vbd_worker_free_shared(struct vbd *vbd)
 	}
 }
 
-/* Shared memory that cannot shrink under whoever has it mapped. */
-static int sealed_memfd(const char *name, size_t bytes)
-{
-	int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
-
-	if (fd < 0)
-		return -errno;
-	if (ftruncate(fd, (off_t)bytes) < 0 ||
-	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) <
-		    0) {
-		int rc = -errno;
-
-		close(fd);
-		return rc;
-	}
-	return fd;
-}
-
 static int make_stats(struct vbd *vbd)
 {
 	drop_stats(vbd);
-	vbd->stats_fd = sealed_memfd("xen-diskd-stats", sizeof(*vbd->stats));
+	vbd->stats_fd =
+		sealed_memfd_new("xen-diskd-stats", sizeof(*vbd->stats));
 	return vbd->stats_fd < 0 ? vbd->stats_fd : map_stats(vbd);
 }
 
@@ -637,7 +603,10 @@ static void send_listen(struct vbd *vbd)
 		worker_process_send(vbd->worker, &message, fd);
 }
 
-/* What a worker that died has remembered: kept until its successor has it. */
+/*
+ * What the worker before has remembered: kept until its successor has one.  Most
+ * often there is nothing in it when that has ended in order.
+ */
 static void send_record(struct vbd *vbd)
 {
 	const struct worker_message message = { .type = WORKER_RECORD };
@@ -673,6 +642,7 @@ static int start_worker(struct vbd *vbd, const char *program)
 	message.open.no_discard = vbd->no_discard;
 	message.open.failed = vbd->disk_failed;
 	message.open.left = vbd->left;
+	message.open.unfenced = vbd->unfenced;
 	/* What an operator has set holds for the disk, not for one worker. */
 	message.open.limited = vbd->left;
 	message.open.limits = vbd->info.limits;

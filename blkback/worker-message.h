@@ -23,7 +23,7 @@
 
 /* Of everything here, and of what it is made of. */
 #ifndef WORKER_MESSAGE_VERSION
-#define WORKER_MESSAGE_VERSION 2u
+#define WORKER_MESSAGE_VERSION 3u
 #endif
 
 enum worker_message_type {
@@ -42,7 +42,7 @@ enum worker_message_type {
 	 * the worker hears the next supervisor, should this one end while it is
 	 * connected.  The end of the stream at any other time, or without that
 	 * socket, means QUIT.  RECORD, either way, comes with the provider's
-	 * memory: before OPEN that of a worker which died.  OPEN comes with a
+	 * memory: before OPEN that of the worker before.  OPEN comes with a
 	 * descriptor of struct disk_stats, and CONNECT with the in-flight table.
 	 */
 	WORKER_LISTEN,
@@ -72,7 +72,8 @@ struct worker_open {
 	bool read_only;
 	bool no_discard;
 	bool failed; /* for good, before this worker */
-	bool left; /* by a worker that died; its guest waits */
+	bool left; /* by the worker before; its guest waits */
+	bool unfenced; /* one has died, and may have I/O under way */
 	bool sandbox; /* with walls */
 	bool limited; /* to limits, whatever the target says */
 	struct block_limits limits;

@@ -182,14 +182,13 @@ static int enter_sandbox(struct worker *worker, const struct worker_open *open,
 static int open_provider(struct worker *worker, const struct worker_open *open,
 			 struct error_text *err)
 {
-	bool left = open->left || worker->left.record_fd >= 0;
 	int rc;
 
-	worker->left.replays = open->left;
+	worker->left.in_use = open->left;
+	worker->left.unfenced = open->unfenced;
 	rc = block_provider_reopen(provider_registry, open->target,
-				   open->version, left ? &worker->left : NULL,
+				   open->version, &worker->left,
 				   open->read_only, &worker->provider, err);
-
 	if (rc < 0)
 		return rc;
 	/* Threads cannot be put on processors within the walls. */
@@ -262,11 +261,13 @@ static void drop_record(struct worker *worker)
 }
 
 /* A worker that was killed may have I/O under way still: until it has not. */
-static int fence(struct worker *worker, uint64_t disk, struct error_text *err)
+static int fence(struct worker *worker, const struct connection_params *params,
+		 struct error_text *err)
 {
 	uint64_t *waited_ns = &worker->stats->queues[0].fenced_ns;
 	uint64_t start_ns = clock_now_ns();
-	int rc = block_provider_fence(worker->provider, disk, err);
+	int rc = block_provider_fence(worker->provider, params->disk,
+				      params->origin == QUEUE_LEFT, err);
 
 	/* No queue runs yet. */
 	__atomic_store_n(waited_ns, *waited_ns + clock_now_ns() - start_ns,
@@ -297,7 +298,7 @@ static void do_connect(struct worker *worker,
 			  "not open, or connected already");
 		return;
 	}
-	if (fence(worker, params->disk, &err) < 0) {
+	if (fence(worker, params, &err) < 0) {
 		tell_text(worker, WORKER_CONNECT_FAILED, err.text);
 		return;
 	}

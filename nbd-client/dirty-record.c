@@ -2,6 +2,8 @@
 /* The record of acknowledged writes, as a ring in a memfd. */
 #include "nbd-client/dirty-record.h"
 
+#include "common/sealed-memfd.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -9,10 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#define RECORD_MAGIC UINT64_C(0x3231444e44444558) /* "XEDDND12", backwards */
+#define RECORD_MAGIC UINT64_C(0x3331444e44444558) /* "XEDDND13", backwards */
 #define ALIGN_BYTES 64u
 /* The length of what fills the ring's end up: no write has it. */
 #define FILLER UINT32_MAX
@@ -64,24 +65,6 @@ static void publish(uint64_t *shared, uint64_t place)
 	__atomic_store_n(shared, place, __ATOMIC_RELEASE);
 }
 
-static int make_fd(uint64_t nr_bytes)
-{
-	int fd = memfd_create("xen-diskd-dirty",
-			      MFD_CLOEXEC | MFD_ALLOW_SEALING);
-
-	if (fd < 0)
-		return -errno;
-	if (ftruncate(fd, (off_t)nr_bytes) < 0 ||
-	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) <
-		    0) {
-		int rc = -errno;
-
-		close(fd);
-		return rc;
-	}
-	return fd;
-}
-
 /* Takes the descriptor over. */
 static int map_record(int fd, uint64_t nr_bytes,
 		      struct dirty_record **ret_record)
@@ -119,7 +102,8 @@ int dirty_record_new(uint64_t nr_bytes, struct dirty_record **ret_record)
 	int fd, rc;
 
 	nr_bytes = whole_pages(nr_bytes);
-	fd = make_fd(sizeof(struct record_header) + nr_bytes);
+	fd = sealed_memfd_new("xen-diskd-dirty",
+			      sizeof(struct record_header) + nr_bytes);
 	if (fd < 0)
 		return fd;
 	rc = map_record(fd, nr_bytes, &record);
@@ -151,18 +135,16 @@ static bool is_within(const struct write_header *write, uint64_t size_bytes,
 	       write->length_bytes % unit_bytes == 0;
 }
 
-/* It comes from a process that died, of whatever cause. */
-static int check_record(struct dirty_record *record, uint64_t size_bytes,
-			uint32_t unit_bytes)
+int dirty_record_check(struct dirty_record *record, uint64_t size_bytes,
+		       uint32_t unit_bytes)
 {
 	struct record_header *header = record->header;
 	uint64_t place, next;
 
 	record->start = header->start;
 	record->end = header->end;
-	if (header->magic != RECORD_MAGIC ||
-	    header->nr_bytes != record->nr_bytes ||
-	    record->start > record->end ||
+	/* No place is ever so high that the next ones could wrap. */
+	if (record->start > record->end || record->end > INT64_MAX ||
 	    record->end - record->start > record->nr_bytes ||
 	    record->start % ALIGN_BYTES || record->end % ALIGN_BYTES)
 		return -EINVAL;
@@ -182,34 +164,28 @@ static int check_record(struct dirty_record *record, uint64_t size_bytes,
 	return 0;
 }
 
-int dirty_record_adopt(int fd, uint64_t nr_bytes, uint64_t size_bytes,
-		       uint32_t unit_bytes, struct dirty_record **ret_record)
+int dirty_record_adopt(int fd, uint64_t nr_bytes,
+		       struct dirty_record **ret_record)
 {
 	struct dirty_record *record;
-	struct stat st;
 	int rc;
 
-	/* Nobody can take memory away under the mapping. */
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	rc = fcntl(fd, F_GET_SEALS);
-	if (rc < 0 || !(rc & F_SEAL_SHRINK) ||
-	    st.st_size != (off_t)(sizeof(struct record_header) +
-				  whole_pages(nr_bytes)))
+	nr_bytes = whole_pages(nr_bytes);
+	if (!sealed_memfd_is(fd, sizeof(struct record_header) + nr_bytes))
 		return -EINVAL;
 	fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	rc = map_record(fd, (uint64_t)st.st_size - sizeof(struct record_header),
-			&record);
+	rc = map_record(fd, nr_bytes, &record);
 	if (rc < 0)
 		return rc;
-	rc = check_record(record, size_bytes, unit_bytes);
-	if (rc < 0)
+	if (record->header->magic != RECORD_MAGIC ||
+	    record->header->nr_bytes != nr_bytes) {
 		dirty_record_free(record);
-	else
-		*ret_record = record;
-	return rc;
+		return -EINVAL;
+	}
+	*ret_record = record;
+	return 0;
 }
 
 void dirty_record_free(struct dirty_record *record)

@@ -14,7 +14,7 @@
 struct dirty_record;
 
 /* Memory beside the ring, for the owner: zeroes at first. */
-#define DIRTY_RECORD_NOTES_BYTES 16384u
+#define DIRTY_RECORD_NOTES_BYTES 20480u
 
 /* One write that is remembered; data is in the record. */
 struct dirty_write {
@@ -27,17 +27,23 @@ struct dirty_write {
 
 /*
  * Makes a record for about nr_bytes of writes, in a memfd that cannot be
- * shrunk.  -ENOMEM or the -errno of memfd_create(2), ftruncate(2), mmap(2).
+ * shrunk.  -ENOMEM, or the -errno of sealed_memfd_new() or mmap(2).
  */
 int dirty_record_new(uint64_t nr_bytes, struct dirty_record **ret_record);
 /*
  * Takes over a record for about nr_bytes that a process has left which is no
- * more, with the writes in it: duplicates the descriptor.  -EINVAL for one that
- * is not such a record, whose contents contradict themselves, or that has a write
- * outside of size_bytes or not in whole units of unit_bytes; else as above.
+ * more: duplicates the descriptor.  Nothing but the notes may be looked at before
+ * dirty_record_check().  -EINVAL for one that is not such a record; else as above.
  */
-int dirty_record_adopt(int fd, uint64_t nr_bytes, uint64_t size_bytes,
-		       uint32_t unit_bytes, struct dirty_record **ret_record);
+int dirty_record_adopt(int fd, uint64_t nr_bytes,
+		       struct dirty_record **ret_record);
+/*
+ * Takes over the writes that are in it.  -EINVAL for contents that contradict
+ * themselves, or a write outside of size_bytes or not in whole units of
+ * unit_bytes: then it can only be freed.
+ */
+int dirty_record_check(struct dirty_record *record, uint64_t size_bytes,
+		       uint32_t unit_bytes);
 /* NULL is a no-op. */
 void dirty_record_free(struct dirty_record *record);
 

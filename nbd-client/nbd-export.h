@@ -14,7 +14,9 @@
 
 struct nbd_export {
 	uint64_t size_bytes; /* whole sectors and blocks; the rest is cut */
-	bool read_only, can_flush, can_fua, can_trim, can_zero, can_multi_conn;
+	/* Bits: in memory that another process has written all are valid. */
+	bool read_only : 1, can_flush : 1, can_fua : 1, can_trim : 1;
+	bool can_zero : 1, can_multi_conn : 1;
 	/* Requests: multiples of minimum, at most maximum bytes. */
 	uint32_t minimum_bytes, preferred_bytes, maximum_bytes;
 	char canonical_name[NBD_CANONICAL_BYTES]; /* "" if none was sent */

@@ -141,6 +141,12 @@ static void disown(struct nbd_fence_list *list)
 	}
 }
 
+void nbd_fence_everything(struct nbd_fence *fence, uint64_t ms)
+{
+	fence->list->everything = 1;
+	nbd_fence_raise_for_time(fence, ms);
+}
+
 static void take_over(struct nbd_fence *fence, uint64_t left_ms)
 {
 	struct nbd_fence_list *list = fence->list;
@@ -149,11 +155,12 @@ static void take_over(struct nbd_fence *fence, uint64_t left_ms)
 
 	if (list->until_ms > longest)
 		list->until_ms = longest;
-	if (list->record_sent || !is_sane(list)) {
+	if (!is_sane(list)) {
 		list->nr_ranges = 0;
-		list->everything = 1;
-		stand(fence, left_ms);
+		list->record_sent = 1;
 	}
+	if (list->record_sent)
+		nbd_fence_everything(fence, left_ms);
 	list->record_sent = 0;
 	fence->unwatched = list->everything || list->nr_ranges;
 	disown(list);
@@ -167,12 +174,6 @@ void nbd_fence_share(struct nbd_fence *fence, struct nbd_fence_list *list,
 		take_over(fence, left_ms);
 	else
 		memset(list, 0, sizeof(*list));
-}
-
-void nbd_fence_everything(struct nbd_fence *fence, uint64_t ms)
-{
-	fence->list->everything = 1;
-	nbd_fence_raise_for_time(fence, ms);
 }
 
 void nbd_fence_enter(struct nbd_fence *fence, struct io_loop *loop,

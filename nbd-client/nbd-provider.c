@@ -17,10 +17,19 @@
 /* And so long for a last flush and to see a connection off. */
 #define PART_MS 500u
 
+/* What lies beside the record, for our successor. */
+struct nbd_notes {
+	struct nbd_fence_list fence;
+	struct nbd_export export; /* what the record is of */
+};
+_Static_assert(sizeof(struct nbd_notes) <= DIRTY_RECORD_NOTES_BYTES, "");
+
 struct nbd_provider {
 	struct block_provider base;
 	struct nbd_target target;
 	struct nbd_disk disk;
+	/* A process before us died, and may have I/O under way. */
+	bool unfenced;
 	/* What it opens anew with each connection. */
 	const char *paths[5];
 	char socket_dir[NBD_PATH_BYTES];
@@ -32,21 +41,26 @@ static struct nbd_provider *nbd_of(struct block_provider *provider)
 }
 
 /*
- * The record ends with us: what is in it has to be durable by then, or at
- * least the server has been told.
+ * The record ends with us, but for another worker of the disk: what is in it has
+ * to be durable by then, or at least the server has been told.
  */
 static void flush_at_the_end(struct nbd_disk *disk, uint64_t deadline_ms)
 {
 	struct error_text err;
 	int rc;
 
-	if (!disk->dirty || disk->inherited ||
+	if (!disk->dirty ||
 	    dirty_record_start(disk->dirty) == dirty_record_end(disk->dirty))
 		return;
 	if (disk->spare)
 		rc = nbd_flush_within(disk->spare, deadline_ms, &err);
 	else
 		rc = error_set(&err, -ENOTCONN, "no connection");
+	/* What a server has lost before we came, no flush makes durable. */
+	if (rc == 0 && disk->inherited)
+		rc = error_set(&err, -ESTALE,
+			       "what it had acknowledged to a worker that died "
+			       "was not sent again");
 	if (rc < 0)
 		log_warning("nbd server '%.200s': last flush: %s; what it has "
 			    "not flushed is remembered no longer, but by "
@@ -114,61 +128,120 @@ static int check_options(const struct nbd_provider *nbd, struct error_text *err)
 	return 0;
 }
 
-/* That of a worker which died; without it the disk goes on. */
-static void adopt_record(struct nbd_provider *nbd, int fd)
+static struct nbd_notes *notes_of(struct dirty_record *record)
+{
+	return dirty_record_notes(record);
+}
+
+/* As another process has left it: NULL, or what is different. */
+static const char *other_export(const struct nbd_notes *notes,
+				const struct nbd_export *now)
+{
+	struct nbd_export then = notes->export;
+
+	then.canonical_name[sizeof(then.canonical_name) - 1] = '\0';
+	return nbd_export_difference(&then, now);
+}
+
+/* -ESTALE, with what is different in err: it is of another disk. */
+static int take_record(struct nbd_provider *nbd, int fd, struct error_text *err)
 {
 	const struct nbd_export *export = &nbd->disk.export;
-	int rc;
+	struct dirty_record *record;
+	const char *difference;
+	int rc = dirty_record_adopt(fd, nbd->target.dirty_bytes, &record);
 
-	/* Its worker ended in order, or everything was killed: nobody knows. */
-	if (fd < 0) {
-		log_info(
-			"nbd server '%.200s', export '%.200s': its worker has "
-			"left no record; if that was killed, what the server "
-			"has acknowledged and not flushed must not be lost now",
-			nbd->disk.server, nbd->target.export_name);
-		return;
+	if (rc < 0)
+		return error_set(err, rc, "%s",
+				 rc == -EINVAL ? "it is damaged"
+					       : strerror(-rc));
+	difference = other_export(notes_of(record), export);
+	if (difference)
+		rc = error_set(err, -ESTALE, "another disk (%s)", difference);
+	else if (dirty_record_check(record, export->size_bytes,
+				    export->minimum_bytes) < 0)
+		rc = error_set(err, -EINVAL, "it is damaged");
+	if (rc < 0) {
+		dirty_record_free(record);
+		return rc;
 	}
-	rc = dirty_record_adopt(fd, nbd->target.dirty_bytes, export->size_bytes,
-				export->minimum_bytes, &nbd->disk.dirty);
-	nbd->disk.inherited = rc == 0;
+	nbd->disk.dirty = record;
+	nbd->disk.inherited = true;
+	return 0;
+}
+
+/*
+ * That of the worker before.  Without it the disk goes on, unless a guest waits
+ * and it is not its disk: that may come back.
+ */
+static int adopt_record(struct nbd_provider *nbd, const struct block_left *left,
+			struct error_text *err)
+{
+	struct error_text cause;
+	int rc = take_record(nbd, left->record_fd, &cause);
+
+	if (rc == -ESTALE && left->in_use)
+		return error_set(err, rc,
+				 "nbd server '%.200s': came back as %s; "
+				 "nothing was written to it",
+				 nbd->disk.server, cause.text);
 	if (rc < 0)
 		log_warning("nbd server '%.200s', export '%.200s': the record "
-			    "of its worker, which died, is refused: %s; what "
+			    "of the worker before is refused: %s; what "
 			    "the server has acknowledged and not flushed must "
 			    "not be lost now",
 			    nbd->disk.server, nbd->target.export_name,
-			    rc == -EINVAL ? "it is damaged" : strerror(-rc));
+			    cause.text);
+	return 0;
+}
+
+/* Its worker ended in order, or everything was killed: nobody knows. */
+static void say_no_record(const struct nbd_provider *nbd)
+{
+	log_info("nbd server '%.200s', export '%.200s': its worker has "
+		 "left no record; if that was killed, what the server "
+		 "has acknowledged and not flushed must not be lost now",
+		 nbd->disk.server, nbd->target.export_name);
+}
+
+static int make_record(struct nbd_provider *nbd, struct error_text *err)
+{
+	int rc = dirty_record_new(nbd->target.dirty_bytes, &nbd->disk.dirty);
+
+	return rc == 0 ? 0
+		       : error_set(err, rc,
+				   "nbd server '%.200s': record of %llu bytes: "
+				   "%s",
+				   nbd->disk.server,
+				   (unsigned long long)nbd->target.dirty_bytes,
+				   strerror(-rc));
 }
 
 /* Nothing is remembered that is durable at once, or never known to be. */
-static int make_record(struct nbd_provider *nbd, const struct block_left *left,
+static bool needs_record(const struct nbd_provider *nbd)
+{
+	return !nbd->target.fua && nbd->disk.export.can_flush &&
+	       !nbd->base.info.read_only;
+}
+
+static int open_record(struct nbd_provider *nbd, const struct block_left *left,
 		       struct error_text *err)
 {
+	struct nbd_disk *disk = &nbd->disk;
 	int rc = 0;
 
-	if (nbd->target.fua || !nbd->disk.export.can_flush ||
-	    nbd->base.info.read_only)
-		return 0;
-	if (left)
-		adopt_record(nbd, left->record_fd);
-	if (!nbd->disk.dirty)
-		rc = dirty_record_new(nbd->target.dirty_bytes,
-				      &nbd->disk.dirty);
-	if (rc < 0)
-		return error_set(err, rc,
-				 "nbd server '%.200s': record of %llu bytes: "
-				 "%s",
-				 nbd->disk.server,
-				 (unsigned long long)nbd->target.dirty_bytes,
-				 strerror(-rc));
-	_Static_assert(
-		sizeof(struct nbd_fence_list) <= DIRTY_RECORD_NOTES_BYTES, "");
-	nbd->base.record_fd = dirty_record_fd(nbd->disk.dirty);
-	nbd_fence_share(&nbd->disk.fence, dirty_record_notes(nbd->disk.dirty),
+	if (left && left->record_fd >= 0)
+		rc = adopt_record(nbd, left, err);
+	else if (left && left->in_use && needs_record(nbd))
+		say_no_record(nbd);
+	if (rc == 0 && !disk->dirty && needs_record(nbd))
+		rc = make_record(nbd, err);
+	if (rc < 0 || !disk->dirty)
+		return rc;
+	notes_of(disk->dirty)->export = disk->export;
+	nbd->base.record_fd = dirty_record_fd(disk->dirty);
+	nbd_fence_share(&disk->fence, &notes_of(disk->dirty)->fence,
 			nbd->target.fence_ms);
-	if (left && !left->replays)
-		nbd_fence_everything(&nbd->disk.fence, nbd->target.fence_ms);
 	return 0;
 }
 
@@ -253,7 +326,8 @@ static int open_server(struct nbd_provider *nbd, const struct block_left *left,
 	if (rc < 0)
 		return rc;
 	nbd->base.info.read_only = disk->export.read_only || read_only;
-	rc = make_record(nbd, left, err);
+	nbd->unfenced = left && left->unfenced;
+	rc = open_record(nbd, left, err);
 	fill_info(nbd, read_only);
 	fill_needs(nbd);
 	return rc;
@@ -287,6 +361,20 @@ static int nbd_provider_open(struct provider_spec *spec, bool read_only,
 	return 0;
 }
 
+/* Its connections are closed: nothing tells what is to be waited for. */
+static int nbd_provider_fence(struct block_provider *provider, uint64_t disk,
+			      bool replayed, struct error_text *err)
+{
+	struct nbd_provider *nbd = nbd_of(provider);
+
+	(void)disk;
+	(void)err;
+	if (nbd->unfenced && !replayed && nbd->target.fence_ms)
+		nbd_fence_everything(&nbd->disk.fence, nbd->target.fence_ms);
+	nbd->unfenced = false;
+	return 0;
+}
+
 static int nbd_provider_queue_open(struct block_provider *provider,
 				   struct io_loop *loop,
 				   struct block_queue **ret_queue)
@@ -298,7 +386,7 @@ static int nbd_provider_queue_open(struct block_provider *provider,
 #define NBD_PROVIDER_OPS(scheme)                                             \
 	{                                                                    \
 		.name = scheme, .has_path = true, .open = nbd_provider_open, \
-		.close = nbd_provider_close,                                 \
+		.fence = nbd_provider_fence, .close = nbd_provider_close,    \
 		.queue_open = nbd_provider_queue_open,                       \
 		.queue_close = nbd_queue_close, .submit = nbd_queue_submit,  \
 		.abandon = nbd_queue_abandon,                                \

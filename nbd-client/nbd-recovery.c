@@ -109,7 +109,8 @@ static void fence_off(struct nbd_queue *queue, const struct nbd_link *link)
 	for (; it; it = owed_change(queue, link, it->node.next)) {
 		bool flush = it->command.type == NBD_COMMAND_FLUSH;
 
-		nbd_fence_add(fence, nbd_request_owner(it),
+		/* A flush is nobody's: what it may lose is also the record's. */
+		nbd_fence_add(fence, flush ? it->number : nbd_request_owner(it),
 			      flush ? 0 : it->command.offset_bytes,
 			      flush ? queue->disk->export.size_bytes
 				    : it->command.length_bytes);
@@ -522,9 +523,17 @@ static void check_silence(struct nbd_queue *queue, uint64_t now)
 	nbd_recovery_lose(queue, "no reply within reply-timeout=");
 }
 
+/* The server is there, and has been sent what may be sent. */
+static bool only_fenced(const struct nbd_queue *queue)
+{
+	return (queue->phase == NBD_SERVING || queue->phase == NBD_REPLAYING) &&
+	       list_empty(&queue->sent) && nbd_fence_is_up(&queue->disk->fence);
+}
+
 static void check_times(struct nbd_queue *queue)
 {
 	uint64_t now = clock_now_ms();
+	bool fenced = only_fenced(queue);
 
 	if (queue->phase == NBD_CONNECTING &&
 	    now - queue->phase_since_ms >= NBD_CONNECT_TIMEOUT_MS)
@@ -538,7 +547,11 @@ static void check_times(struct nbd_queue *queue)
 		say(queue, "old connection",
 		    "not closed by the server; its writes are waited for no "
 		    "more");
-	give_up_waiting(queue, now);
+	/* timeout= is for a server that is not there. */
+	if (fenced && queue->lost_since_ms)
+		queue->lost_since_ms = now;
+	else
+		give_up_waiting(queue, now);
 }
 
 static void check_done(struct io_op *op, int result)

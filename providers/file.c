@@ -296,13 +296,14 @@ static int fence_lock(const struct file_provider *file, short type,
 
 /* What is only read is never changed by what is late. */
 static int file_fence(struct block_provider *provider, uint64_t disk,
-		      struct error_text *err)
+		      bool replayed, struct error_text *err)
 {
 	const struct file_provider *file =
 		container_of(provider, struct file_provider, base);
 	int64_t byte = FENCE_BYTE;
 	int rc;
 
+	(void)replayed;
 	if (provider->info.read_only)
 		return 0;
 	if (provider->info.shared)

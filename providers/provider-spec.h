@@ -25,15 +25,17 @@ struct provider_option {
 	bool taken;
 };
 
-/* Of a process that has served the disk to a guest which goes on. */
+/* What the process that served the disk before has left. */
 struct block_left {
 	/*
 	 * Its block_provider.record_fd, the caller's, or -1.  Nothing of it is
 	 * to be believed.
 	 */
 	int record_fd;
-	/* What it had under way will be submitted anew (block_io.again). */
-	bool replays;
+	/* A guest uses the disk, and waits: it must not become another. */
+	bool in_use;
+	/* It died, and may have I/O under way: see block_provider_fence(). */
+	bool unfenced;
 };
 
 /* Holds its own copy of the text; every pointer is into `text`. */
@@ -46,7 +48,7 @@ struct provider_spec {
 	bool share;
 	/* Not of the text: which block_info.version to open, or NULL. */
 	const char *version;
-	const struct block_left *left; /* likewise, or NULL */
+	const struct block_left *left; /* likewise, or NULL: nothing */
 	char text[PROVIDER_SPEC_BYTES];
 };
 

@@ -239,8 +239,8 @@ struct block_provider_ops {
 	 * block_provider_fence().
 	 */
 	int (*fence)(struct block_provider *provider, uint64_t disk,
-		     struct error_text *err);
-	/* With fence; main thread; no queue is open. */
+		     bool replayed, struct error_text *err);
+	/* Optional; with fence; main thread; no queue is open. */
 	void (*unfence)(struct block_provider *provider);
 
 	/* Required; main thread; may block.  No queue is open. */
@@ -284,7 +284,7 @@ int block_provider_open(const struct block_provider_ops *const *registry,
 /*
  * As block_provider_open(), of the very version (block_info.version) that was
  * served before, which a guest still uses.  "": any.  -ESTALE when the provider
- * has another.  left is what a process that died has left of it, or NULL.
+ * has another.  left is what the process before has left of it, or NULL.
  */
 int block_provider_reopen(const struct block_provider_ops *const *registry,
 			  const char *target, const char *version,
@@ -305,12 +305,13 @@ int block_provider_resize(struct block_provider *provider, bool may_shrink,
  * Waits until nothing is under way any more that an earlier process, perhaps
  * killed, has begun on the same medium, and has later ones wait likewise for this
  * one's end, or block_provider_unfence().  disk tells disks apart that share a
- * medium (share=yes): each waits for its own predecessors only.  Main thread; may
+ * medium (share=yes): each waits for its own predecessors only.  replayed: what the
+ * process before had begun is submitted anew (block_io.again).  Main thread; may
  * block, for as long as such a process lives; no queue is open.  Errors, with a
  * message: the medium's.
  */
 int block_provider_fence(struct block_provider *provider, uint64_t disk,
-			 struct error_text *err);
+			 bool replayed, struct error_text *err);
 void block_provider_unfence(struct block_provider *provider);
 
 /* NULL is a no-op. */

@@ -396,6 +396,26 @@ static void expect_error_node(const char *text)
 	free(error);
 }
 
+static bool has_error(void)
+{
+	json_t *vbd = host_list(&h, 1, XVDB);
+	bool has = json_string_value(json_object_get(vbd, "error")) != NULL;
+
+	json_decref(vbd);
+	return has;
+}
+
+/* The worker may be faster than what it says. */
+static void wait_error(bool wanted)
+{
+	uint64_t end = host_now_ms() + HOST_WAIT_MS;
+
+	while (has_error() != wanted) {
+		need(host_now_ms() < end, "%s", wanted ? "no error" : "error");
+		poll(NULL, 0, 5); /* nothing tells a reader of list */
+	}
+}
+
 static pid_t worker_pid(void)
 {
 	json_t *vbd = host_list(&h, 1, XVDB);
@@ -1050,6 +1070,13 @@ static void kill_worker(void)
 	need(kill(worker_pid(), SIGKILL) == 0, "kill");
 }
 
+/* Without a driver, it has no successor before there is one. */
+static void kill_worker_at_rest(void)
+{
+	kill_worker();
+	need(host_wait_worker(&h, 1, XVDB, "none"), "it lives");
+}
+
 static void restart_server(void)
 {
 	server_kill();
@@ -1172,6 +1199,138 @@ START_TEST(upgraded_before_it_has_flushed)
 }
 END_TEST
 
+/* Nobody waits for the disk, so that nobody sends it again before the next driver. */
+static void write_and_close(uint8_t byte)
+{
+	uint8_t data[FE_PAGE];
+
+	memset(data, byte, sizeof(data));
+	need(blkfront_write(&fe, 64, data, 8) == FE_OKAY, "write");
+	blkfront_close(&fe);
+}
+
+static void reconnect_and_expect(uint8_t byte)
+{
+	uint8_t data[FE_PAGE], got[FE_PAGE];
+
+	memset(data, byte, sizeof(data));
+	blkfront_set_state(&fe, FE_INITIALISING);
+	blkfront_connect(&fe);
+	need(blkfront_read(&fe, 64, got, 8) == FE_OKAY, "read");
+	need(!memcmp(got, data, sizeof(got)), "byte %u", got[0]);
+}
+
+/* The same as above, without a driver. */
+START_TEST(upgraded_without_a_driver)
+{
+	start_late_server("late-flush");
+	attach_connect("");
+	write_and_close(3);
+	diskctl("upgrade g1 xvdb");
+	need(host_log_has(&h, "last flush: "), "it has flushed");
+	server_kill();
+	start_late_server("late-flush");
+	reconnect_and_expect(3);
+	detach_finish();
+}
+END_TEST
+
+/* The record is not the one's that could not even open the disk. */
+START_TEST(record_survives_a_failed_open)
+{
+	server_start("memory 4M");
+	attach_connect("");
+	write_and_close(3);
+	server_kill();
+	kill_worker_at_rest();
+	blkfront_set_state(&fe, FE_INITIALISING);
+	wait_error(true);
+	blkfront_set_state(&fe, FE_CLOSED);
+	need(blkfront_wait_backend(&fe, 6), "not closed");
+	server_start("memory 4M");
+	reconnect_and_expect(3);
+	detach_finish();
+}
+END_TEST
+
+/* Nor does it end without a word when nobody has sent it again. */
+START_TEST(record_that_is_not_sent)
+{
+	server_start("memory 4M");
+	attach_connect("");
+	write_and_close(3);
+	kill_worker_at_rest();
+	blkfront_set_state(&fe, FE_INITIALISING);
+	need(host_wait_worker(&h, 1, XVDB, "ready"), "not ready");
+	detach_finish();
+	need(host_log_has(&h, "was not sent again"), "nothing is told");
+}
+END_TEST
+
+/*
+ * What a dead worker had under way is not carried out again, for its driver has
+ * gone meanwhile; but it may land.
+ */
+START_TEST(driver_goes_while_the_next_opens)
+{
+	uint8_t newer[FE_PAGE], got[FE_PAGE];
+
+	memset(newer, 2, sizeof(newer));
+	start_late_server("late-write");
+	attach_connect(_i ? "&fence=4&fua=on" : "&fence=4");
+	submit_writes(1);
+	poll(NULL, 0, 50);
+	/* Who has the write goes on. */
+	need(kill(h.server, SIGSTOP) == 0, "stop");
+	kill_worker();
+	need(host_wait_worker(&h, 1, XVDB, "opening"), "no other worker");
+	blkfront_set_state(&fe, FE_CLOSING);
+	blkfront_set_state(&fe, FE_CLOSED);
+	need(blkfront_wait_backend(&fe, 6), "not closed");
+	need(kill(h.server, SIGCONT) == 0, "go on");
+	need(host_wait_worker(&h, 1, XVDB, "ready"), "not ready");
+	blkfront_free(&fe);
+	blkfront_set_state(&fe, FE_INITIALISING);
+	blkfront_connect(&fe);
+	need(blkfront_write(&fe, 0, newer, 8) == FE_OKAY, "write");
+	poll(NULL, 0, 2800);
+	need(blkfront_read(&fe, 0, got, 8) == FE_OKAY, "read");
+	need(!memcmp(got, newer, sizeof(got)), "byte %u", got[0]);
+	detach_finish();
+}
+END_TEST
+
+/*
+ * Of the same size, it is held against what the record was of; and when it is back,
+ * all goes on.
+ */
+START_TEST(another_export_after_death)
+{
+	static const char format[] = "--filter=exportname file %s "
+				     "default-export=%s";
+	uint64_t end = host_now_ms() + HOST_WAIT_MS;
+	static uint8_t before[DISK_BYTES];
+
+	server_start(format, image, "a");
+	host_image_read(image, before, DISK_BYTES);
+	attach_connect("");
+	server_kill();
+	submit_writes(5);
+	wait_server_number("waiting", 5);
+	kill_worker();
+	server_start(format, image, "b");
+	while (!strstr(diskctl("list"),
+		       "came back as another disk (canonical name)"))
+		need(host_now_ms() < end, "list prints %s", out);
+	host_image_read(image, model, DISK_BYTES);
+	need(!memcmp(before, model, DISK_BYTES), "something was written");
+	server_kill();
+	server_start(format, image, "a");
+	expect_responses(5, FE_OKAY);
+	detach_finish();
+}
+END_TEST
+
 /* The guest's requests must not go there. */
 START_TEST(another_server_after_death)
 {
@@ -1187,33 +1346,13 @@ START_TEST(another_server_after_death)
 	kill_worker();
 	server_start("--filter=truncate file %s truncate=2M", image);
 	/* Until then it may say that there is none. */
-	while (!strstr(diskctl("list"), "it is not the image any more"))
+	while (!strstr(diskctl("list"), "came back as another disk (size)"))
 		need(host_now_ms() < end, "list prints %s", out);
 	host_image_read(image, model, DISK_BYTES);
 	need(!memcmp(before, model, DISK_BYTES), "something was written");
 	detach_finish();
 }
 END_TEST
-
-static bool has_error(void)
-{
-	json_t *vbd = host_list(&h, 1, XVDB);
-	bool has = json_string_value(json_object_get(vbd, "error")) != NULL;
-
-	json_decref(vbd);
-	return has;
-}
-
-/* The worker may be faster than what it says. */
-static void wait_error(bool wanted)
-{
-	uint64_t end = host_now_ms() + HOST_WAIT_MS;
-
-	while (has_error() != wanted) {
-		need(host_now_ms() < end, "%s", wanted ? "no error" : "error");
-		poll(NULL, 0, 5); /* nothing tells a reader of list */
-	}
-}
 
 /* As long as nobody lets go of the disk, its server may come back. */
 START_TEST(worker_killed_while_it_is_gone)
@@ -1365,6 +1504,11 @@ int main(void)
 	tcase_add_loop_test(tc, worker_and_server_killed, 0, 4);
 	tcase_add_loop_test(tc, late_write_of_a_dead_worker, 0, 2);
 	tcase_add_test(tc, upgraded_before_it_has_flushed);
+	tcase_add_test(tc, upgraded_without_a_driver);
+	tcase_add_test(tc, record_survives_a_failed_open);
+	tcase_add_test(tc, record_that_is_not_sent);
+	tcase_add_loop_test(tc, driver_goes_while_the_next_opens, 0, 2);
+	tcase_add_test(tc, another_export_after_death);
 	tcase_add_test(tc, another_server_after_death);
 	tcase_add_loop_test(tc, worker_killed_while_it_is_gone, 0,
 			    1 + NR_DETACHES);

@@ -2,9 +2,13 @@
 /* blkback/idle-poll.h: when to look, and when to let it be. */
 #include "blkback/idle-poll.h"
 #include "blkback/sleep-cost.h"
+#include "common/clock.h"
 #include "tests/unit/unit.h"
 
 #include <sched.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define WINDOW 10000u
 
@@ -151,6 +155,63 @@ START_TEST(one_processor_costs_nothing)
 }
 END_TEST
 
+/* A real-time task that has one of the first two processors for itself. */
+static pid_t start_hog(int nr)
+{
+	const struct sched_param param = { .sched_priority = 50 };
+	cpu_set_t allowed, one;
+	int cpu = -1;
+	pid_t pid;
+
+	ck_assert_int_eq(sched_getaffinity(0, sizeof(allowed), &allowed), 0);
+	for (nr++; nr; nr--)
+		while (!CPU_ISSET(++cpu, &allowed))
+			;
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	pid = fork();
+	ck_assert_int_ge(pid, 0);
+	if (pid)
+		return pid;
+	alarm(10); /* whatever becomes of who is to kill it */
+	if (sched_setaffinity(0, sizeof(one), &one) < 0 ||
+	    sched_setscheduler(0, SCHED_FIFO, &param) < 0)
+		_exit(1);
+	for (;;)
+		;
+}
+
+static bool has_begun(pid_t pid)
+{
+	int policy;
+
+	ck_assert_int_eq(waitpid(pid, NULL, WNOHANG), 0);
+	policy = sched_getscheduler(pid);
+	return policy == SCHED_FIFO;
+}
+
+/* It has 950 ms of each second, by Linux's default. */
+START_TEST(hog_is_not_waited_for)
+{
+	uint64_t start, took;
+	cpu_set_t allowed;
+	pid_t pid;
+
+	ck_assert_int_eq(sched_getaffinity(0, sizeof(allowed), &allowed), 0);
+	if (CPU_COUNT(&allowed) == 1)
+		return; /* there is nothing to measure between */
+	pid = start_hog(_i);
+	while (!has_begun(pid))
+		sched_yield();
+	start = clock_now_ms();
+	sleep_cost_ns();
+	took = clock_now_ms() - start;
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	ck_assert_uint_lt(took, 500);
+}
+END_TEST
+
 Suite *suite_idle_poll(void)
 {
 	Suite *suite = suite_create("idle-poll");
@@ -165,6 +226,7 @@ Suite *suite_idle_poll(void)
 	tcase_add_test(tc, one_window_a_rest);
 	tcase_add_test(tc, cost_is_measured);
 	tcase_add_test(tc, one_processor_costs_nothing);
+	tcase_add_loop_test(tc, hog_is_not_waited_for, 0, 2);
 	suite_add_tcase(suite, tc);
 	return suite;
 }

@@ -102,17 +102,30 @@ int disk_open_spec(const char *spec, bool read_only)
 	return 0;
 }
 
+int disk_open_after(const struct server *server, const char *options,
+		    const struct block_left *left)
+{
+	const char *spec = disk_spec(server, "nbd", "", options);
+	int rc = block_provider_reopen(registry, spec, "", left, false,
+				       &provider, &err);
+
+	if (rc < 0)
+		provider = NULL;
+	else
+		watch_provider();
+	return rc;
+}
+
 void disk_open_left(const struct server *server, const char *options,
 		    int record_fd)
 {
 	const struct block_left left = { .record_fd = record_fd,
-					 .replays = true };
-	const char *spec = disk_spec(server, "nbd", "", options);
-	int rc = block_provider_reopen(registry, spec, "", &left, false,
-				       &provider, &err);
+					 .in_use = true,
+					 .unfenced = true };
 
-	ck_assert_msg(rc == 0, "%s", err.text);
-	watch_provider();
+	ck_assert_msg(disk_open_after(server, options, &left) == 0, "%s",
+		      err.text);
+	ck_assert_int_eq(block_provider_fence(provider, 0, true, &err), 0);
 }
 
 void disk_open_queue(void)

@@ -34,7 +34,13 @@ const char *disk_spec(const struct server *server, const char *scheme,
 int disk_open_spec(const char *spec, bool read_only);
 /* Has to succeed; also opens the queue. */
 void disk_open(const struct server *server, const char *options);
-/* As the successor of one whose record is record_fd; without a queue. */
+/* After another process; -errno with err; without a queue. */
+int disk_open_after(const struct server *server, const char *options,
+		    const struct block_left *left);
+/*
+ * As the successor of one that died and whose record is record_fd, and which goes
+ * on with what that had under way; has to succeed; without a queue.
+ */
 void disk_open_left(const struct server *server, const char *options,
 		    int record_fd);
 void disk_open_queue(void);

@@ -176,7 +176,17 @@ END_TEST
 
 static int adopt(int fd, struct dirty_record **ret_heir)
 {
-	return dirty_record_adopt(fd, RECORD_BYTES, SIZE_BYTES, 512, ret_heir);
+	struct dirty_record *heir;
+	int rc = dirty_record_adopt(fd, RECORD_BYTES, &heir);
+
+	if (rc < 0)
+		return rc;
+	rc = dirty_record_check(heir, SIZE_BYTES, 512);
+	if (rc < 0)
+		dirty_record_free(heir);
+	else
+		*ret_heir = heir;
+	return rc;
 }
 
 /* Another process goes on where this one has stopped. */
@@ -232,18 +242,36 @@ static const struct {
 	{ RING, UINT64_MAX - 511 },
 };
 
+static void poke(unsigned int at, uint64_t value)
+{
+	unsigned char *map = mmap(NULL, RING + 4096, PROT_READ | PROT_WRITE,
+				  MAP_SHARED, dirty_record_fd(record), 0);
+
+	ck_assert(map != MAP_FAILED);
+	memcpy(map + at, &value, 8);
+	munmap(map, RING + 4096);
+}
+
 START_TEST(damaged_is_refused)
 {
 	struct dirty_record *heir = NULL;
-	unsigned char *map;
 
 	for (unsigned int i = 0; i < 3; i++)
 		ck_assert_int_eq(add(i * 512, 512, 1), 0);
-	map = mmap(NULL, RING + 4096, PROT_READ | PROT_WRITE, MAP_SHARED,
-		   dirty_record_fd(record), 0);
-	ck_assert(map != MAP_FAILED);
-	memcpy(map + damage[_i].at, &damage[_i].value, 8);
-	munmap(map, RING + 4096);
+	poke(damage[_i].at, damage[_i].value);
+	ck_assert_int_eq(adopt(dirty_record_fd(record), &heir), -EINVAL);
+	ck_assert_ptr_null(heir);
+}
+END_TEST
+
+/* An empty one, whose next write would be behind the end of all numbers. */
+START_TEST(places_without_end)
+{
+	const uint64_t place = _i ? UINT64_MAX - 63 : UINT64_C(1) << 63;
+	struct dirty_record *heir = NULL;
+
+	poke(16, place);
+	poke(24, place);
 	ck_assert_int_eq(adopt(dirty_record_fd(record), &heir), -EINVAL);
 	ck_assert_ptr_null(heir);
 }
@@ -252,7 +280,7 @@ END_TEST
 START_TEST(others_are_refused)
 {
 	struct dirty_record *heir = NULL;
-	const uint64_t magic = UINT64_C(0x3231444e44444558);
+	const uint64_t magic = UINT64_C(0x3331444e44444558);
 	const uint64_t nr_bytes = RECORD_BYTES;
 	int fd = memfd_create("other", MFD_CLOEXEC);
 
@@ -267,8 +295,7 @@ START_TEST(others_are_refused)
 	ck_assert_int_lt(ftruncate(dirty_record_fd(record), 4096), 0);
 	/* One of another disk, larger than it ought to be. */
 	ck_assert_int_eq(dirty_record_adopt(dirty_record_fd(record),
-					    RECORD_BYTES / 2, SIZE_BYTES, 512,
-					    &heir),
+					    RECORD_BYTES / 2, &heir),
 			 -EINVAL);
 	ck_assert_int_eq(adopt(dirty_record_fd(record), &heir), 0);
 	dirty_record_free(heir);
@@ -288,6 +315,7 @@ Suite *suite_dirty_record(void)
 	tcase_add_test(tc, old_drops_are_harmless);
 	tcase_add_test(tc, adopted);
 	tcase_add_loop_test(tc, damaged_is_refused, 0, (int)NR_OF(damage));
+	tcase_add_loop_test(tc, places_without_end, 0, 2);
 	tcase_add_test(tc, others_are_refused);
 	suite_add_tcase(suite, tc);
 	return suite;

@@ -188,10 +188,95 @@ START_TEST(damaged_record_is_refused)
 }
 END_TEST
 
+/* The same socket, with other arguments up to NULL. */
+static void set_arguments(const char *const *args)
+{
+	for (unsigned int i = 0; i < 8; i++)
+		server.argv[4 + i] = args[i];
+}
+
+static const struct {
+	const char *then[8], *now[8], *says;
+} others[] = {
+	{ { "--filter=exportname", "--filter=cache", "file", "IMAGE",
+	    "default-export=a" },
+	  { "--filter=exportname", "--filter=cache", "file", "IMAGE",
+	    "default-export=b" },
+	  "canonical name" },
+	{ { "--filter=cache", "file", "IMAGE" },
+	  { "--filter=cache", "--filter=truncate", "file", "IMAGE",
+	    "truncate=8M" },
+	  "size" },
+	{ { "--filter=blocksize-policy", "--filter=cache", "file", "IMAGE",
+	    "blocksize-minimum=512" },
+	  { "--filter=blocksize-policy", "--filter=cache", "file", "IMAGE",
+	    "blocksize-minimum=4096" },
+	  "block sizes" },
+	{ { "--filter=blocksize-policy", "--filter=cache", "file", "IMAGE",
+	    "blocksize-minimum=512", "blocksize-preferred=4096",
+	    "blocksize-maximum=64K" },
+	  { "--filter=blocksize-policy", "--filter=cache", "file", "IMAGE",
+	    "blocksize-minimum=512", "blocksize-preferred=4096",
+	    "blocksize-maximum=32K" },
+	  "block sizes" },
+};
+#define NR_OTHERS 4
+
+static void start_other(const char *const *args, const char *path)
+{
+	const char *with_path[9] = { NULL };
+
+	for (unsigned int i = 0; i < 8 && args[i]; i++)
+		with_path[i] = strcmp(args[i], "IMAGE") ? args[i] : path;
+	if (!server.argv[0]) {
+		server_nbdkit(&server, with_path);
+		return;
+	}
+	set_arguments(with_path);
+	server_start(&server);
+}
+
+/* It is sent to nobody else; a guest that waits does so for its own disk. */
+START_TEST(another_export_is_not_sent_it)
+{
+	const char *path = scratch_file("image", 4 << 20);
+	const struct block_left left = { .in_use = _i % 2,
+					 .unfenced = true,
+					 .record_fd = -1 };
+	struct block_left with_record = left;
+	int i = _i / 2;
+
+	memset(&server, 0, sizeof(server));
+	start_other(others[i].then, path);
+	another_dies("", write_some);
+	server_kill(&server);
+	start_other(others[i].now, path);
+	with_record.record_fd = record_fd;
+	if (left.in_use) {
+		ck_assert_int_eq(disk_open_after(&server, "", &with_record),
+				 -ESTALE);
+		ck_assert_ptr_nonnull(strstr(err.text, others[i].says));
+		server_kill(&server);
+		start_other(others[i].then, path);
+		disk_open_left(&server, "", record_fd);
+		disk_open_queue();
+		check_page(PLACE, 7);
+		return;
+	}
+	ck_assert_msg(disk_open_after(&server, "", &with_record) == 0, "%s",
+		      err.text);
+	ck_assert_int_eq(block_provider_fence(provider, 0, true, &err), 0);
+	disk_open_queue();
+	ck_assert_int_eq(do_read(PLACE, PAGE), 0);
+	ck_assert_uint_eq(buffer[0], 0);
+	ck_assert_uint_eq(status.resent, 0);
+}
+END_TEST
+
 /* ---- what is still on its way ------------------------------------------ */
 
-/* The server's first write takes LATE_US, 2.5 s, and lands then. */
-static void start_late_server(void)
+/* The server's first write, or flush, takes LATE_US, 2.5 s. */
+static void start_late_server(const char *fault)
 {
 	static char program[4096];
 
@@ -200,7 +285,7 @@ static void start_late_server(void)
 	server_new_socket(&server);
 	server.argv[0] = program;
 	server.argv[1] = server.socket;
-	server.argv[2] = "late-write";
+	server.argv[2] = fault;
 	server_start(&server);
 }
 
@@ -233,7 +318,7 @@ START_TEST(late_write)
 {
 	uint64_t start = clock_now_ms();
 
-	start_late_server();
+	start_late_server("late-write");
 	another_dies("", send_late_write);
 	disk_open_left(&server, _i ? "fence=0" : "fence=4", record_fd);
 	disk_open_queue();
@@ -267,7 +352,7 @@ static void send_again_and_newer(void)
 /* The newer one has waited behind the fence; it does so with the next one, too. */
 START_TEST(fence_is_handed_on)
 {
-	start_late_server();
+	start_late_server("late-write");
 	another_dies("fence=4", send_late_write);
 	another_dies("fence=4", send_again_and_newer);
 	disk_open_left(&server, "fence=4", record_fd);
@@ -276,6 +361,93 @@ START_TEST(fence_is_handed_on)
 	ck_assert_ptr_null(slot_next_done(500));
 	end_one(&slots[1], 8000);
 	run_loop_ms(2800);
+	check_page(PLACE, 2);
+}
+END_TEST
+
+/*
+ * What was under way is not carried out again, for its driver is gone: nobody
+ * knows what it was.
+ */
+START_TEST(not_carried_out_again)
+{
+	const uint64_t start = clock_now_ms();
+	struct block_left left = { .unfenced = true };
+
+	start_late_server("late-write");
+	another_dies("", send_late_write);
+	left.record_fd = _i ? -1 : record_fd;
+	ck_assert_int_eq(disk_open_after(&server, "fence=4", &left), 0);
+	ck_assert_int_eq(block_provider_fence(provider, 0, false, &err), 0);
+	disk_open_queue();
+	submit(&slots[0], PLACE, 2, 0);
+	end_one(&slots[0], 8000);
+	ck_assert_uint_ge(clock_now_ms() - start, 4000);
+	check_page(PLACE, 2);
+}
+END_TEST
+
+/* One that ended in order has nothing under way. */
+START_TEST(ended_in_order)
+{
+	struct block_left left = { .record_fd = -1 };
+	const uint64_t start = clock_now_ms();
+
+	NBDKIT(&server, "memory", "4M");
+	another_dies("fence=4", write_some);
+	left.record_fd = record_fd;
+	ck_assert_int_eq(disk_open_after(&server, "fence=4", &left), 0);
+	ck_assert_int_eq(block_provider_fence(provider, 0, false, &err), 0);
+	disk_open_queue();
+	submit(&slots[0], PLACE, 2, 0);
+	end_one(&slots[0], 8000);
+	ck_assert_uint_lt(clock_now_ms() - start, 3000);
+}
+END_TEST
+
+static bool has_resent(void)
+{
+	return status.resent > 0;
+}
+
+/*
+ * A flush that was carried out again, and is owed by a connection that was given
+ * up: failing late, it can lose what the record has as well.
+ */
+START_TEST(the_record_waits_for_a_flush)
+{
+	uint64_t start;
+
+	start_late_server("late-flush");
+	disk_open(&server, "reply-timeout=1");
+	fill(PAGE, 1);
+	ck_assert_int_eq(do_write(PLACE, PAGE), 0);
+	start = clock_now_ms();
+	slots[0].again = 1;
+	slot_submit(&slots[0], BLOCK_OP_FLUSH, 0, 0);
+	run_loop_until(has_resent, 8000);
+	ck_assert_uint_ge(clock_now_ms() - start, 2400);
+	end_one(&slots[0], 3000);
+	/* Nothing stands any more. */
+	submit(&slots[1], PLACE, 2, 0);
+	end_one(&slots[1], 3000);
+	check_page(PLACE, 2);
+}
+END_TEST
+
+/* timeout= is for a server that is away, and this one is there. */
+START_TEST(timeout_is_not_for_the_fence)
+{
+	NBDKIT(&server, "file", scratch_file("image", 4 << 20));
+	disk_open_left(&server, "fence=3&timeout=1", -1);
+	disk_open_queue();
+	submit(&slots[0], PLACE, 1, 1);
+	end_one(&slots[0], 3000);
+	server_kill(&server);
+	submit(&slots[1], PLACE, 2, 0);
+	server_restart(&server);
+	ck_assert_ptr_null(slot_next_done(1500));
+	end_one(&slots[1], 8000);
 	check_page(PLACE, 2);
 }
 END_TEST
@@ -322,6 +494,12 @@ Suite *suite_nbd_left(void)
 	tcase_add_loop_test(tc, late_write, 0, 2);
 	tcase_add_test(tc, fence_is_handed_on);
 	tcase_add_test(tc, died_while_it_sent_the_record);
+	tcase_add_loop_test(tc, another_export_is_not_sent_it, 0,
+			    2 * NR_OTHERS);
+	tcase_add_loop_test(tc, not_carried_out_again, 0, 2);
+	tcase_add_test(tc, ended_in_order);
+	tcase_add_test(tc, the_record_waits_for_a_flush);
+	tcase_add_test(tc, timeout_is_not_for_the_fence);
 	suite_add_tcase(suite, tc);
 	return suite;
 }
