@@ -800,7 +800,8 @@ static void evtchn_done(struct io_op *op, int result)
 	(void)result;
 	q->evtchn_armed = false;
 	q->nr_loop_ops--;
-	while (!evtchn_pending(q->ec, &port))
+	/* The handle has this one port, which stays masked: there is no second. */
+	if (!evtchn_pending(q->ec, &port))
 		q->masked = true;
 }
 
