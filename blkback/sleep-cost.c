@@ -10,7 +10,6 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 /* The first has the start of the thread in it. */
@@ -21,7 +20,7 @@
 #define END UINT64_C(2)
 
 struct partners {
-	int there_fd, back_fd; /* eventfds */
+	int there_fd, back_fd, done_fd; /* eventfds */
 	uint64_t cost_ns;
 };
 
@@ -79,6 +78,7 @@ static void *ask(void *arg)
 
 	partners->cost_ns = measure(partners);
 	send_event(partners->there_fd, END);
+	send_event(partners->done_fd, END);
 	return NULL;
 }
 
@@ -106,34 +106,26 @@ static void set_free(pthread_t thread, const cpu_set_t *allowed)
 	pthread_setaffinity_np(thread, sizeof(*allowed), allowed);
 }
 
-static bool ends_in_time(pthread_t thread)
-{
-	uint64_t ns = clock_now_ns() + DEADLINE_MS * UINT64_C(1000000);
-	const struct timespec deadline = {
-		.tv_sec = (time_t)(ns / 1000000000),
-		.tv_nsec = (long)(ns % 1000000000),
-	};
-
-	return pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &deadline) ==
-	       0;
-}
-
 static void measure_between(const unsigned int cpus[2],
 			    const cpu_set_t *allowed, struct partners *partners)
 {
 	pthread_t asking, answering;
+	uint64_t value;
+	bool in_time;
 
 	if (!start_on(cpus[0], answer, partners, &answering))
 		return;
-	if (!start_on(cpus[1], ask, partners, &asking)) {
-		send_event(partners->there_fd, END);
-	} else if (!ends_in_time(asking)) {
+	if (start_on(cpus[1], ask, partners, &asking)) {
+		in_time = wait_event(partners->done_fd, &value);
 		set_free(asking, allowed);
 		set_free(answering, allowed);
 		pthread_join(asking, NULL);
-		partners->cost_ns = 0;
+		if (!in_time)
+			partners->cost_ns = 0;
+	} else {
+		send_event(partners->there_fd, END);
+		set_free(answering, allowed);
 	}
-	set_free(answering, allowed);
 	pthread_join(answering, NULL);
 }
 
@@ -153,18 +145,23 @@ static bool find_cpus(unsigned int cpus[2], cpu_set_t *allowed)
 
 uint64_t sleep_cost_ns(void)
 {
-	struct partners partners = { eventfd(0, EFD_CLOEXEC),
-				     eventfd(0, EFD_CLOEXEC), 0 };
+	struct partners partners = {
+		.there_fd = eventfd(0, EFD_CLOEXEC),
+		.back_fd = eventfd(0, EFD_CLOEXEC),
+		.done_fd = eventfd(0, EFD_CLOEXEC),
+	};
 	unsigned int cpus[2];
 	cpu_set_t allowed;
 
 	if (partners.there_fd >= 0 && partners.back_fd >= 0 &&
-	    find_cpus(cpus, &allowed))
+	    partners.done_fd >= 0 && find_cpus(cpus, &allowed))
 		measure_between(cpus, &allowed, &partners);
 	if (partners.there_fd >= 0)
 		close(partners.there_fd);
 	if (partners.back_fd >= 0)
 		close(partners.back_fd);
+	if (partners.done_fd >= 0)
+		close(partners.done_fd);
 	return partners.cost_ns < SLEEP_COST_MAX_NS ? partners.cost_ns
 						    : SLEEP_COST_MAX_NS;
 }
