@@ -17,6 +17,8 @@
  *   few          takes one connection at a time, over a slow line, though it
  *                says that it takes several
  *
+ *   none
+ *
  * All else is as the protocol has it.  The disk has 4 MiB, zeroes at first.  A
  * process each connection; the disk is in memory that they share.
  */
