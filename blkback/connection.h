@@ -31,7 +31,7 @@ struct connection_params {
 	enum queue_origin origin;
 	/* The same, of the first worker: QUEUE_LEFT goes by it if that never began. */
 	enum queue_origin begun_as;
-	bool crashed; /* see queue_params */
+	bool crashed : 1; /* see queue_params */
 	/* An `protocol` node's value; empty when there is none. */
 	char protocol[CONNECTION_PROTOCOL_BYTES];
 	unsigned int nr_queues;

@@ -36,7 +36,7 @@
 #include <unistd.h>
 
 #define CONNECTION_MAGIC 0x63646278u /* "xbdc" */
-#define CONNECTION_VERSION 3u
+#define CONNECTION_VERSION 4u
 #define MARK_KEY "connection"
 
 struct connection_file {
@@ -46,7 +46,7 @@ struct connection_file {
 	int32_t slot; /* of the worker */
 	char mark[VBD_MARK_BYTES];
 	char target[PROVIDER_SPEC_BYTES];
-	bool read_only, disk_failed;
+	bool read_only : 1, disk_failed : 1; /* bits: see block_info */
 	struct block_info info;
 	struct connection_params params;
 	uint64_t check; /* of all before it */
@@ -132,8 +132,9 @@ static int write_connection(const struct vbd *vbd, struct error_text *err)
 	file.check = check_of(&file);
 	journal_path(vbd, CONNECTION, path);
 	journal_path(vbd, CONNECTION_NEW, new_path);
-	fd = open(new_path,
-		  O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	/* Whatever is there: nobody waits for it. */
+	unlink(new_path);
+	fd = open(new_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	rc = fd < 0 ? -errno : write_all(fd, &file, sizeof(file));
 	if (!rc && rename(new_path, path) < 0)
 		rc = -errno;
@@ -236,27 +237,6 @@ static bool params_are_sane(const struct connection_params *params)
 	       !(params->ring_pages & (params->ring_pages - 1));
 }
 
-/* A byte that is neither would be no truth value. */
-static bool flags_are_sane(const struct connection_file *file)
-{
-	const struct block_info *info = &file->info;
-	const bool *const flags[] = {
-		&file->read_only,   &file->disk_failed,  &file->params.crashed,
-		&info->read_only,   &info->can_flush,    &info->flush_retryable,
-		&info->any_memory,  &info->pins_memory,  &info->shared,
-		&info->unshareable, &info->hold_version,
-	};
-
-	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
-		unsigned char byte;
-
-		memcpy(&byte, flags[i], sizeof(byte));
-		if (byte > 1)
-			return false;
-	}
-	return true;
-}
-
 /* Why what is there is not to be used, or NULL. */
 static const char *refusal(const struct vbd *vbd,
 			   const struct connection_file *file, size_t nr_bytes)
@@ -266,8 +246,7 @@ static const char *refusal(const struct vbd *vbd,
 		return "is damaged";
 	if (file->version != CONNECTION_VERSION || file->bytes != sizeof(*file))
 		return "is of another version of the daemon";
-	if (nr_bytes != sizeof(*file) || file->check != check_of(file) ||
-	    !flags_are_sane(file))
+	if (nr_bytes != sizeof(*file) || file->check != check_of(file))
 		return "is damaged";
 	if (!ends(file->mark, sizeof(file->mark)) ||
 	    strcmp(file->mark, vbd->mark) != 0)

@@ -30,8 +30,9 @@ static bool is_moved(const struct vbd *vbd)
 {
 	return vbd->worker_state == VBD_WORKER_CONNECTED ||
 	       (vbd->worker_state == VBD_WORKER_READY && !vbd->left) ||
-	       (vbd->worker_state == VBD_WORKER_NONE &&
-		vbd->state == XenbusStateClosed);
+	       (vbd->worker_state == VBD_WORKER_NONE && !vbd->left &&
+		(vbd->state == XenbusStateClosing ||
+		 vbd->state == XenbusStateClosed));
 }
 
 static void check_old(struct vbd *vbd)

@@ -59,11 +59,10 @@ void vbd_worker_set_state(struct vbd *vbd, enum vbd_worker_state state)
 /* It had the guest's ring, or was about to: see vbd_worker_connect(). */
 static bool had_ring(const struct vbd *vbd)
 {
-	return vbd->inflight_fd >= 0 &&
-	       (vbd->worker_state == VBD_WORKER_CONNECTED ||
-		vbd->worker_state == VBD_WORKER_CONNECTING ||
-		vbd->worker_state == VBD_WORKER_DISCONNECTING ||
-		vbd->worker_state == VBD_WORKER_ADOPTING);
+	return vbd->worker_state == VBD_WORKER_CONNECTED ||
+	       vbd->worker_state == VBD_WORKER_CONNECTING ||
+	       vbd->worker_state == VBD_WORKER_DISCONNECTING ||
+	       vbd->worker_state == VBD_WORKER_ADOPTING;
 }
 
 void vbd_quit(struct vbd *vbd)
@@ -363,6 +362,7 @@ static void on_disconnected(struct vbd *vbd, bool answered)
 {
 	vbd->left = !vbd->over;
 	vbd->answered = answered;
+	vbd->unfenced |= !answered;
 	vbd->params.crashed = false;
 	vbd_worker_set_state(vbd, VBD_WORKER_READY);
 }
@@ -431,10 +431,10 @@ static void on_message(void *arg, struct worker_message *message, int *fd)
 		vbd_change_failed(vbd, message->error.text);
 		break;
 	default:
-		vbd_log(LOG_LEVEL_ERROR, vbd,
-			"message %d from the worker: "
-			"unknown",
-			(int)message->type);
+		if (log_limit_pass(&vbd->error_limit))
+			vbd_log(LOG_LEVEL_ERROR, vbd,
+				"message %d from the worker: unknown",
+				(int)message->type);
 		break;
 	}
 }
@@ -506,7 +506,7 @@ static void on_died(struct vbd *vbd, int wait_status)
 	death_text(vbd, wait_status, text, sizeof(text));
 	vbd->info_valid = false;
 	vbd->unfenced |= had_ring(vbd);
-	if (had_ring(vbd) && !vbd->over)
+	if (had_ring(vbd) && vbd->inflight_fd >= 0 && !vbd->over)
 		vbd->left = true;
 	useful |= vbd->left;
 	if (vbd->retry) {

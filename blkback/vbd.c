@@ -347,7 +347,8 @@ static void read_connection(struct vbd *vbd)
 	struct error_text err;
 
 	if (guest_uses(vbd) || vbd->state == XenbusStateInitWait)
-		vbd->left = vbd->unfenced = vbd_journal_load(vbd, &err) == 0;
+		vbd->left = vbd_journal_load(vbd, &err) == 0;
+	vbd->unfenced = guest_uses(vbd) || vbd->left;
 	if (guest_uses(vbd) && !vbd->left)
 		vbd_log(LOG_LEVEL_WARNING, vbd,
 			"is taken up only if nothing is in flight: %s",

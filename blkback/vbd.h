@@ -111,7 +111,7 @@ struct vbd {
 	 */
 	bool left;
 	bool answered; /* nothing in the table was left to be done */
-	/* A worker has died that may have I/O under way; none has connected since. */
+	/* A worker before may have I/O under way; none has connected since. */
 	bool unfenced;
 	unsigned int nr_deaths; /* one soon after the other */
 	uint64_t served_ms; /* since when; 0: it does not */

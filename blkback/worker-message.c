@@ -94,12 +94,12 @@ int worker_message_receive(int socket_fd, struct worker_message *ret_message,
 	while (n < 0 && (errno == EINTR || errno == ECONNRESET));
 	if (n < 0)
 		return -errno;
-	if (n == 0)
-		return 0;
 	*ret_fd = received_fd(&msg);
 	if (is_message(ret_message, n, msg.msg_flags))
 		return 1;
+	/* Also of an empty one, which looks like the end but may bring it. */
 	if (*ret_fd >= 0)
 		close(*ret_fd);
-	return -EPROTO;
+	*ret_fd = -1;
+	return n == 0 ? 0 : -EPROTO;
 }

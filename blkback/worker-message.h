@@ -73,7 +73,7 @@ struct worker_open {
 	bool no_discard;
 	bool failed; /* for good, before this worker */
 	bool left; /* by the worker before; its guest waits */
-	bool unfenced; /* one has died, and may have I/O under way */
+	bool unfenced; /* one before may have I/O under way */
 	bool sandbox; /* with walls */
 	bool limited; /* to limits, whatever the target says */
 	struct block_limits limits;
@@ -84,9 +84,10 @@ struct worker_open {
 	char version[BLOCK_VERSION_BYTES];
 };
 
+/* Bits, of which any is a truth value: the worker may have been taken over. */
 struct worker_hello {
-	bool used; /* the guest has asked for something */
-	bool disconnecting;
+	bool used : 1; /* the guest has asked for something */
+	bool disconnecting : 1;
 };
 
 struct worker_message {

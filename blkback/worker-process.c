@@ -78,11 +78,18 @@ static void socket_done(struct io_op *op, int result)
 	struct worker_process *worker =
 		container_of(op, struct worker_process, socket_op);
 
+	bool goes_on;
+
 	(void)result;
 	worker->socket_armed = false;
-	if (deliver(worker) && !worker->reaped && !worker->child.forgotten)
+	goes_on = deliver(worker);
+	/* It hangs up by its end, or if it was taken over: nobody hears it then. */
+	if (worker->reaped || worker->child.forgotten)
+		worker_gone(worker);
+	else if (goes_on)
 		socket_arm(worker);
-	worker_gone(worker);
+	else
+		child_process_kill(&worker->child);
 }
 
 static void on_child_exited(struct child_process *child, int wait_status)

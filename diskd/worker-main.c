@@ -43,6 +43,7 @@ struct worker {
 	int stopped_fd; /* eventfd: the connection has stopped */
 	struct block_provider *provider;
 	struct block_left left; /* of a worker that ended, until it is opened */
+	bool unfenced; /* a worker before may have I/O under way */
 	uint64_t flush_timeout_ms, sleep_cost_ns;
 	bool disk_failed; /* set by the queues, never reset */
 	struct throttle throttle; /* shared by the queues */
@@ -185,7 +186,7 @@ static int open_provider(struct worker *worker, const struct worker_open *open,
 	int rc;
 
 	worker->left.in_use = open->left;
-	worker->left.unfenced = open->unfenced;
+	worker->unfenced = open->unfenced;
 	rc = block_provider_reopen(provider_registry, open->target,
 				   open->version, &worker->left,
 				   open->read_only, &worker->provider, err);
@@ -266,8 +267,9 @@ static int fence(struct worker *worker, const struct connection_params *params,
 {
 	uint64_t *waited_ns = &worker->stats->queues[0].fenced_ns;
 	uint64_t start_ns = clock_now_ns();
-	int rc = block_provider_fence(worker->provider, params->disk,
-				      params->origin == QUEUE_LEFT, err);
+	int rc = block_provider_fence(
+		worker->provider, params->disk,
+		worker->unfenced && params->origin != QUEUE_LEFT, err);
 
 	/* No queue runs yet. */
 	__atomic_store_n(waited_ns, *waited_ns + clock_now_ns() - start_ns,
@@ -314,6 +316,7 @@ static void do_connect(struct worker *worker,
 		return;
 	}
 	worker->inflight_fd = fd;
+	worker->unfenced = false;
 	tell(worker, &reply);
 }
 

@@ -28,8 +28,6 @@ struct nbd_provider {
 	struct block_provider base;
 	struct nbd_target target;
 	struct nbd_disk disk;
-	/* A process before us died, and may have I/O under way. */
-	bool unfenced;
 	/* What it opens anew with each connection. */
 	const char *paths[5];
 	char socket_dir[NBD_PATH_BYTES];
@@ -326,7 +324,6 @@ static int open_server(struct nbd_provider *nbd, const struct block_left *left,
 	if (rc < 0)
 		return rc;
 	nbd->base.info.read_only = disk->export.read_only || read_only;
-	nbd->unfenced = left && left->unfenced;
 	rc = open_record(nbd, left, err);
 	fill_info(nbd, read_only);
 	fill_needs(nbd);
@@ -363,15 +360,14 @@ static int nbd_provider_open(struct provider_spec *spec, bool read_only,
 
 /* Its connections are closed: nothing tells what is to be waited for. */
 static int nbd_provider_fence(struct block_provider *provider, uint64_t disk,
-			      bool replayed, struct error_text *err)
+			      bool unreplayed, struct error_text *err)
 {
 	struct nbd_provider *nbd = nbd_of(provider);
 
 	(void)disk;
 	(void)err;
-	if (nbd->unfenced && !replayed && nbd->target.fence_ms)
+	if (unreplayed && nbd->target.fence_ms)
 		nbd_fence_everything(&nbd->disk.fence, nbd->target.fence_ms);
-	nbd->unfenced = false;
 	return 0;
 }
 

@@ -296,14 +296,14 @@ static int fence_lock(const struct file_provider *file, short type,
 
 /* What is only read is never changed by what is late. */
 static int file_fence(struct block_provider *provider, uint64_t disk,
-		      bool replayed, struct error_text *err)
+		      bool unreplayed, struct error_text *err)
 {
 	const struct file_provider *file =
 		container_of(provider, struct file_provider, base);
 	int64_t byte = FENCE_BYTE;
 	int rc;
 
-	(void)replayed;
+	(void)unreplayed;
 	if (provider->info.read_only)
 		return 0;
 	if (provider->info.shared)

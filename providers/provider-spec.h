@@ -34,8 +34,6 @@ struct block_left {
 	int record_fd;
 	/* A guest uses the disk, and waits: it must not become another. */
 	bool in_use;
-	/* It died, and may have I/O under way: see block_provider_fence(). */
-	bool unfenced;
 };
 
 /* Holds its own copy of the text; every pointer is into `text`. */

@@ -155,11 +155,11 @@ int block_provider_resize(struct block_provider *provider, bool may_shrink,
 }
 
 int block_provider_fence(struct block_provider *provider, uint64_t disk,
-			 bool replayed, struct error_text *err)
+			 bool unreplayed, struct error_text *err)
 {
 	if (!provider->ops->fence)
 		return 0;
-	return provider->ops->fence(provider, disk, replayed, err);
+	return provider->ops->fence(provider, disk, unreplayed, err);
 }
 
 void block_provider_unfence(struct block_provider *provider)

@@ -84,14 +84,15 @@ struct block_identity {
 
 /*
  * What a provider serves.  Constant while it is open, but for the size, which
- * block_provider_resize() alone changes.
+ * block_provider_resize() alone changes.  Flags are bits, for it comes out of files
+ * and from workers: of those any value is a truth value.
  */
 struct block_info {
 	/* A multiple of 512, never 0.  Queues look at it for each I/O. */
 	uint64_t size_bytes;
 	uint32_t logical_block_bytes, physical_block_bytes;
-	bool read_only;
-	bool can_flush;
+	bool read_only : 1;
+	bool can_flush : 1;
 	/* 0: it takes no discards.  A multiple of 512. */
 	uint32_t discard_granularity_bytes;
 	/*
@@ -99,25 +100,25 @@ struct block_info {
 	 * data durable.  Not so for the page cache: it reports a lost write
 	 * once and forgets it.
 	 */
-	bool flush_retryable;
+	bool flush_retryable : 1;
 	/*
 	 * Data may lie in many pieces, of which each is a multiple of 512 bytes
 	 * at a multiple of 512, and be changed by others while an I/O is under
 	 * way: whatever is written then is as good.
 	 */
-	bool any_memory;
+	bool any_memory : 1;
 	/*
 	 * Data goes to and from the memory itself, which the kernel has to find
 	 * and pin for each I/O: not so memory that the loop has registered.
 	 */
-	bool pins_memory;
+	bool pins_memory : 1;
 	/* The operator allows the same bytes to be served twice. */
-	bool shared;
+	bool shared : 1;
 	/*
 	 * What is around a write is read and written back: nobody else may
 	 * serve the same bytes, whatever the operator allows.
 	 */
-	bool unshareable;
+	bool unshareable : 1;
 	/* And so much of it to a guest; kept by the queues (throttle.h). */
 	struct block_limits limits;
 	struct block_identity identity;
@@ -130,7 +131,7 @@ struct block_info {
 	 * The version could be taken away by others while it is served: the
 	 * supervisor has it held (diskd/hold-main.c).
 	 */
-	bool hold_version;
+	bool hold_version : 1;
 };
 
 enum block_link {
@@ -239,7 +240,7 @@ struct block_provider_ops {
 	 * block_provider_fence().
 	 */
 	int (*fence)(struct block_provider *provider, uint64_t disk,
-		     bool replayed, struct error_text *err);
+		     bool unreplayed, struct error_text *err);
 	/* Optional; with fence; main thread; no queue is open. */
 	void (*unfence)(struct block_provider *provider);
 
@@ -305,13 +306,13 @@ int block_provider_resize(struct block_provider *provider, bool may_shrink,
  * Waits until nothing is under way any more that an earlier process, perhaps
  * killed, has begun on the same medium, and has later ones wait likewise for this
  * one's end, or block_provider_unfence().  disk tells disks apart that share a
- * medium (share=yes): each waits for its own predecessors only.  replayed: what the
- * process before had begun is submitted anew (block_io.again).  Main thread; may
- * block, for as long as such a process lives; no queue is open.  Errors, with a
+ * medium (share=yes): each waits for its own predecessors only.  unreplayed: there
+ * may be some of the process before, and it is not submitted anew (block_io.again).
+ * Main thread; may block, for as long as such a process lives; no queue is open.  Errors, with a
  * message: the medium's.
  */
 int block_provider_fence(struct block_provider *provider, uint64_t disk,
-			 bool replayed, struct error_text *err);
+			 bool unreplayed, struct error_text *err);
 void block_provider_unfence(struct block_provider *provider);
 
 /* NULL is a no-op. */

@@ -86,7 +86,7 @@ SOURCES_test-kills := tests/sim/test-kills.c tests/sim/killer.c \
 LIBS_test-kills := $(CHECK_LIBS) -lxenstore -ljansson
 # Is a worker itself, too, that was taken over.
 SOURCES_test-git += blkback/worker-message.c
-SOURCES_test-recovery += blkback/worker-message.c
+SOURCES_test-recovery += common/sealed-memfd.c blkback/worker-message.c
 SOURCES_test-transport += tests/sim/conformance.c $(TRANSPORT_SIM)
 
 # Preloaded into programs that are not ours: never with a sanitizer, nor with

@@ -172,15 +172,6 @@ static void check_taken(const struct vbd *vbd)
 	require(params->ring_pages - 1 < QUEUE_RING_PAGES_MAX, "pages");
 	require(params->pool_pages <= PAGE_POOL_PAGES_MAX, "pool");
 	require(!memcmp(vbd->mark, mark, sizeof(mark)), "another mark");
-	/* What is no truth value is seen by the sanitizer. */
-	require(vbd->disk_failed + params->crashed + vbd->info.read_only +
-				vbd->info.can_flush +
-				vbd->info.flush_retryable +
-				vbd->info.any_memory + vbd->info.pins_memory +
-				vbd->info.shared + vbd->info.unshareable +
-				vbd->info.hold_version <=
-			10,
-		"truth values");
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -437,6 +437,40 @@ START_TEST(forged_resume)
 }
 END_TEST
 
+static json_t *change(const char *command, const char *iops)
+{
+	json_t *rq = json_pack("{s:s,s:s,s:s}", "command", command, "domain",
+			       bad->name, "vdev", "xvdb");
+
+	if (iops)
+		json_object_set_new(rq, "iops", json_string(iops));
+	return host_control(&h, rq);
+}
+
+/* Of a disk that needs no worker: it is done when the old one is gone. */
+START_TEST(upgrade_of_a_broken_ring)
+{
+	uint64_t start = host_now_ms();
+	json_t *answer;
+	const char *error;
+
+	blkfront_connect(&fe);
+	*blkfront_req_prod(&fe.queues[0]) += 1000;
+	sim_port_notify(bad->dom, fe.queues[0].port);
+	need(host_wait_value(&h, "5", PROMPT_MS, "%s/state", fe.backend),
+	     "no state 5");
+	need(host_wait_worker(&h, bad->domid, XVDB, "ready"), "not ready");
+	json_decref(change("upgrade", NULL));
+	need(host_now_ms() - start < 10000, "it takes too long");
+	answer = change("limit", "1000");
+	error = json_string_value(json_object_get(answer, "error"));
+	need(!error || !strstr(error, "being changed"), "%s", error);
+	json_decref(answer);
+	settle();
+	blkfront_free(&fe);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("hostile");
@@ -449,6 +483,7 @@ int main(void)
 	tcase_add_test(tc, broken_ring_before_connected);
 	tcase_add_test(tc, garbage_state_while_connecting);
 	tcase_add_test(tc, forged_resume);
+	tcase_add_test(tc, upgrade_of_a_broken_ring);
 	suite_add_tcase(suite, tc);
 	return host_run(suite);
 }

@@ -233,6 +233,26 @@ START_TEST(trouble_while_it_serves)
 }
 END_TEST
 
+/* Where a file is to be made anew: nobody waits for a reader. */
+START_TEST(fifo_in_the_way)
+{
+	char path[96];
+
+	attach();
+	blkfront_connect(&fe);
+	snprintf(path, sizeof(path), "%s/vbd-1-%u.connection.new", run_dir,
+		 XVDB);
+	need(mkfifo(path, 0600) == 0, "mkfifo: %s", strerror(errno));
+	json_decref(host_control(
+		&h, json_pack("{s:s,s:s,s:s,s:s}", "command", "limit", "domain",
+			      g->name, "vdev", "xvdb", "iops", "10000")));
+	check_serves();
+	detach();
+	need(host_wait_unlisted(&h, 1, XVDB), "listed");
+	check_no_journal();
+}
+END_TEST
+
 static int write_page(void)
 {
 	uint8_t data[FE_PAGE] = { 1 };
@@ -582,6 +602,7 @@ int main(void)
 	tcase_add_loop_test(tc, no_files_for_a_connection, 0, NR_TROUBLES);
 	tcase_add_loop_test(tc, detached_in_trouble, 0, NR_TROUBLES);
 	tcase_add_loop_test(tc, trouble_while_it_serves, 0, NR_TROUBLES);
+	tcase_add_test(tc, fifo_in_the_way);
 	tcase_add_test(tc, disk_fails_while_it_is_full);
 	tcase_add_test(tc, no_run_directory);
 	suite_add_tcase(suite, tc);

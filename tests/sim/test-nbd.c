@@ -675,15 +675,12 @@ static const struct {
 #define NR_LOADS 5
 #define NR_KILLS 8u
 
-static void start_load_server(int load)
+/* nbdkit with these arguments, in which %s is the image. */
+static void start_on_image(const char *format)
 {
-	char command[512];
-	const char *format = loads[load].server;
 	const char *at = strstr(format, "%s");
 
-	snprintf(command, sizeof(command), "%.*s%s%s", (int)(at - format),
-		 format, image, at + 2);
-	server_start("%s", command);
+	server_start("%.*s%s%s", (int)(at - format), format, image, at + 2);
 }
 
 static unsigned int kill_under_load(int load)
@@ -698,7 +695,7 @@ static unsigned int kill_under_load(int load)
 	server_kill();
 	nr_in_flight = fe.queues[0].nr_busy;
 	poll(NULL, 0, (int)rnd(GONE_MS));
-	start_load_server(load);
+	start_on_image(loads[load].server);
 	land_all();
 	return nr_in_flight;
 }
@@ -707,7 +704,7 @@ START_TEST(killed_under_load)
 {
 	unsigned int nr_busy = 0;
 
-	start_load_server(_i);
+	start_on_image(loads[_i].server);
 	if (!loads[_i].loses_all)
 		host_image_read(image, model, DISK_BYTES);
 	percent_flushes = loads[_i].percent_flushes;
@@ -1267,15 +1264,28 @@ START_TEST(record_that_is_not_sent)
 }
 END_TEST
 
+/* By what the server still has of the one before. */
+static void next_driver_is_not_undone(void)
+{
+	uint8_t newer[FE_PAGE], got[FE_PAGE];
+
+	memset(newer, 2, sizeof(newer));
+	blkfront_free(&fe);
+	blkfront_set_state(&fe, FE_INITIALISING);
+	blkfront_connect(&fe);
+	need(blkfront_write(&fe, 0, newer, 8) == FE_OKAY, "write");
+	poll(NULL, 0, 2800);
+	need(blkfront_read(&fe, 0, got, 8) == FE_OKAY, "read");
+	need(!memcmp(got, newer, sizeof(got)), "byte %u", got[0]);
+	detach_finish();
+}
+
 /*
  * What a dead worker had under way is not carried out again, for its driver has
  * gone meanwhile; but it may land.
  */
 START_TEST(driver_goes_while_the_next_opens)
 {
-	uint8_t newer[FE_PAGE], got[FE_PAGE];
-
-	memset(newer, 2, sizeof(newer));
 	start_late_server("late-write");
 	attach_connect(_i ? "&fence=4&fua=on" : "&fence=4");
 	submit_writes(1);
@@ -1289,67 +1299,69 @@ START_TEST(driver_goes_while_the_next_opens)
 	need(blkfront_wait_backend(&fe, 6), "not closed");
 	need(kill(h.server, SIGCONT) == 0, "go on");
 	need(host_wait_worker(&h, 1, XVDB, "ready"), "not ready");
-	blkfront_free(&fe);
-	blkfront_set_state(&fe, FE_INITIALISING);
-	blkfront_connect(&fe);
-	need(blkfront_write(&fe, 0, newer, 8) == FE_OKAY, "write");
-	poll(NULL, 0, 2800);
-	need(blkfront_read(&fe, 0, got, 8) == FE_OKAY, "read");
-	need(!memcmp(got, newer, sizeof(got)), "byte %u", got[0]);
-	detach_finish();
+	next_driver_is_not_undone();
 }
 END_TEST
 
-/*
- * Of the same size, it is held against what the record was of; and when it is back,
- * all goes on.
- */
-START_TEST(another_export_after_death)
+static const struct {
+	const char *options, *status;
+} let_go[] = {
+	{ "&fence=4", "disconnecting" },
+	{ "&fence=4&fua=on", "disconnecting" },
+	/* What it was sent is not waited for by then. */
+	{ "&fence=4&fua=on", "ready" },
+};
+
+/* The same, but that the driver has gone before the worker dies. */
+START_TEST(worker_dies_when_its_driver_has_gone)
 {
-	static const char format[] = "--filter=exportname file %s "
-				     "default-export=%s";
-	uint64_t end = host_now_ms() + HOST_WAIT_MS;
-	static uint8_t before[DISK_BYTES];
-
-	server_start(format, image, "a");
-	host_image_read(image, before, DISK_BYTES);
-	attach_connect("");
-	server_kill();
-	submit_writes(5);
-	wait_server_number("waiting", 5);
+	start_late_server("late-write");
+	attach_connect(let_go[_i].options);
+	submit_writes(1);
+	poll(NULL, 0, 50);
+	blkfront_set_state(&fe, FE_CLOSING);
+	blkfront_set_state(&fe, FE_CLOSED);
+	need(host_wait_worker(&h, 1, XVDB, let_go[_i].status), "not %s",
+	     let_go[_i].status);
 	kill_worker();
-	server_start(format, image, "b");
-	while (!strstr(diskctl("list"),
-		       "came back as another disk (canonical name)"))
-		need(host_now_ms() < end, "list prints %s", out);
-	host_image_read(image, model, DISK_BYTES);
-	need(!memcmp(before, model, DISK_BYTES), "something was written");
-	server_kill();
-	server_start(format, image, "a");
-	expect_responses(5, FE_OKAY);
-	detach_finish();
+	need(blkfront_wait_backend(&fe, 6), "not closed");
+	next_driver_is_not_undone();
 }
 END_TEST
 
-/* The guest's requests must not go there. */
+/* What serves, and the same or something else in its place. */
+static const struct {
+	const char *server, *now, *says;
+} others[] = {
+	{ "file %s", "--filter=truncate file %s truncate=2M",
+	  "came back as another disk (size)" },
+	{ "--filter=exportname file %s default-export=a",
+	  "--filter=exportname file %s default-export=b",
+	  "came back as another disk (canonical name)" },
+};
+
+/* The guest's requests must not go there, and go on when its own is back. */
 START_TEST(another_server_after_death)
 {
 	static uint8_t before[DISK_BYTES];
 	uint64_t end = host_now_ms() + HOST_WAIT_MS;
 
-	server_start("file %s", image);
+	start_on_image(others[_i].server);
 	host_image_read(image, before, DISK_BYTES);
 	attach_connect("");
 	server_kill();
 	submit_writes(5);
 	wait_server_number("waiting", 5);
 	kill_worker();
-	server_start("--filter=truncate file %s truncate=2M", image);
+	start_on_image(others[_i].now);
 	/* Until then it may say that there is none. */
-	while (!strstr(diskctl("list"), "came back as another disk (size)"))
+	while (!strstr(diskctl("list"), others[_i].says))
 		need(host_now_ms() < end, "list prints %s", out);
 	host_image_read(image, model, DISK_BYTES);
 	need(!memcmp(before, model, DISK_BYTES), "something was written");
+	server_kill();
+	start_on_image(others[_i].server);
+	expect_responses(5, FE_OKAY);
 	detach_finish();
 }
 END_TEST
@@ -1508,8 +1520,8 @@ int main(void)
 	tcase_add_test(tc, record_survives_a_failed_open);
 	tcase_add_test(tc, record_that_is_not_sent);
 	tcase_add_loop_test(tc, driver_goes_while_the_next_opens, 0, 2);
-	tcase_add_test(tc, another_export_after_death);
-	tcase_add_test(tc, another_server_after_death);
+	tcase_add_loop_test(tc, worker_dies_when_its_driver_has_gone, 0, 3);
+	tcase_add_loop_test(tc, another_server_after_death, 0, 2);
 	tcase_add_loop_test(tc, worker_killed_while_it_is_gone, 0,
 			    1 + NR_DETACHES);
 	tcase_add_test(tc, upgraded_while_it_is_gone);

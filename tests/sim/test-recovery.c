@@ -14,10 +14,12 @@
 #include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "blkback/worker-message.h"
+#include "common/sealed-memfd.h"
 #include "tests/sim/host-process.h"
 #include "tests/sim/load.h"
 
@@ -516,6 +518,83 @@ START_TEST(worker_of_another_version)
 }
 END_TEST
 
+/* A message that nobody knows. */
+#define UNKNOWN_MESSAGES 2000
+
+/*
+ * Plays a worker that was taken over: talks nonsense without end, and then sends a
+ * message of nothing.
+ */
+static pid_t babbler_start(const char *path)
+{
+	struct sockaddr_un here = { .sun_family = AF_UNIX };
+	struct worker_message message = { .type = WORKER_HELLO };
+	int listener = socket(AF_UNIX, SOCK_SEQPACKET, 0), fd;
+	pid_t pid;
+
+	snprintf(here.sun_path, sizeof(here.sun_path), "%s", path);
+	need(unlink(path) == 0 && bind(listener, (struct sockaddr *)&here,
+				       sizeof(here)) == 0,
+	     "bind");
+	fflush(NULL);
+	pid = fork();
+	if (pid) {
+		close(listener);
+		return pid;
+	}
+	listen(listener, 1);
+	fd = accept(listener, NULL, NULL);
+	if (worker_message_send(fd, &message,
+				sealed_memfd_new("stats",
+						 sizeof(struct disk_stats))))
+		_exit(1);
+	message.type = WORKER_LIMITED + 1;
+	for (int i = 0; i < UNKNOWN_MESSAGES; i++)
+		worker_message_send(fd, &message, -1);
+	send(fd, "", 0, 0);
+	for (;;)
+		pause();
+}
+
+static int log_lines(const char *text)
+{
+	char command[256], answer[16] = "";
+	FILE *f;
+
+	snprintf(command, sizeof(command), "grep -c '%s' %s/daemon.log", text,
+		 h.dir);
+	f = popen(command, "re");
+	need(f && fgets(answer, sizeof(answer), f), "%s", command);
+	pclose(f);
+	return atoi(answer);
+}
+
+/* It has no more to say, and is not heard any more: another goes on. */
+START_TEST(worker_that_hangs_up)
+{
+	char path[96];
+	pid_t pid, babbler;
+	int status;
+
+	attach(FE_ABI_NATIVE, 1, false);
+	load_rounds(&load, 20);
+	pid = host_worker_pid(&h, 1, XVDB);
+	host_daemon_kill(&h);
+	load_begin();
+	snprintf(path, sizeof(path), "%s/run/vbd-1-%u.sock", h.dir, XVDB);
+	babbler = babbler_start(path);
+	host_daemon_start(&h);
+	need(process_wait(babbler, HOST_WAIT_MS, &status) &&
+		     WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL,
+	     "its status is %#x", status);
+	need(log_lines("from the worker: unknown") < UNKNOWN_MESSAGES / 10,
+	     "the log is flooded");
+	need(kill(pid, SIGKILL) == 0, "kill");
+	drain();
+	finish();
+}
+END_TEST
+
 /* ---- upgrades ---- */
 
 static json_t *upgrade_request(void)
@@ -884,6 +963,7 @@ int main(void)
 	tcase_add_loop_test(tc, detached_without_supervisor, 0, 2);
 	tcase_add_loop_test(tc, ring_broken_without_supervisor, 0, 2);
 	tcase_add_loop_test(tc, worker_of_another_version, 0, 4);
+	tcase_add_test(tc, worker_that_hangs_up);
 	tcase_add_loop_test(tc, upgraded_under_load, 0,
 			    sizeof(kinds) / sizeof(kinds[0]));
 	tcase_add_test(tc, upgrade_of_a_stuck_worker);

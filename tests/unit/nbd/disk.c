@@ -120,12 +120,11 @@ void disk_open_left(const struct server *server, const char *options,
 		    int record_fd)
 {
 	const struct block_left left = { .record_fd = record_fd,
-					 .in_use = true,
-					 .unfenced = true };
+					 .in_use = true };
 
 	ck_assert_msg(disk_open_after(server, options, &left) == 0, "%s",
 		      err.text);
-	ck_assert_int_eq(block_provider_fence(provider, 0, true, &err), 0);
+	ck_assert_int_eq(block_provider_fence(provider, 0, false, &err), 0);
 }
 
 void disk_open_queue(void)

@@ -128,6 +128,21 @@ void server_nbdkit(struct server *server, const char *const *args)
 	server_start(server);
 }
 
+void server_nbdkit_again(struct server *server, const char *const *args,
+			 const char *image)
+{
+	const char *with_image[9] = { NULL };
+
+	for (unsigned int i = 0; i < 8 && args[i]; i++)
+		with_image[i] = strcmp(args[i], "IMAGE") ? args[i] : image;
+	if (!server->socket[0]) {
+		server_nbdkit(server, with_image);
+		return;
+	}
+	add_args(server, 4, with_image);
+	server_start(server);
+}
+
 void server_nbdkit_tcp(struct server *server, const char *const *args)
 {
 	static char port[16];

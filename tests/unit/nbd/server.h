@@ -29,6 +29,12 @@ void server_nbdkit(struct server *server, const char *const *args);
 void server_nbdkit_tcp(struct server *server, const char *const *args);
 #define NBDKIT_TCP(server, ...) \
 	server_nbdkit_tcp(server, (const char *const[]){ __VA_ARGS__, NULL })
+/*
+ * The same with a file in the place of "IMAGE", on the socket that the server has
+ * had if it had one: at most 8 arguments.
+ */
+void server_nbdkit_again(struct server *server, const char *const *args,
+			 const char *image);
 /* Any program; the socket or port is filled in by the caller. */
 void server_start(struct server *server);
 

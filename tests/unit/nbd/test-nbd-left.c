@@ -188,13 +188,6 @@ START_TEST(damaged_record_is_refused)
 }
 END_TEST
 
-/* The same socket, with other arguments up to NULL. */
-static void set_arguments(const char *const *args)
-{
-	for (unsigned int i = 0; i < 8; i++)
-		server.argv[4 + i] = args[i];
-}
-
 static const struct {
 	const char *then[8], *now[8], *says;
 } others[] = {
@@ -222,50 +215,30 @@ static const struct {
 };
 #define NR_OTHERS 4
 
-static void start_other(const char *const *args, const char *path)
-{
-	const char *with_path[9] = { NULL };
-
-	for (unsigned int i = 0; i < 8 && args[i]; i++)
-		with_path[i] = strcmp(args[i], "IMAGE") ? args[i] : path;
-	if (!server.argv[0]) {
-		server_nbdkit(&server, with_path);
-		return;
-	}
-	set_arguments(with_path);
-	server_start(&server);
-}
-
 /* It is sent to nobody else; a guest that waits does so for its own disk. */
 START_TEST(another_export_is_not_sent_it)
 {
 	const char *path = scratch_file("image", 4 << 20);
-	const struct block_left left = { .in_use = _i % 2,
-					 .unfenced = true,
-					 .record_fd = -1 };
-	struct block_left with_record = left;
+	struct block_left left = { .in_use = _i % 2 };
 	int i = _i / 2;
 
 	memset(&server, 0, sizeof(server));
-	start_other(others[i].then, path);
+	server_nbdkit_again(&server, others[i].then, path);
 	another_dies("", write_some);
 	server_kill(&server);
-	start_other(others[i].now, path);
-	with_record.record_fd = record_fd;
+	server_nbdkit_again(&server, others[i].now, path);
+	left.record_fd = record_fd;
 	if (left.in_use) {
-		ck_assert_int_eq(disk_open_after(&server, "", &with_record),
-				 -ESTALE);
+		ck_assert_int_eq(disk_open_after(&server, "", &left), -ESTALE);
 		ck_assert_ptr_nonnull(strstr(err.text, others[i].says));
 		server_kill(&server);
-		start_other(others[i].then, path);
+		server_nbdkit_again(&server, others[i].then, path);
 		disk_open_left(&server, "", record_fd);
 		disk_open_queue();
 		check_page(PLACE, 7);
 		return;
 	}
-	ck_assert_msg(disk_open_after(&server, "", &with_record) == 0, "%s",
-		      err.text);
-	ck_assert_int_eq(block_provider_fence(provider, 0, true, &err), 0);
+	ck_assert_msg(disk_open_after(&server, "", &left) == 0, "%s", err.text);
 	disk_open_queue();
 	ck_assert_int_eq(do_read(PLACE, PAGE), 0);
 	ck_assert_uint_eq(buffer[0], 0);
@@ -372,13 +345,13 @@ END_TEST
 START_TEST(not_carried_out_again)
 {
 	const uint64_t start = clock_now_ms();
-	struct block_left left = { .unfenced = true };
+	struct block_left left = { .in_use = false };
 
 	start_late_server("late-write");
 	another_dies("", send_late_write);
 	left.record_fd = _i ? -1 : record_fd;
 	ck_assert_int_eq(disk_open_after(&server, "fence=4", &left), 0);
-	ck_assert_int_eq(block_provider_fence(provider, 0, false, &err), 0);
+	ck_assert_int_eq(block_provider_fence(provider, 0, true, &err), 0);
 	disk_open_queue();
 	submit(&slots[0], PLACE, 2, 0);
 	end_one(&slots[0], 8000);

@@ -350,21 +350,6 @@ static const struct {
 	  "canonical name" },
 };
 
-static void start_other(const char *const *args, const char *path)
-{
-	const char *with_path[8] = { NULL };
-
-	for (unsigned int i = 0; i < 6 && args[i]; i++)
-		with_path[i] = strcmp(args[i], "IMAGE") ? args[i] : path;
-	if (!server.socket[0]) {
-		server_nbdkit(&server, with_path);
-		return;
-	}
-	for (unsigned int i = 0; i < 8; i++)
-		server.argv[4 + i] = with_path[i];
-	server_start(&server);
-}
-
 static bool has_failed(void)
 {
 	return nr_failed > 0;
@@ -375,7 +360,7 @@ START_TEST(another_disk)
 	const char *path = scratch_file("image", 1 << 20);
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
-	start_other(others[_i].then, path);
+	server_nbdkit_again(&server, others[_i].then, path);
 	disk_open(&server, "");
 	fill(4096, 1);
 	ck_assert_int_eq(do_write(0, 4096), 0);
@@ -383,7 +368,7 @@ START_TEST(another_disk)
 	run_command("truncate -s 0 %s && truncate -s 1M %s", path, path);
 	slot_submit(&slots[0], BLOCK_OP_WRITE, 8192, 4096);
 	slot_submit(&slots[1], BLOCK_OP_READ, 8192, 4096);
-	start_other(others[_i].now, path);
+	server_nbdkit_again(&server, others[_i].now, path);
 	run_loop_until(has_failed, 5000);
 	ck_assert_msg(strstr(failed_cause, others[_i].says) != NULL, "%s",
 		      failed_cause);
