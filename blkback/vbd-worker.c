@@ -109,18 +109,26 @@ bool vbd_worker_detached(const struct vbd *vbd)
 	       !(vbd->worker_state == VBD_WORKER_QUITTING && vbd->worker);
 }
 
+/*
+ * One that cannot be told has died, which will be told, or nobody else would ever
+ * tell it: false, and it has a successor.
+ */
+static bool tell_or_kill(struct vbd *vbd, const struct worker_message *message,
+			 int fd)
+{
+	if (!worker_process_send(vbd->worker, message, fd))
+		return true;
+	worker_process_kill(vbd->worker);
+	return false;
+}
+
 static void worker_disconnect(struct vbd *vbd)
 {
-	struct worker_message message = { .type = WORKER_DISCONNECT };
+	const struct worker_message message = { .type = WORKER_DISCONNECT };
 
-	if (vbd->worker_state != VBD_WORKER_CONNECTED)
-		return;
-	/* It has died, which will be told; or nobody else would ever tell it. */
-	if (worker_process_send(vbd->worker, &message, -1) < 0) {
-		worker_process_kill(vbd->worker);
-		return;
-	}
-	vbd_worker_set_state(vbd, VBD_WORKER_DISCONNECTING);
+	if (vbd->worker_state == VBD_WORKER_CONNECTED &&
+	    tell_or_kill(vbd, &message, -1))
+		vbd_worker_set_state(vbd, VBD_WORKER_DISCONNECTING);
 }
 
 bool vbd_worker_detach(struct vbd *vbd)
@@ -789,9 +797,5 @@ void vbd_worker_connect(struct vbd *vbd, enum queue_origin origin)
 		return;
 	}
 	message.connect = vbd->params;
-	rc = worker_process_send(vbd->worker, &message, vbd->inflight_fd);
-	if (rc < 0) {
-		error_set(&err, rc, "tell the worker: %s", strerror(-rc));
-		on_connect_failed(vbd, err.text, false);
-	}
+	tell_or_kill(vbd, &message, vbd->inflight_fd);
 }

@@ -518,6 +518,36 @@ START_TEST(worker_of_another_version)
 }
 END_TEST
 
+/*
+ * The daemon may hear of the frontend's answer before it hears of the death, or
+ * after it: with some tries, both are seen.
+ */
+START_TEST(killed_when_it_is_to_connect)
+{
+	uint8_t data[FE_PAGE] = { 1 };
+	pid_t pid;
+
+	attach(FE_ABI_NATIVE, 1, false);
+	for (unsigned int i = 0; i < 20; i++) {
+		blkfront_close(&fe);
+		blkfront_set_state(&fe, FE_INITIALISING);
+		need(blkfront_wait_backend(&fe, FE_INIT_WAIT), "no state 2");
+		need(host_wait_worker(&h, 1, XVDB, "ready"), "not ready");
+		blkfront_alloc(&fe);
+		pid = host_worker_pid(&h, 1, XVDB);
+		need(kill(h.daemon, SIGSTOP) == 0 && kill(pid, SIGKILL) == 0,
+		     "kill");
+		blkfront_publish(&fe);
+		need(kill(h.daemon, SIGCONT) == 0, "go on");
+		need(blkfront_wait_backend(&fe, FE_CONNECTED), "no state 4");
+		blkfront_set_state(&fe, FE_CONNECTED);
+		blkfront_read_backend(&fe);
+		need(blkfront_write(&fe, 0, data, 8) == FE_OKAY, "write");
+	}
+	finish();
+}
+END_TEST
+
 /* A message that nobody knows. */
 #define UNKNOWN_MESSAGES 2000
 
@@ -964,6 +994,7 @@ int main(void)
 	tcase_add_loop_test(tc, ring_broken_without_supervisor, 0, 2);
 	tcase_add_loop_test(tc, worker_of_another_version, 0, 4);
 	tcase_add_test(tc, worker_that_hangs_up);
+	tcase_add_test(tc, killed_when_it_is_to_connect);
 	tcase_add_loop_test(tc, upgraded_under_load, 0,
 			    sizeof(kinds) / sizeof(kinds[0]));
 	tcase_add_test(tc, upgrade_of_a_stuck_worker);
