@@ -88,8 +88,10 @@ static void timer_done(struct io_op *op, int result)
 void backend_touch_after(struct vbd *vbd, uint64_t delay_ms)
 {
 	struct backend *backend = vbd->backend;
+	uint64_t due_ms = clock_now_ms() + delay_ms;
 
-	vbd->due_ms = clock_now_ms() + delay_ms;
+	if (!vbd->due_ms || due_ms < vbd->due_ms)
+		vbd->due_ms = due_ms;
 	if (backend->timer_armed)
 		io_loop_cancel(backend->loop, &backend->timer_op);
 	else

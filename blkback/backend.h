@@ -88,7 +88,10 @@ int backend_dispatch(struct backend *backend);
 /* Checks again, soon: something other than XenStore has changed. */
 void backend_touch(struct vbd *vbd);
 
-/* The same, once delay_ms have passed, which replaces an earlier delay. */
+/*
+ * The same, once delay_ms have passed, or sooner: who needs a later look asks for
+ * it again at the earlier one.
+ */
 void backend_touch_after(struct vbd *vbd, uint64_t delay_ms);
 
 /*

@@ -26,9 +26,11 @@
 #define FLUSH_RETRY_MS 1000u
 /*
  * How long the port may still be bound to the worker before us: one that drains,
- * or the remains of one that was killed.
+ * or the remains of one that was killed.  Behind a new one, which may be what a
+ * guest has made up, there are but remains.
  */
 #define REBIND_MS 10000u
+#define REBIND_NEW_MS 1000u
 #define REBIND_LOOK_MS 1
 /* Looks at the ring between two at the clock. */
 #define LOOKS_PER_CLOCK 16u
@@ -538,7 +540,9 @@ static void remember_parsed(struct queue *q)
 	inflight_publish_taken(&q->inflight, q->nr_taken);
 }
 
-/* Those that find a buffer may start; the others keep their order. */
+/*
+ * Those that find a buffer may start, up to a barrier; the others keep their order.
+ */
 static void enter_buffered(struct queue *q, struct list *requests)
 {
 	struct list *node;
@@ -547,7 +551,7 @@ static void enter_buffered(struct queue *q, struct list *requests)
 		struct blk_request *req =
 			container_of(node, struct blk_request, node);
 
-		if (!list_empty(&q->unbuffered) ||
+		if (q->barrier || !list_empty(&q->unbuffered) ||
 		    !request_take_memory(q, req)) {
 			list_add_tail(&q->unbuffered, &req->node);
 			q->nr_unbuffered++;
@@ -960,8 +964,8 @@ static int map_ring(struct queue *q, struct error_text *err)
 static int bind_port(struct queue *q, struct error_text *err)
 {
 	const struct queue_params *p = &q->params;
-	uint64_t until =
-		clock_now_ms() + (p->origin == QUEUE_NEW ? 0 : REBIND_MS);
+	uint64_t until = clock_now_ms() +
+			 (p->origin == QUEUE_NEW ? REBIND_NEW_MS : REBIND_MS);
 	int rc = evtchn_bind(q->ec, p->domid, p->port, &q->port);
 
 	/* Nothing tells when it is let go of. */

@@ -181,6 +181,8 @@ static int make_mark(struct vbd *vbd, struct error_text *err)
 	snprintf(vbd->mark, sizeof(vbd->mark), "%016llx",
 		 (unsigned long long)value);
 	rc = vbd_write(vbd, vbd->state, write_mark);
+	if (rc == -ENOENT)
+		rc = -ESTALE;
 	if (rc < 0)
 		return error_set(err, rc, "mark the connection: %s",
 				 strerror(-rc));

@@ -72,8 +72,21 @@ void vbd_worker_connect(struct vbd *vbd, enum queue_origin origin);
 /* True when the worker holds nothing of the guest's. */
 bool vbd_worker_detached(const struct vbd *vbd);
 
-/* Gets the worker off the guest's memory; true when it is. */
+/*
+ * Gets the worker off the guest's memory; true when it is.  One that takes too
+ * long for that is killed.
+ */
 bool vbd_worker_detach(struct vbd *vbd);
+
+/*
+ * True when nothing that a worker which has died had under way can reach the
+ * image any more, or nobody can find out, which is said.  Until then a worker
+ * waits for it.
+ */
+bool vbd_worker_settled(struct vbd *vbd);
+
+/* Kills a worker that has not let go in time. */
+void vbd_worker_check(struct vbd *vbd);
 
 /* Asks it to end for an error, which has been told: it has no successor. */
 void vbd_worker_fail(struct vbd *vbd);
@@ -101,7 +114,7 @@ void vbd_worker_path(const struct vbd *vbd, char path[PATH_MAX]);
 
 /* ---- vbd-upgrade.c ------------------------------------------------------ */
 
-/* Whether it is over, or the old worker's time to let go. */
+/* Has the old worker let go, or finds that it is over. */
 void vbd_upgrade_check(struct vbd *vbd);
 
 /* ---- vbd-change.c ------------------------------------------------------ */
@@ -121,7 +134,8 @@ void vbd_change_failed(struct vbd *vbd, const char *cause);
 /*
  * Makes the files of the connection that ->params describe, in place of an
  * earlier one's.  Errors, with a message that names the file: those of the run
- * directory's file system, and of XenStore.
+ * directory's file system, and of XenStore; -ESTALE when the toolstack has written
+ * another state, or removed the node.
  */
 int vbd_journal_create(struct vbd *vbd, struct error_text *err);
 /* The same connection, of which something has changed; a failure is logged. */

@@ -9,7 +9,6 @@
 #include "blkback/vbd-private.h"
 
 #include "blkback/backend.h"
-#include "common/clock.h"
 
 #include <errno.h>
 #include <string.h>
@@ -17,8 +16,6 @@
 
 /* It only says that it can be run. */
 #define TRIAL_MS 5000u
-/* A medium may be slow, or a server away. */
-#define DRAIN_MS 5000u
 
 static bool old_is_there(const struct vbd *vbd)
 {
@@ -37,19 +34,10 @@ static bool is_moved(const struct vbd *vbd)
 
 static void check_old(struct vbd *vbd)
 {
-	/* It may have been about to connect when it was time to move. */
-	if (vbd->worker_state == VBD_WORKER_CONNECTED)
-		vbd_worker_detach(vbd);
-	else if (vbd->worker_state == VBD_WORKER_READY)
+	if (vbd->worker_state == VBD_WORKER_READY)
 		vbd_quit(vbd);
-	if (clock_now_ms() < vbd->upgrade_until_ms || vbd->worker_killed)
-		return;
-	vbd_log(LOG_LEVEL_WARNING, vbd,
-		"worker (pid %d) has not let go within %u s: it is killed, and "
-		"what it has in flight carried out again",
-		vbd->worker_pid, DRAIN_MS / 1000);
-	worker_process_kill(vbd->worker);
-	vbd->worker_killed = true;
+	else
+		vbd_worker_detach(vbd);
 }
 
 void vbd_upgrade_check(struct vbd *vbd)
@@ -71,10 +59,9 @@ static void move(struct vbd *vbd)
 {
 	vbd->upgrade = VBD_UPGRADE_MOVING;
 	vbd->upgraded_pid = vbd->worker_pid;
-	vbd->upgrade_until_ms = clock_now_ms() + DRAIN_MS;
 	vbd_log(LOG_LEVEL_INFO, vbd, "worker (pid %d) is replaced",
 		vbd->worker_pid);
-	backend_touch_after(vbd, DRAIN_MS);
+	backend_touch(vbd);
 }
 
 static void on_trial_exited(struct child_process *child, int wait_status)

@@ -29,6 +29,11 @@
 #define RESTART_MS UINT64_C(10)
 /* Between two tries to open what a guest uses. */
 #define RETRY_MS UINT64_C(1000)
+/*
+ * For a worker to let go: of the ring, the disk, or, of one that was found, of
+ * its silence.  A medium may be slow, or a server away.
+ */
+#define LET_GO_MS UINT64_C(5000)
 
 const char *vbd_worker_state_name(enum vbd_worker_state state)
 {
@@ -39,6 +44,7 @@ const char *vbd_worker_state_name(enum vbd_worker_state state)
 		[VBD_WORKER_CONNECTING] = "connecting",
 		[VBD_WORKER_CONNECTED] = "connected",
 		[VBD_WORKER_DISCONNECTING] = "disconnecting",
+		[VBD_WORKER_FENCING] = "fencing",
 		[VBD_WORKER_QUITTING] = "quitting",
 		[VBD_WORKER_ADOPTING] = "adopting",
 		[VBD_WORKER_DEAD] = "dead",
@@ -53,7 +59,36 @@ void vbd_worker_set_state(struct vbd *vbd, enum vbd_worker_state state)
 		vbd_worker_state_name(vbd->worker_state),
 		vbd_worker_state_name(state));
 	vbd->worker_state = state;
+	vbd->let_go_until_ms = 0;
 	backend_touch(vbd);
+}
+
+/* From now on, unless its time runs already. */
+static void limit_time(struct vbd *vbd)
+{
+	if (vbd->let_go_until_ms)
+		return;
+	vbd->let_go_until_ms = clock_now_ms() + LET_GO_MS;
+	backend_touch_after(vbd, LET_GO_MS);
+}
+
+/* It is safe at any time: what a worker leaves undone is written down. */
+void vbd_worker_check(struct vbd *vbd)
+{
+	uint64_t now = clock_now_ms();
+
+	if (!vbd->worker || !vbd->let_go_until_ms || vbd->worker_killed)
+		return;
+	if (now < vbd->let_go_until_ms) {
+		backend_touch_after(vbd, vbd->let_go_until_ms - now);
+		return;
+	}
+	vbd_log(LOG_LEVEL_WARNING, vbd,
+		"worker (pid %d) is still %s after %u s: it is killed",
+		vbd->worker_pid, vbd_worker_state_name(vbd->worker_state),
+		(unsigned int)(LET_GO_MS / 1000));
+	worker_process_kill(vbd->worker);
+	vbd->worker_killed = true;
 }
 
 /* It had the guest's ring, or was about to: see vbd_worker_connect(). */
@@ -78,11 +113,13 @@ void vbd_quit(struct vbd *vbd)
 	 * to lose that is not written down.
 	 */
 	if (!vbd->worker_answered ||
-	    vbd->worker_state == VBD_WORKER_CONNECTING) {
+	    vbd->worker_state == VBD_WORKER_CONNECTING ||
+	    vbd->worker_state == VBD_WORKER_FENCING) {
 		worker_process_kill(vbd->worker);
 		vbd->worker_killed = true;
 	}
 	vbd_worker_set_state(vbd, VBD_WORKER_QUITTING);
+	limit_time(vbd);
 }
 
 /* One that is connected, or will be, and can be found by the next supervisor. */
@@ -129,12 +166,56 @@ static void worker_disconnect(struct vbd *vbd)
 	if (vbd->worker_state == VBD_WORKER_CONNECTED &&
 	    tell_or_kill(vbd, &message, -1))
 		vbd_worker_set_state(vbd, VBD_WORKER_DISCONNECTING);
+	if (!vbd_worker_detached(vbd))
+		limit_time(vbd);
 }
 
 bool vbd_worker_detach(struct vbd *vbd)
 {
 	worker_disconnect(vbd);
 	return vbd_worker_detached(vbd);
+}
+
+/* See connection_params. */
+static uint64_t disk_number(const struct vbd *vbd)
+{
+	return (uint64_t)vbd->domid << 32 | vbd->devid;
+}
+
+static void worker_fence(struct vbd *vbd)
+{
+	const struct worker_message message = {
+		.type = WORKER_FENCE,
+		.disk = disk_number(vbd),
+	};
+
+	if (tell_or_kill(vbd, &message, -1))
+		vbd_worker_set_state(vbd, VBD_WORKER_FENCING);
+}
+
+bool vbd_worker_settled(struct vbd *vbd)
+{
+	if (!vbd->unfenced || vbd->read_only || vbd->info.read_only)
+		return true;
+	switch (vbd->worker_state) {
+	case VBD_WORKER_NONE:
+		vbd_open(vbd);
+		break;
+	case VBD_WORKER_OPENING:
+		limit_time(vbd);
+		break;
+	case VBD_WORKER_READY:
+		worker_fence(vbd);
+		break;
+	case VBD_WORKER_DEAD:
+		vbd_log(LOG_LEVEL_WARNING, vbd,
+			"what a worker that has died had under way may still "
+			"be written: nobody could wait for it");
+		return true;
+	default:
+		break;
+	}
+	return false;
 }
 
 void vbd_worker_held(struct vbd *vbd)
@@ -144,6 +225,8 @@ void vbd_worker_held(struct vbd *vbd)
 	if (vbd->worker_state != VBD_WORKER_OPENING)
 		return; /* it is ending meanwhile */
 	vbd->info_valid = true;
+	if (!vbd->left)
+		vbd_clear_error(vbd);
 	vbd_worker_set_state(vbd, VBD_WORKER_READY);
 	vbd_log(LOG_LEVEL_INFO, vbd, "opened '%s', %s%s%llu bytes, %s",
 		vbd->target, info->version, info->version[0] ? ", " : "",
@@ -230,6 +313,23 @@ void vbd_connection_over(struct vbd *vbd)
 	vbd_journal_remove(vbd);
 }
 
+/* The toolstack has been told that the disk is there. */
+static bool is_attached(const struct vbd *vbd)
+{
+	return backend_in_driver_domain(vbd->backend) ||
+	       vbd->hotplug == VBD_HOTPLUG_DONE;
+}
+
+/* The guest uses it, or may at any time: a worker's failure is not its end. */
+static bool is_wanted(const struct vbd *vbd)
+{
+	if (vbd->left)
+		return true;
+	if (vbd->state == XenbusStateInitWait)
+		return is_attached(vbd);
+	return vbd->state == XenbusStateConnected && !vbd->over;
+}
+
 /* Another worker does it, soon: what is in the way may go. */
 static void try_again(struct vbd *vbd)
 {
@@ -240,7 +340,7 @@ static void try_again(struct vbd *vbd)
 static void on_open_failed(struct vbd *vbd, const char *cause)
 {
 	vbd_error(vbd, "%s", cause);
-	if (vbd->left)
+	if (is_wanted(vbd))
 		try_again(vbd);
 	else
 		vbd_worker_fail(vbd);
@@ -274,6 +374,11 @@ static void on_connect_failed(struct vbd *vbd, const char *cause, bool refused)
 
 	if (vbd_refuse_held(vbd))
 		return; /* the kernel's driver was faster */
+	/* Nobody waits for it. */
+	if (vbd->over) {
+		vbd_worker_set_state(vbd, VBD_WORKER_READY);
+		return;
+	}
 	if (vbd->params.origin == QUEUE_NEW) {
 		vbd_worker_set_state(vbd, VBD_WORKER_READY);
 		vbd_frontend_fault(vbd, cause);
@@ -375,6 +480,14 @@ static void on_disconnected(struct vbd *vbd, bool answered)
 	vbd_worker_set_state(vbd, VBD_WORKER_READY);
 }
 
+static void on_fenced(struct vbd *vbd)
+{
+	if (vbd->worker_state != VBD_WORKER_FENCING)
+		return;
+	vbd->unfenced = false;
+	vbd_worker_set_state(vbd, VBD_WORKER_READY);
+}
+
 static void on_message(void *arg, struct worker_message *message, int *fd)
 {
 	struct vbd *vbd = arg;
@@ -387,7 +500,10 @@ static void on_message(void *arg, struct worker_message *message, int *fd)
 
 	if (vbd->worker_state == VBD_WORKER_QUITTING) {
 		/* What else it says no longer matters. */
-		vbd->answered |= message->type == WORKER_DISCONNECTED;
+		if (message->type == WORKER_DISCONNECTED) {
+			vbd->answered = true;
+			vbd->unfenced = false;
+		}
 		return;
 	}
 	switch (message->type) {
@@ -415,6 +531,13 @@ static void on_message(void *arg, struct worker_message *message, int *fd)
 	case WORKER_DISCONNECTED:
 	case WORKER_ABANDONED:
 		on_disconnected(vbd, message->type == WORKER_DISCONNECTED);
+		break;
+	case WORKER_FENCED:
+		on_fenced(vbd);
+		break;
+	case WORKER_FENCE_FAILED:
+		vbd_error(vbd, "%s", message->error.text);
+		vbd_worker_fail(vbd);
 		break;
 	case WORKER_RING_BROKEN:
 		vbd_frontend_fault(vbd, message->error.text);
@@ -508,7 +631,7 @@ static bool plan_restart(struct vbd *vbd, int wait_status)
 
 static void on_died(struct vbd *vbd, int wait_status)
 {
-	bool useful = vbd->info_valid || vbd->state == XenbusStateConnected;
+	bool useful = vbd->info_valid;
 	char text[128];
 
 	death_text(vbd, wait_status, text, sizeof(text));
@@ -516,7 +639,7 @@ static void on_died(struct vbd *vbd, int wait_status)
 	vbd->unfenced |= had_ring(vbd);
 	if (had_ring(vbd) && vbd->inflight_fd >= 0 && !vbd->over)
 		vbd->left = true;
-	useful |= vbd->left;
+	useful |= is_wanted(vbd);
 	if (vbd->retry) {
 		vbd->restart_ms = clock_now_ms() + RETRY_MS;
 		vbd_worker_set_state(vbd, VBD_WORKER_NONE);
@@ -539,6 +662,7 @@ static void on_exited(void *arg, int wait_status)
 	struct vbd *vbd = arg;
 	bool asked = vbd->worker_state == VBD_WORKER_QUITTING;
 	bool in_order;
+	char text[128];
 
 	worker_process_free(vbd->worker);
 	vbd->worker = NULL;
@@ -552,7 +676,7 @@ static void on_exited(void *arg, int wait_status)
 		return;
 	}
 	vbd->info_valid = false;
-	in_order = !wait_status || wait_status == CHILD_STATUS_UNKNOWN;
+	in_order = !wait_status || killed_from_outside(wait_status);
 	if (!vbd->left) {
 		vbd->disk_failed = vbd->poisoned = false;
 		if (!vbd->backend->quitting) {
@@ -560,17 +684,16 @@ static void on_exited(void *arg, int wait_status)
 			vbd_journal_remove(vbd);
 		}
 	}
-	if (!vbd->failed && (in_order || vbd->worker_killed || vbd->left)) {
+	death_text(vbd, wait_status, text, sizeof(text));
+	if (!vbd->failed && (in_order || vbd->left)) {
+		if (wait_status > 0 && !vbd->worker_killed)
+			vbd_log(LOG_LEVEL_WARNING, vbd, "%s", text);
 		vbd_worker_set_state(vbd, VBD_WORKER_NONE);
 		return;
 	}
 	/* An error that made us ask stands. */
-	if (!vbd->failed) {
-		char text[128];
-
-		death_text(vbd, wait_status, text, sizeof(text));
+	if (!vbd->failed)
 		vbd_error(vbd, "%s", text);
-	}
 	vbd_worker_set_state(vbd, VBD_WORKER_DEAD);
 }
 
@@ -652,7 +775,7 @@ static int start_worker(struct vbd *vbd, const char *program)
 	message.open.left = vbd->left;
 	message.open.unfenced = vbd->unfenced;
 	/* What an operator has set holds for the disk, not for one worker. */
-	message.open.limited = vbd->left;
+	message.open.limited = vbd->info.size_bytes;
 	message.open.limits = vbd->info.limits;
 	message.open.sandbox = options->sandbox;
 	if (options->first_uid)
@@ -707,8 +830,10 @@ void vbd_worker_adopt(struct vbd *vbd)
 	vbd->worker_answered = !vbd->left;
 	vbd->listens = true;
 	vbd->worker_killed = vbd->failed = false;
-	if (vbd->left)
+	if (vbd->left) {
+		limit_time(vbd);
 		return;
+	}
 	vbd_log(LOG_LEVEL_WARNING, vbd,
 		"worker (pid %d) of an earlier daemon finishes",
 		vbd->worker_pid);
@@ -732,8 +857,8 @@ void vbd_open(struct vbd *vbd)
 
 	if (!vbd_idle(vbd) || vbd->backend->quitting || !restart_due(vbd))
 		return;
-	/* What kept the one before from taking over stands until it is done. */
-	if (!vbd->left)
+	/* What was in the way of the one before stands until it is not. */
+	if (!vbd->left && !vbd->retry)
 		vbd_clear_error(vbd);
 	if (strlen(vbd->target) >= PROVIDER_SPEC_BYTES) {
 		vbd_worker_set_state(vbd, VBD_WORKER_DEAD);
@@ -746,7 +871,8 @@ void vbd_open(struct vbd *vbd)
 	if (rc == 0)
 		return;
 	vbd_error(vbd, "start worker '%s': %s", program, strerror(-rc));
-	if (vbd->left) {
+	if (is_wanted(vbd)) {
+		vbd->retry = true;
 		vbd->restart_ms = clock_now_ms() + RETRY_MS;
 		backend_touch_after(vbd, RETRY_MS);
 	} else {
@@ -772,7 +898,7 @@ static int prepare(struct vbd *vbd, enum queue_origin origin,
 	if (rc < 0)
 		return rc;
 	vbd->params.domid = vbd->domid;
-	vbd->params.disk = (uint64_t)vbd->domid << 32 | vbd->devid;
+	vbd->params.disk = disk_number(vbd);
 	return vbd_journal_create(vbd, err);
 }
 
@@ -789,6 +915,12 @@ void vbd_worker_connect(struct vbd *vbd, enum queue_origin origin)
 		vbd->reconnecting = vbd->frontend_connected = false;
 		vbd->left = vbd->poisoned = vbd->over = false;
 		rc = prepare(vbd, origin, &err);
+	}
+	if (rc == -ESTALE) {
+		/* The toolstack was faster: see vbd_switch(). */
+		vbd->params.nr_queues = 0;
+		vbd_worker_set_state(vbd, VBD_WORKER_READY);
+		return;
 	}
 	if (rc < 0) {
 		/* A run directory that is full may be so no more. */

@@ -69,7 +69,9 @@ static int read_snapshot(struct vbd *vbd, struct snapshot *snap)
 	rc = xenstore_read_number(xs, XBT_NULL, vbd->frontend_path, "state",
 				  XenbusStateReconfigured, &value);
 	snap->frontend_gone = rc == -ENOENT || rc == -EACCES;
-	snap->frontend_garbage = rc < 0 && !snap->frontend_gone;
+	snap->frontend_garbage = rc == -EINVAL || rc == -ERANGE;
+	if (rc < 0 && !snap->frontend_gone && !snap->frontend_garbage)
+		return rc;
 	snap->frontend_state =
 		rc < 0 ? XenbusStateUnknown : (enum xenbus_state)value;
 	return 0;
@@ -117,13 +119,16 @@ static bool frontend_closed(const struct snapshot *snap)
 /* In state 2: the toolstack has seen it. */
 static bool barrier_passed(struct vbd *vbd)
 {
+	uint64_t now;
+
 	if (!backend_in_driver_domain(vbd->backend))
 		return vbd->hotplug == VBD_HOTPLUG_DONE;
-	if (!vbd->dwell_until_ms) {
-		vbd->dwell_until_ms = clock_now_ms() + DWELL_MS;
-		backend_touch_after(vbd, DWELL_MS);
-	}
-	return clock_now_ms() >= vbd->dwell_until_ms;
+	now = clock_now_ms();
+	if (!vbd->dwell_until_ms)
+		vbd->dwell_until_ms = now + DWELL_MS;
+	if (now < vbd->dwell_until_ms)
+		backend_touch_after(vbd, vbd->dwell_until_ms - now);
+	return now >= vbd->dwell_until_ms;
 }
 
 /*
@@ -148,13 +153,19 @@ static void check_initialising(struct vbd *vbd)
 	vbd_open(vbd);
 }
 
+/* The guest has: so do we, and whoever served it before. */
+static void let_go(struct vbd *vbd)
+{
+	vbd_connection_over(vbd);
+	if (vbd_worker_detach(vbd) && vbd_worker_settled(vbd))
+		vbd_switch(vbd, XenbusStateClosed, NULL);
+}
+
 static void check_initwait(struct vbd *vbd, const struct snapshot *snap)
 {
 	if (snap->frontend_state == XenbusStateClosed ||
 	    (snap->frontend_gone && !snap->online)) {
-		vbd_connection_over(vbd);
-		if (vbd_worker_detach(vbd))
-			vbd_switch(vbd, XenbusStateClosed, NULL);
+		let_go(vbd);
 		return;
 	}
 	if (snap->frontend_state == XenbusStateClosing) {
@@ -253,9 +264,7 @@ static void check_connected(struct vbd *vbd, const struct snapshot *snap)
 {
 	forget_left(vbd, snap);
 	if (frontend_let_go(snap)) {
-		vbd_connection_over(vbd);
-		if (vbd_worker_detach(vbd))
-			vbd_switch(vbd, XenbusStateClosed, NULL);
+		let_go(vbd);
 	} else if (snap->frontend_state == XenbusStateClosing) {
 		vbd_switch(vbd, XenbusStateClosing, NULL);
 	} else if (vbd->reconnecting || frontend_reconnects(vbd, snap)) {
@@ -279,18 +288,13 @@ static void check_connected(struct vbd *vbd, const struct snapshot *snap)
 
 static void check_closing(struct vbd *vbd, const struct snapshot *snap)
 {
-	bool nothing_held;
-
-	if (!frontend_let_go(snap) && go_on(vbd))
+	if (frontend_let_go(snap))
+		let_go(vbd);
+	else if (go_on(vbd))
 		return;
-	nothing_held = vbd_worker_detached(vbd);
-	if (frontend_let_go(snap)) {
-		vbd_connection_over(vbd);
-		nothing_held = vbd_worker_detach(vbd);
-	} else if (!nothing_held || snap->online)
-		return; /* the frontend is using it still: keep serving */
-	if (nothing_held)
-		vbd_switch(vbd, XenbusStateClosed, NULL);
+	/* Else the frontend is using it still: keep serving. */
+	else if (vbd_worker_detached(vbd) && !snap->online)
+		let_go(vbd);
 }
 
 /* Unless the toolstack has made it a new disk meanwhile. */
@@ -378,6 +382,7 @@ void vbd_check(struct vbd *vbd)
 	vbd->dirty = false;
 	if (vbd->leaving)
 		return;
+	vbd_worker_check(vbd);
 	vbd_upgrade_check(vbd);
 	if (!vbd->published) {
 		if (vbd->removed)
@@ -390,7 +395,7 @@ void vbd_check(struct vbd *vbd)
 		return;
 	}
 	if (rc < 0) {
-		vbd_log(LOG_LEVEL_ERROR, vbd, "read '%s/state': %s", vbd->path,
+		vbd_log(LOG_LEVEL_ERROR, vbd, "read its state: %s",
 			strerror(-rc));
 		return;
 	}

@@ -44,6 +44,7 @@ enum vbd_worker_state {
 	VBD_WORKER_CONNECTING,
 	VBD_WORKER_CONNECTED,
 	VBD_WORKER_DISCONNECTING,
+	VBD_WORKER_FENCING, /* waits for what one before has under way */
 	VBD_WORKER_QUITTING, /* asked to end */
 	VBD_WORKER_ADOPTING, /* an earlier supervisor's, not yet heard */
 	VBD_WORKER_DEAD, /* ended unasked, or could not be started */
@@ -122,6 +123,7 @@ struct vbd {
 	bool failed; /* an error made us ask it to end: there is no other */
 	/* It has said whether the provider could be opened. */
 	bool worker_answered;
+	uint64_t let_go_until_ms; /* or we kill it; 0: it has time */
 	bool worker_killed; /* by us, for it had not */
 	bool info_valid;
 	struct block_info info;
@@ -141,7 +143,6 @@ struct vbd {
 	bool changing;
 	enum vbd_upgrade upgrade;
 	pid_t upgraded_pid; /* the worker that was there before */
-	uint64_t upgrade_until_ms; /* it is to have let go then */
 	struct child_process trial_child;
 	bool trying; /* there is one */
 	struct block_limits new_limits;

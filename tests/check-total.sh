@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # Adds up the closing lines `N passed, N failed[, N skipped]` of several runs
-# of check.sh.  A log without one counts as a failure.
+# of check.sh, and lists what failed.  A log without such a line counts as a
+# failure.
 #
 #	check-total.sh LOG...
 
@@ -10,6 +11,7 @@ set -euo pipefail
 
 passed=0 failed=0 skipped=0
 for log in "$@"; do
+	grep '^FAILED ' "$log" || true
 	line=$(tail -n 1 "$log" 2>/dev/null || true)
 	if [[ $line =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed(,\ ([0-9]+)\ skipped)?$ ]]; then
 		passed=$((passed + BASH_REMATCH[1]))

@@ -9,7 +9,7 @@
 # OUT/NAME.log and is shown when it failed.  A suite that ran nothing, or ended
 # with an error that no test of it names, counts as one failure.  The last line
 # is `N passed, N failed`, with `, N skipped` when there were any; skipped
-# tests are listed by name.
+# tests are listed by name, and those that failed once more at the end.
 
 set -uo pipefail
 
@@ -21,7 +21,7 @@ if [ "$1" = -j ]; then
 	shift 2
 fi
 mkdir -p "$out"
-passed=0 failed=0 skipped=0
+passed=0 failed=0 skipped=0 failures=
 
 # Prints "passed failed skipped" of one log.
 count() {
@@ -58,6 +58,9 @@ report() {
 	echo "--- $name (status $status): the end of $out/$name.log"
 	tail -n 80 "$out/$name.log"
 	echo "---"
+	failures+=$(grep -hE '^not ok |^[^ ]+:[0-9]+:[EF]:' "$out/$name.log" |
+		head -n 5 | sed "s/^/FAILED $name: /" |
+		grep . || echo "FAILED $name: status $status")$'\n'
 }
 
 names=()
@@ -70,6 +73,7 @@ for suite in "$@"; do
 done
 wait
 for name in "${names[@]}"; do report "$name"; done
+printf %s "$failures"
 echo "$passed passed, $failed failed$([ "$skipped" = 0 ] ||
 	echo ", $skipped skipped")"
 [ "$failed" = 0 ]

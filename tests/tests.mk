@@ -70,7 +70,7 @@ SIM_HOST := tests/sim/blkfront.c tests/sim/host-control.c \
 	tests/sim/host-process.c tests/sim/host-toolstack.c tests/sim/host.c \
 	tests/sim/load.c tests/sim/sim.c
 SIM_TESTS := control features fence frontend-faults git handshake hostile io left \
-	limits nbd paths poison races recovery service transport xenstored xl
+	let-go limits nbd paths poison races recovery service transport xenstored xl
 define sim_test
 SOURCES_test-$(1) := tests/sim/test-$(1).c $$(SIM_HOST)
 LIBS_test-$(1) := $$(CHECK_LIBS) -lxenstore -ljansson

@@ -297,6 +297,37 @@ START_TEST(disk_fails_while_it_is_full)
 }
 END_TEST
 
+/*
+ * Flushes, and barriers of nothing, are never answered on a disk that has failed;
+ * reads are, also by the next worker.
+ */
+START_TEST(barriers_wait_on_a_failed_disk)
+{
+	uint8_t got[FE_PAGE];
+	struct fe_request rq;
+	pid_t pid;
+
+	restart_with_failing_flushes();
+	attach();
+	blkfront_connect(&fe);
+	for (unsigned int i = 0; i < 3; i++) {
+		blkfront_fill(&fe, &rq, FE_BARRIER, 0, 0, 0, 0);
+		blkfront_submit(&fe.queues[0], &fe, &rq);
+		blkfront_kick(&fe, &fe.queues[0]);
+		free(host_wait_any(&h, HOST_WAIT_MS, "%s/error", fe.backend));
+		need(blkfront_read(&fe, 8, got, 8) == FE_OKAY, "read");
+	}
+	pid = host_worker_pid(&h, 1, XVDB);
+	need(kill(pid, SIGKILL) == 0, "kill");
+	need(blkfront_read(&fe, 8, got, 8) == FE_OKAY, "read");
+	need(host_worker_pid(&h, 1, XVDB) != pid, "no successor");
+	need(write_page() == FE_ERROR, "it is written to");
+	unsetenv("POISON_FLUSH");
+	host_vbd_force(&h, g, XVDB);
+	blkfront_fini(&fe);
+}
+END_TEST
+
 START_TEST(no_run_directory)
 {
 	char option[80], says[160];
@@ -604,6 +635,7 @@ int main(void)
 	tcase_add_loop_test(tc, trouble_while_it_serves, 0, NR_TROUBLES);
 	tcase_add_test(tc, fifo_in_the_way);
 	tcase_add_test(tc, disk_fails_while_it_is_full);
+	tcase_add_test(tc, barriers_wait_on_a_failed_disk);
 	tcase_add_test(tc, no_run_directory);
 	suite_add_tcase(suite, tc);
 	tc = tcase_create("guests");

@@ -1406,7 +1406,7 @@ START_TEST(upgraded_while_it_is_gone)
 				json_pack("{s:s,s:s,s:s}", "command", "upgrade",
 					  "domain", "g1", "vdev", "xvdb"));
 	wait_error(true);
-	need(!host_log_has(&h, "has not let go within"), "it was killed");
+	need(!host_log_has(&h, "after 5 s: it is killed"), "it was killed");
 	server_start("file %s", image);
 	expect_responses(5, FE_OKAY);
 	json_decref(host_control_end(fd));

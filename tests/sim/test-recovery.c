@@ -791,7 +791,7 @@ START_TEST(upgrade_of_a_stuck_worker)
 	load_begin();
 	json_decref(host_control_ok(&h, upgrade_request()));
 	need(host_worker_pid(&h, 1, XVDB) != pid, "it is the same");
-	need(host_log_has(&h, "has not let go within"), "log");
+	need(host_log_has(&h, "after 5 s: it is killed"), "log");
 	check_unnoticed();
 }
 END_TEST
