@@ -236,8 +236,8 @@ START_TEST(killed_while_it_is_upgraded)
 
 	hold(pid);
 	fd = host_control_begin(&h, json_pack("{s:s, s:s, s:s}", "command",
-					 "upgrade", "domain", "g1", "vdev",
-					 "xvdb"));
+					      "upgrade", "domain", "g1", "vdev",
+					      "xvdb"));
 	need(host_wait_worker(&h, 1, XVDB, "quitting"), "status");
 	need(kill(pid, SIGKILL) == 0, "kill");
 	json_decref(host_control_end(fd));
