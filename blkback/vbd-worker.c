@@ -44,7 +44,6 @@ const char *vbd_worker_state_name(enum vbd_worker_state state)
 		[VBD_WORKER_CONNECTING] = "connecting",
 		[VBD_WORKER_CONNECTED] = "connected",
 		[VBD_WORKER_DISCONNECTING] = "disconnecting",
-		[VBD_WORKER_FENCING] = "fencing",
 		[VBD_WORKER_QUITTING] = "quitting",
 		[VBD_WORKER_ADOPTING] = "adopting",
 		[VBD_WORKER_DEAD] = "dead",
@@ -113,8 +112,7 @@ void vbd_quit(struct vbd *vbd)
 	 * to lose that is not written down.
 	 */
 	if (!vbd->worker_answered ||
-	    vbd->worker_state == VBD_WORKER_CONNECTING ||
-	    vbd->worker_state == VBD_WORKER_FENCING) {
+	    vbd->worker_state == VBD_WORKER_CONNECTING) {
 		worker_process_kill(vbd->worker);
 		vbd->worker_killed = true;
 	}
@@ -180,42 +178,6 @@ bool vbd_worker_detach(struct vbd *vbd)
 static uint64_t disk_number(const struct vbd *vbd)
 {
 	return (uint64_t)vbd->domid << 32 | vbd->devid;
-}
-
-static void worker_fence(struct vbd *vbd)
-{
-	const struct worker_message message = {
-		.type = WORKER_FENCE,
-		.disk = disk_number(vbd),
-	};
-
-	if (tell_or_kill(vbd, &message, -1))
-		vbd_worker_set_state(vbd, VBD_WORKER_FENCING);
-}
-
-bool vbd_worker_settled(struct vbd *vbd)
-{
-	if (!vbd->unfenced || vbd->read_only || vbd->info.read_only)
-		return true;
-	switch (vbd->worker_state) {
-	case VBD_WORKER_NONE:
-		vbd_open(vbd);
-		break;
-	case VBD_WORKER_OPENING:
-		limit_time(vbd);
-		break;
-	case VBD_WORKER_READY:
-		worker_fence(vbd);
-		break;
-	case VBD_WORKER_DEAD:
-		vbd_log(LOG_LEVEL_WARNING, vbd,
-			"what a worker that has died had under way may still "
-			"be written: nobody could wait for it");
-		return true;
-	default:
-		break;
-	}
-	return false;
 }
 
 void vbd_worker_held(struct vbd *vbd)
@@ -480,14 +442,6 @@ static void on_disconnected(struct vbd *vbd, bool answered)
 	vbd_worker_set_state(vbd, VBD_WORKER_READY);
 }
 
-static void on_fenced(struct vbd *vbd)
-{
-	if (vbd->worker_state != VBD_WORKER_FENCING)
-		return;
-	vbd->unfenced = false;
-	vbd_worker_set_state(vbd, VBD_WORKER_READY);
-}
-
 static void on_message(void *arg, struct worker_message *message, int *fd)
 {
 	struct vbd *vbd = arg;
@@ -531,13 +485,6 @@ static void on_message(void *arg, struct worker_message *message, int *fd)
 	case WORKER_DISCONNECTED:
 	case WORKER_ABANDONED:
 		on_disconnected(vbd, message->type == WORKER_DISCONNECTED);
-		break;
-	case WORKER_FENCED:
-		on_fenced(vbd);
-		break;
-	case WORKER_FENCE_FAILED:
-		vbd_error(vbd, "%s", message->error.text);
-		vbd_worker_fail(vbd);
 		break;
 	case WORKER_RING_BROKEN:
 		vbd_frontend_fault(vbd, message->error.text);

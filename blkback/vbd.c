@@ -157,7 +157,7 @@ static void check_initialising(struct vbd *vbd)
 static void let_go(struct vbd *vbd)
 {
 	vbd_connection_over(vbd);
-	if (vbd_worker_detach(vbd) && vbd_worker_settled(vbd))
+	if (vbd_worker_detach(vbd))
 		vbd_switch(vbd, XenbusStateClosed, NULL);
 }
 

@@ -44,7 +44,6 @@ enum vbd_worker_state {
 	VBD_WORKER_CONNECTING,
 	VBD_WORKER_CONNECTED,
 	VBD_WORKER_DISCONNECTING,
-	VBD_WORKER_FENCING, /* waits for what one before has under way */
 	VBD_WORKER_QUITTING, /* asked to end */
 	VBD_WORKER_ADOPTING, /* an earlier supervisor's, not yet heard */
 	VBD_WORKER_DEAD, /* ended unasked, or could not be started */

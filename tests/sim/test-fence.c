@@ -122,18 +122,6 @@ static void expect_on_disk(uint8_t fill)
 		     i, got[i], fill);
 }
 
-static bool worker_is_fencing(void)
-{
-	json_t *vbd = host_list(&h, 1, XVDB);
-	const char *status = json_string_value(
-		json_object_get(json_object_get(vbd, "worker"), "status"));
-	bool is = status && !strcmp(status, "fencing");
-
-	json_decref(vbd);
-	poll(NULL, 0, 2); /* nothing tells a reader of list */
-	return is;
-}
-
 START_TEST(late_write_undoes_nothing)
 {
 	bool waits;
@@ -163,39 +151,6 @@ START_TEST(late_write_undoes_nothing)
 }
 END_TEST
 
-/*
- * The toolstack may give the image to others at state 6.  0: the guest lets go
- * when the worker is dead already; 1: while its successor is at the fence.
- */
-START_TEST(closed_when_it_has_landed)
-{
-	uint64_t end = host_now_ms() + 3 * HOST_WAIT_MS;
-	char *error = host_vbd_attach(&h, g, XVDB, loop.path, 'w');
-	pid_t pid;
-
-	need(!error, "attach: %s", error);
-	blkfront_init(&fe, &h, g, XVDB, FE_ABI_NATIVE);
-	blkfront_connect(&fe);
-	slow_file_hold(slow);
-	submit_write(0x11);
-	slow_file_wait_held(slow);
-	pid = host_worker_pid(&h, 1, XVDB);
-	need(_i || kill(h.daemon, SIGSTOP) == 0, "stop");
-	need(kill(pid, SIGKILL) == 0, "kill");
-	need(!_i || successor_waits(), "the successor did not wait");
-	host_vbd_detach_begin(&h, g, XVDB);
-	host_remove(&h, "%s", fe.path);
-	need(_i || kill(h.daemon, SIGCONT) == 0, "go on");
-	while (!worker_is_fencing())
-		need(host_now_ms() < end, "nobody waits for it");
-	need(!host_wait_value(&h, "6", 100, "%s/state", fe.backend),
-	     "state 6 before the write has landed");
-	slow_file_let_go(slow);
-	host_vbd_detach_end(&h, g, XVDB);
-	blkfront_fini(&fe);
-}
-END_TEST
-
 int main(void)
 {
 	const char *missing = loop_device_missing();
@@ -211,7 +166,6 @@ int main(void)
 		tcase_set_timeout(tc, 30);
 		tcase_add_checked_fixture(tc, setup, teardown);
 		tcase_add_test(tc, late_write_undoes_nothing);
-		tcase_add_loop_test(tc, closed_when_it_has_landed, 0, 2);
 	}
 	suite_add_tcase(suite, tc);
 	return host_run(suite);
