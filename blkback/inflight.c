@@ -358,6 +358,26 @@ static int check_done(const struct inflight *table, uint32_t rsp_prod,
 	return 0;
 }
 
+/*
+ * Nothing is taken after a barrier until that is answered; but on a disk that has
+ * failed those of nothing never are.
+ */
+static int check_barriers(const struct inflight *table, struct error_text *err)
+{
+	unsigned int nr = 0;
+
+	for (unsigned int i = 0; i < table->nr_entries; i++) {
+		const struct inflight_entry *entry = &table->entries[i];
+
+		nr += entry->state == INFLIGHT_TAKEN && entry->nr_segments &&
+		      entry->operation == BLKIF_OP_WRITE_BARRIER;
+	}
+	if (nr > 1)
+		return error_set(err, -EINVAL, "in-flight table: %u barriers",
+				 nr);
+	return 0;
+}
+
 int inflight_recover(struct inflight *table, uint32_t rsp_prod,
 		     struct error_text *err)
 {
@@ -368,6 +388,8 @@ int inflight_recover(struct inflight *table, uint32_t rsp_prod,
 		rc = settle(table, i, rsp_prod, &nr_taken, &nr_done, err);
 	if (!rc)
 		rc = check_done(table, rsp_prod, nr_done, err);
+	if (!rc)
+		rc = check_barriers(table, err);
 	if (rc < 0)
 		return rc;
 	if (nr_taken + nr_done != (uint32_t)table->header->taken - rsp_prod)

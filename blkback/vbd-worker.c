@@ -174,12 +174,6 @@ bool vbd_worker_detach(struct vbd *vbd)
 	return vbd_worker_detached(vbd);
 }
 
-/* See connection_params. */
-static uint64_t disk_number(const struct vbd *vbd)
-{
-	return (uint64_t)vbd->domid << 32 | vbd->devid;
-}
-
 void vbd_worker_held(struct vbd *vbd)
 {
 	const struct block_info *info = &vbd->info;
@@ -285,11 +279,9 @@ static bool is_attached(const struct vbd *vbd)
 /* The guest uses it, or may at any time: a worker's failure is not its end. */
 static bool is_wanted(const struct vbd *vbd)
 {
-	if (vbd->left)
+	if (vbd->state == XenbusStateInitWait && is_attached(vbd))
 		return true;
-	if (vbd->state == XenbusStateInitWait)
-		return is_attached(vbd);
-	return vbd->state == XenbusStateConnected && !vbd->over;
+	return vbd->left || vbd->state == XenbusStateConnected;
 }
 
 /* Another worker does it, soon: what is in the way may go. */
@@ -845,7 +837,7 @@ static int prepare(struct vbd *vbd, enum queue_origin origin,
 	if (rc < 0)
 		return rc;
 	vbd->params.domid = vbd->domid;
-	vbd->params.disk = disk_number(vbd);
+	vbd->params.disk = (uint64_t)vbd->domid << 32 | vbd->devid;
 	return vbd_journal_create(vbd, err);
 }
 

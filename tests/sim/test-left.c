@@ -305,6 +305,7 @@ START_TEST(barriers_wait_on_a_failed_disk)
 {
 	uint8_t got[FE_PAGE];
 	struct fe_request rq;
+	char *error;
 	pid_t pid;
 
 	restart_with_failing_flushes();
@@ -314,7 +315,9 @@ START_TEST(barriers_wait_on_a_failed_disk)
 		blkfront_fill(&fe, &rq, FE_BARRIER, 0, 0, 0, 0);
 		blkfront_submit(&fe.queues[0], &fe, &rq);
 		blkfront_kick(&fe, &fe.queues[0]);
-		free(host_wait_any(&h, HOST_WAIT_MS, "%s/error", fe.backend));
+		error = host_wait_any(&h, HOST_WAIT_MS, "%s/error", fe.backend);
+		need(error, "the disk has not failed");
+		free(error);
 		need(blkfront_read(&fe, 8, got, 8) == FE_OKAY, "read");
 	}
 	pid = host_worker_pid(&h, 1, XVDB);

@@ -391,6 +391,16 @@ static void an_unknown_operation(void)
 	inflight_take(&live.entries[0], START, BLKIF_RSP_OKAY);
 }
 
+static void two_barriers(void)
+{
+	two_requests();
+	for (unsigned int i = 0; i < 2; i++) {
+		live.entries[i].operation = BLKIF_OP_WRITE_BARRIER;
+		inflight_take(&live.entries[i], (uint64_t)START + i,
+			      BLKIF_RSP_OKAY);
+	}
+}
+
 static void a_status_that_is_none(void)
 {
 	inflight_take(&live.entries[0], START, 5);
@@ -434,6 +444,7 @@ static const struct {
 	{ an_unknown_operation, "entry 0" },
 	{ a_status_that_is_none, "entry 0" },
 	{ too_many_deaths, "entry 0" },
+	{ two_barriers, "2 barriers" },
 	{ not_begun, "not one" },
 	{ another_version, "version 2" },
 	{ more_slots, "64 slots" },
