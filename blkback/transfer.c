@@ -14,6 +14,7 @@
 /* Grant copies in one batch; a larger turn makes several. */
 #define COPY_BATCH 1024u
 _Static_assert(INFLIGHT_SEGMENTS_MAX <= COPY_BATCH, "any request fits");
+_Static_assert(INFLIGHT_SLOTS_MAX <= COPY_BATCH, "one of each request fits");
 
 /* A multiple of the registers, and a divisor of a sector. */
 #define COPY_BYTES 64u
@@ -193,47 +194,33 @@ void transfer_data(struct transfer *transfer, struct list *requests,
 
 /* ---- indirect segments ---------------------------------------------- */
 
-static void indirect_run(struct transfer *transfer, struct list *batch,
-			 struct list *requests)
-{
-	struct list *node;
-	unsigned int i = 0;
-
-	copy_run(transfer);
-	while ((node = list_pop(batch))) {
-		struct blk_request *req = request_of(node);
-		bool copied = transfer->copies[i++].status == GNTST_okay;
-
-		if (request_parse_indirect(req, copied) < 0)
-			req->status = BLKIF_RSP_ERROR;
-		list_add_tail(requests, &req->node);
-	}
-	assert(i == transfer->nr_copies);
-	transfer->nr_copies = 0;
-}
-
 void transfer_indirect(struct transfer *transfer, struct list *requests)
 {
-	struct list batch;
+	unsigned int i = 0;
 
-	list_init(&batch);
 	list_for_each_safe(it, tmp, requests) {
 		struct blk_request *req = request_of(it);
 
 		if (!req->indirect)
 			continue;
-		/* One that has been run is not indirect any more. */
-		if (transfer->nr_copies == COPY_BATCH)
-			indirect_run(transfer, &batch, requests);
-		list_del(&req->node);
-		list_add_tail(&batch, &req->node);
 		gnttab_copy_from_guest(&transfer->copies[transfer->nr_copies++],
 				       transfer->domid, req->indirect_ref, 0,
 				       req->entry->nr_segments *
 					       BLKIF_SEGMENT_BYTES,
 				       req->entry->segments);
 	}
-	indirect_run(transfer, &batch, requests);
+	copy_run(transfer);
+	list_for_each_safe(it, tmp, requests) {
+		struct blk_request *req = request_of(it);
+
+		if (!req->indirect)
+			continue;
+		if (request_parse_indirect(
+			    req, transfer->copies[i++].status == GNTST_okay) < 0)
+			req->status = BLKIF_RSP_ERROR;
+	}
+	assert(i == transfer->nr_copies);
+	transfer->nr_copies = 0;
 }
 
 /* ---- mapped pages --------------------------------------------------- */

@@ -147,6 +147,7 @@ static void check_table(void)
 		if (entry->state == INFLIGHT_TAKEN) {
 			check_taken(entry);
 			nr_barriers +=
+				entry->nr_segments &&
 				entry->operation == BLKIF_OP_WRITE_BARRIER;
 			nr_taken++;
 		} else if (entry->state == INFLIGHT_DONE) {

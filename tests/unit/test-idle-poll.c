@@ -190,10 +190,13 @@ static bool has_begun(pid_t pid)
 	return policy == SCHED_FIFO;
 }
 
-/* It has 950 ms of each second, by Linux's default. */
+/*
+ * It has 950 ms of each second, by Linux's default.  This thread itself may be put
+ * behind it when the other processor is busy, but not each time.
+ */
 START_TEST(hog_is_not_waited_for)
 {
-	uint64_t start, took;
+	uint64_t start, took = UINT64_MAX;
 	cpu_set_t allowed;
 	pid_t pid;
 
@@ -203,9 +206,11 @@ START_TEST(hog_is_not_waited_for)
 	pid = start_hog(_i);
 	while (!has_begun(pid))
 		sched_yield();
-	start = clock_now_ms();
-	sleep_cost_ns();
-	took = clock_now_ms() - start;
+	for (unsigned int i = 0; i < 5 && took >= 500; i++) {
+		start = clock_now_ms();
+		sleep_cost_ns();
+		took = clock_now_ms() - start;
+	}
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 	ck_assert_uint_lt(took, 500);
