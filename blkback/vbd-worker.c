@@ -714,7 +714,7 @@ static int start_worker(struct vbd *vbd, const char *program)
 	message.open.left = vbd->left;
 	message.open.unfenced = vbd->unfenced;
 	/* What an operator has set holds for the disk, not for one worker. */
-	message.open.limited = vbd->info.size_bytes;
+	message.open.limited = vbd->info.size_bytes != 0;
 	message.open.limits = vbd->info.limits;
 	message.open.sandbox = options->sandbox;
 	if (options->first_uid)

@@ -192,6 +192,7 @@ FAST_SUITES := $(call fast_suites,release) $(call fast_suites,asan) \
 	'ctl=BIN=build/release/bin TEST_BIN=build/release/tests TOP=. tests/ctl/ctl.sh' \
 	'options=BIN=build/release/bin TOP=. tests/ctl/options.sh' \
 	'instructions=tests/bench/instructions.sh build/release/tests/instructions' \
+	'mutants=tests/mutants/run.sh --apply' \
 	'layers=tests/layers.sh' 'format=tests/format.sh'
 # Too long to wait for after each change.
 SLOW_SUITES := 'fuzz=FUZZ=build/fuzz tests/fuzz/run.sh $(FUZZ_SECONDS)' \

@@ -5,6 +5,8 @@
 # the test which is there for it fails.
 #
 #	run.sh [NAME...]	all mutants, or those whose name contains NAME
+#	run.sh --apply [NAME...]
+#		whether they apply, and there is such a test, and no more
 #
 # A mutant is a file beside this one:
 #
@@ -180,13 +182,22 @@ check_mutant() {
 	return 1
 }
 
+# Of those that apply: seconds for all, where tests take hours.
+check_applies() {
+	read_mutant "$1" && apply || return 1
+	grep -qrE "^[A-Z]+_TEST\(${field[test]}[,)]" "$top/tests" || {
+		echo "there is no test ${field[test]}"
+		return 1
+	}
+}
+
 run_mutant() {
 	local name
 	name=$(basename "$1" .mutant)
 	number=$((number + 1))
 	field=()
-	if check_mutant "$1" >"$work/reason"; then
-		echo "ok $number - $name: caught by ${field[test]}"
+	if "$check" "$1" >"$work/reason"; then
+		echo "ok $number - $name: ${field[test]}"
 		passed=$((passed + 1))
 	else
 		echo "not ok $number - $name"
@@ -206,6 +217,11 @@ wanted() {
 	return 1
 }
 
+check=check_mutant
+if [ "${1:-}" = --apply ]; then
+	check=check_applies
+	shift
+fi
 copy_tree
 for mutant in "$here"/*.mutant; do
 	wanted "$(basename "$mutant")" "$@" && run_mutant "$mutant"
