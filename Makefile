@@ -169,6 +169,7 @@ install: all
 	chmod 0755 $(DESTDIR)$(sysconfdir)/xen/scripts/block-xen-diskd
 	sed 's,@sbindir@,$(sbindir),g' dist/xen-diskd.service > \
 		$(DESTDIR)$(unitdir)/xen-diskd.service
+	chmod 0644 $(DESTDIR)$(unitdir)/xen-diskd.service
 	install -m 0644 dist/modprobe.d/xen-diskd.conf \
 		$(DESTDIR)$(datadir)/xen-diskd/modprobe.d/
 	install -m 0644 dist/completion/git-fat dist/completion/xen-diskctl \
@@ -178,6 +179,16 @@ install: all
 	install -m 0644 man/*.7 $(DESTDIR)$(mandir)/man7/
 	install -m 0644 man/*.8 $(DESTDIR)$(mandir)/man8/
 
+# What install has put there, and no folder.
+uninstall:
+	rm -f $(DESTDIR)$(bindir)/git-fat \
+		$(patsubst %,$(DESTDIR)$(sbindir)/%,$(filter-out git-fat,$(PROGRAMS))) \
+		$(DESTDIR)$(sysconfdir)/xen/scripts/block-xen-diskd \
+		$(DESTDIR)$(unitdir)/xen-diskd.service \
+		$(DESTDIR)$(datadir)/xen-diskd/modprobe.d/xen-diskd.conf \
+		$(patsubst dist/completion/%,$(DESTDIR)$(datadir)/bash-completion/completions/%,$(wildcard dist/completion/*)) \
+		$(foreach n,1 7 8,$(patsubst man/%,$(DESTDIR)$(mandir)/man$(n)/%,$(wildcard man/*.$(n))))
+
 clean:
 	rm -rf build
 
@@ -186,9 +197,10 @@ help:
 
 #: make                   build into build/VARIANT/bin (VARIANT=release)
 #: make install           install (DESTDIR=, prefix=)
+#: make uninstall         remove what install has put there
 #: make clean             remove build/
 #: make help              this list
 
-.PHONY: all install clean help FORCE
+.PHONY: all install uninstall clean help FORCE
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := all

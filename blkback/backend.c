@@ -227,9 +227,15 @@ const struct vbd *backend_conflict(const struct vbd *vbd)
 	list_for_each_safe(it, tmp, &backend->vbds) {
 		const struct vbd *other = container_of(it, struct vbd, node);
 
-		/* One without a worker just now will soon have another. */
+		/*
+		 * One without a worker just now will soon have another, or what
+		 * that had under way may land yet.
+		 */
 		if (other == vbd ||
-		    !(other->left || (other->info_valid && other->worker)) ||
+		    !(other->left || (other->info_valid && other->worker) ||
+		      (other->state != XenbusStateClosed && other->over &&
+		       other->unfenced && !other->settled &&
+		       other->info.fence_waits)) ||
 		    !backend_same_bytes(&vbd->info.identity,
 					&other->info.identity))
 			continue;
@@ -242,6 +248,22 @@ const struct vbd *backend_conflict(const struct vbd *vbd)
 			return other;
 	}
 	return NULL;
+}
+
+bool backend_has_passed_fence(const struct vbd *vbd)
+{
+	list_for_each_safe(it, tmp, &vbd->backend->vbds) {
+		const struct vbd *other = container_of(it, struct vbd, node);
+
+		if (other != vbd &&
+		    other->worker_state == VBD_WORKER_CONNECTED &&
+		    other->info.fence_waits && !other->info.shared &&
+		    !vbd->info.shared &&
+		    backend_same_bytes(&vbd->info.identity,
+				       &other->info.identity))
+			return true;
+	}
+	return false;
 }
 
 /* ---- discovery ------------------------------------------------------- */

@@ -139,6 +139,11 @@ bool backend_same_bytes(const struct block_identity *a,
  * machine (localhost migration), and the target does not say share=yes.
  */
 const struct vbd *backend_conflict(const struct vbd *vbd);
+/*
+ * Whether another vbd (localhost migration) serves the same bytes, and so has
+ * waited at the same fence: see block_provider_fence().
+ */
+bool backend_has_passed_fence(const struct vbd *vbd);
 
 /* /local/domain/N/name, or the number itself. */
 void backend_domain_name(struct backend *backend, uint16_t domid, char *name,

@@ -209,14 +209,16 @@ void transfer_indirect(struct transfer *transfer, struct list *requests)
 					       BLKIF_SEGMENT_BYTES,
 				       req->entry->segments);
 	}
+	if (!transfer->nr_copies)
+		return;
 	copy_run(transfer);
 	list_for_each_safe(it, tmp, requests) {
 		struct blk_request *req = request_of(it);
 
 		if (!req->indirect)
 			continue;
-		if (request_parse_indirect(
-			    req, transfer->copies[i++].status == GNTST_okay) < 0)
+		if (request_parse_indirect(req, transfer->copies[i++].status ==
+							GNTST_okay) < 0)
 			req->status = BLKIF_RSP_ERROR;
 	}
 	assert(i == transfer->nr_copies);

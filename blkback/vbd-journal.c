@@ -36,7 +36,7 @@
 #include <unistd.h>
 
 #define CONNECTION_MAGIC 0x63646278u /* "xbdc" */
-#define CONNECTION_VERSION 4u
+#define CONNECTION_VERSION 5u
 #define MARK_KEY "connection"
 
 struct connection_file {

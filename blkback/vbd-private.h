@@ -78,6 +78,13 @@ bool vbd_worker_detached(const struct vbd *vbd);
  */
 bool vbd_worker_detach(struct vbd *vbd);
 
+/*
+ * True when nothing that a worker which has died had under way can reach the
+ * image any more, or nobody can find out (block_info.fence_waits): of an image that
+ * cannot be opened, that is said.  Until then a worker waits for it.
+ */
+bool vbd_worker_settled(struct vbd *vbd);
+
 /* Kills a worker that has not let go in time. */
 void vbd_worker_check(struct vbd *vbd);
 

@@ -102,6 +102,8 @@ void vbd_switch(struct vbd *vbd, enum xenbus_state to, vbd_write_more *more)
 	backend_touch(vbd);
 	if (to == XenbusStateClosed)
 		vbd_connection_over(vbd);
+	if (to == XenbusStateInitWait)
+		vbd->over = false;
 }
 
 static int write_error(struct xenstore *xs, xs_transaction_t tx,

@@ -44,6 +44,7 @@ const char *vbd_worker_state_name(enum vbd_worker_state state)
 		[VBD_WORKER_CONNECTING] = "connecting",
 		[VBD_WORKER_CONNECTED] = "connected",
 		[VBD_WORKER_DISCONNECTING] = "disconnecting",
+		[VBD_WORKER_FENCING] = "fencing",
 		[VBD_WORKER_QUITTING] = "quitting",
 		[VBD_WORKER_ADOPTING] = "adopting",
 		[VBD_WORKER_DEAD] = "dead",
@@ -90,6 +91,12 @@ void vbd_worker_check(struct vbd *vbd)
 	vbd->worker_killed = true;
 }
 
+/* See connection_params. */
+static uint64_t disk_number(const struct vbd *vbd)
+{
+	return (uint64_t)vbd->domid << 32 | vbd->devid;
+}
+
 /* It had the guest's ring, or was about to: see vbd_worker_connect(). */
 static bool had_ring(const struct vbd *vbd)
 {
@@ -99,11 +106,21 @@ static bool had_ring(const struct vbd *vbd)
 	       vbd->worker_state == VBD_WORKER_ADOPTING;
 }
 
+/* The guest has let go, and a worker is there only to wait at the fence. */
+static bool settling(const struct vbd *vbd)
+{
+	return vbd->over && vbd->unfenced && !vbd->settled &&
+	       !vbd->reconnecting && vbd->state != XenbusStateClosed;
+}
+
 void vbd_quit(struct vbd *vbd)
 {
-	if (!vbd->worker || vbd->leaving ||
-	    vbd->worker_state == VBD_WORKER_QUITTING)
+	if (!vbd->worker || vbd->leaving)
 		return;
+	if (vbd->worker_state == VBD_WORKER_QUITTING) {
+		limit_time(vbd);
+		return;
+	}
 	worker_process_quit(vbd->worker);
 	vbd->unfenced |= had_ring(vbd);
 	/*
@@ -112,12 +129,25 @@ void vbd_quit(struct vbd *vbd)
 	 * to lose that is not written down.
 	 */
 	if (!vbd->worker_answered ||
-	    vbd->worker_state == VBD_WORKER_CONNECTING) {
+	    vbd->worker_state == VBD_WORKER_CONNECTING ||
+	    vbd->worker_state == VBD_WORKER_FENCING) {
 		worker_process_kill(vbd->worker);
 		vbd->worker_killed = true;
 	}
 	vbd_worker_set_state(vbd, VBD_WORKER_QUITTING);
 	limit_time(vbd);
+}
+
+/*
+ * Of what it does not answer, a guest that waits for it would never hear: it has
+ * its time, until the guest has let go or we are told to end.
+ */
+static void finish(struct vbd *vbd)
+{
+	vbd_quit(vbd);
+	if (vbd->state == XenbusStateConnected ||
+	    vbd->state == XenbusStateClosing)
+		vbd->let_go_until_ms = 0;
 }
 
 /* One that is connected, or will be, and can be found by the next supervisor. */
@@ -174,6 +204,65 @@ bool vbd_worker_detach(struct vbd *vbd)
 	return vbd_worker_detached(vbd);
 }
 
+static void worker_fence(struct vbd *vbd)
+{
+	const struct worker_message message = {
+		.type = WORKER_FENCE,
+		.disk = disk_number(vbd),
+	};
+
+	if (tell_or_kill(vbd, &message, -1))
+		vbd_worker_set_state(vbd, VBD_WORKER_FENCING);
+}
+
+/* Of what is not known yet, somebody has to ask. */
+static bool fence_waits(const struct vbd *vbd)
+{
+	return !vbd->read_only &&
+	       (!vbd->info.size_bytes || vbd->info.fence_waits);
+}
+
+bool vbd_worker_settled(struct vbd *vbd)
+{
+	if (!vbd->unfenced || vbd->settled || !fence_waits(vbd))
+		return true;
+	/* Whoever serves the same bytes has waited for it. */
+	if (backend_has_passed_fence(vbd)) {
+		vbd->settled = true;
+		if (vbd->worker_state == VBD_WORKER_FENCING)
+			vbd_quit(vbd);
+		return true;
+	}
+	switch (vbd->worker_state) {
+	case VBD_WORKER_NONE:
+		vbd_open(vbd);
+		break;
+	case VBD_WORKER_OPENING:
+		vbd->fence_tried = true;
+		limit_time(vbd);
+		break;
+	case VBD_WORKER_READY:
+		worker_fence(vbd);
+		break;
+	case VBD_WORKER_FENCING:
+		backend_touch_after(vbd, RETRY_MS);
+		break;
+	case VBD_WORKER_DEAD:
+		if (!vbd->fence_tried) {
+			vbd->fence_tried = true;
+			vbd_worker_set_state(vbd, VBD_WORKER_NONE);
+			return false;
+		}
+		vbd_log(LOG_LEVEL_WARNING, vbd,
+			"what a worker that has died had under way may still "
+			"be written: nobody could wait for it");
+		return true;
+	default:
+		break;
+	}
+	return false;
+}
+
 void vbd_worker_held(struct vbd *vbd)
 {
 	const struct block_info *info = &vbd->info;
@@ -223,6 +312,13 @@ static void on_opened(struct vbd *vbd, const struct block_info *info)
 		vbd_error(vbd,
 			  "target '%s': its worker died, and it is not the "
 			  "image any more that the guest uses; detach it",
+			  vbd->target);
+		vbd_worker_fail(vbd);
+		return;
+	}
+	if (settling(vbd) && vbd->info.size_bytes &&
+	    is_another(info, &vbd->info)) {
+		vbd_error(vbd, "target '%s': it is another image by now",
 			  vbd->target);
 		vbd_worker_fail(vbd);
 		return;
@@ -279,9 +375,11 @@ static bool is_attached(const struct vbd *vbd)
 /* The guest uses it, or may at any time: a worker's failure is not its end. */
 static bool is_wanted(const struct vbd *vbd)
 {
-	if (vbd->state == XenbusStateInitWait && is_attached(vbd))
+	if (vbd->left)
 		return true;
-	return vbd->left || vbd->state == XenbusStateConnected;
+	return !vbd->over &&
+	       (vbd->state == XenbusStateConnected ||
+		(vbd->state == XenbusStateInitWait && is_attached(vbd)));
 }
 
 /* Another worker does it, soon: what is in the way may go. */
@@ -386,13 +484,13 @@ static void on_hello(struct vbd *vbd, const struct worker_message *message,
 			"worker (pid %d) is of another version: it finishes, "
 			"and another goes on",
 			vbd->worker_pid);
-		vbd_quit(vbd);
+		finish(vbd);
 		return;
 	}
 	vbd->stats_fd = *fd;
 	*fd = -1;
 	if (map_stats(vbd) < 0) {
-		vbd_quit(vbd);
+		finish(vbd);
 		return;
 	}
 	vbd->left = vbd->unfenced = false;
@@ -431,6 +529,14 @@ static void on_disconnected(struct vbd *vbd, bool answered)
 	vbd->answered = answered;
 	vbd->unfenced |= !answered;
 	vbd->params.crashed = false;
+	vbd_worker_set_state(vbd, VBD_WORKER_READY);
+}
+
+static void on_fenced(struct vbd *vbd)
+{
+	if (vbd->worker_state != VBD_WORKER_FENCING)
+		return;
+	vbd->settled = true;
 	vbd_worker_set_state(vbd, VBD_WORKER_READY);
 }
 
@@ -477,6 +583,13 @@ static void on_message(void *arg, struct worker_message *message, int *fd)
 	case WORKER_DISCONNECTED:
 	case WORKER_ABANDONED:
 		on_disconnected(vbd, message->type == WORKER_DISCONNECTED);
+		break;
+	case WORKER_FENCED:
+		on_fenced(vbd);
+		break;
+	case WORKER_FENCE_FAILED:
+		vbd_error(vbd, "%s", message->error.text);
+		vbd_worker_fail(vbd);
 		break;
 	case WORKER_RING_BROKEN:
 		vbd_frontend_fault(vbd, message->error.text);
@@ -578,7 +691,9 @@ static void on_died(struct vbd *vbd, int wait_status)
 	vbd->unfenced |= had_ring(vbd);
 	if (had_ring(vbd) && vbd->inflight_fd >= 0 && !vbd->over)
 		vbd->left = true;
-	useful |= is_wanted(vbd);
+	useful |= is_wanted(vbd) ||
+		  (settling(vbd) && killed_from_outside(wait_status) &&
+		   !vbd->worker_killed);
 	if (vbd->retry) {
 		vbd->restart_ms = clock_now_ms() + RETRY_MS;
 		vbd_worker_set_state(vbd, VBD_WORKER_NONE);
@@ -624,6 +739,8 @@ static void on_exited(void *arg, int wait_status)
 		}
 	}
 	death_text(vbd, wait_status, text, sizeof(text));
+	if (!in_order)
+		in_order = is_wanted(vbd) && plan_restart(vbd, wait_status);
 	if (!vbd->failed && (in_order || vbd->left)) {
 		if (wait_status > 0 && !vbd->worker_killed)
 			vbd_log(LOG_LEVEL_WARNING, vbd, "%s", text);
@@ -776,7 +893,7 @@ void vbd_worker_adopt(struct vbd *vbd)
 	vbd_log(LOG_LEVEL_WARNING, vbd,
 		"worker (pid %d) of an earlier daemon finishes",
 		vbd->worker_pid);
-	vbd_quit(vbd);
+	finish(vbd);
 }
 
 static bool restart_due(struct vbd *vbd)
@@ -837,7 +954,7 @@ static int prepare(struct vbd *vbd, enum queue_origin origin,
 	if (rc < 0)
 		return rc;
 	vbd->params.domid = vbd->domid;
-	vbd->params.disk = (uint64_t)vbd->domid << 32 | vbd->devid;
+	vbd->params.disk = disk_number(vbd);
 	return vbd_journal_create(vbd, err);
 }
 
@@ -848,6 +965,7 @@ void vbd_worker_connect(struct vbd *vbd, enum queue_origin origin)
 	int rc = 0;
 
 	vbd_worker_set_state(vbd, VBD_WORKER_CONNECTING);
+	vbd->settled = vbd->fence_tried = false;
 	if (origin == QUEUE_LEFT) {
 		vbd->params.origin = origin;
 	} else {

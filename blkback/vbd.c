@@ -157,7 +157,7 @@ static void check_initialising(struct vbd *vbd)
 static void let_go(struct vbd *vbd)
 {
 	vbd_connection_over(vbd);
-	if (vbd_worker_detach(vbd))
+	if (vbd_worker_detach(vbd) && vbd_worker_settled(vbd))
 		vbd_switch(vbd, XenbusStateClosed, NULL);
 }
 
@@ -352,7 +352,7 @@ static void read_connection(struct vbd *vbd)
 
 	if (guest_uses(vbd) || vbd->state == XenbusStateInitWait)
 		vbd->left = vbd_journal_load(vbd, &err) == 0;
-	vbd->unfenced = guest_uses(vbd) || vbd->left;
+	vbd->unfenced = vbd->state != XenbusStateInitialising;
 	if (guest_uses(vbd) && !vbd->left)
 		vbd_log(LOG_LEVEL_WARNING, vbd,
 			"is taken up only if nothing is in flight: %s",

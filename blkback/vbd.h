@@ -44,6 +44,7 @@ enum vbd_worker_state {
 	VBD_WORKER_CONNECTING,
 	VBD_WORKER_CONNECTED,
 	VBD_WORKER_DISCONNECTING,
+	VBD_WORKER_FENCING, /* waits for what one before has under way */
 	VBD_WORKER_QUITTING, /* asked to end */
 	VBD_WORKER_ADOPTING, /* an earlier supervisor's, not yet heard */
 	VBD_WORKER_DEAD, /* ended unasked, or could not be started */
@@ -113,6 +114,8 @@ struct vbd {
 	bool answered; /* nothing in the table was left to be done */
 	/* A worker before may have I/O under way; none has connected since. */
 	bool unfenced;
+	bool settled; /* it has not: see vbd_worker_settled() */
+	bool fence_tried; /* to find that out */
 	unsigned int nr_deaths; /* one soon after the other */
 	uint64_t served_ms; /* since when; 0: it does not */
 	uint64_t restart_ms; /* not before; 0: at once */

@@ -23,7 +23,7 @@
 
 /* Of everything here, and of what it is made of. */
 #ifndef WORKER_MESSAGE_VERSION
-#define WORKER_MESSAGE_VERSION 3u
+#define WORKER_MESSAGE_VERSION 4u
 #endif
 
 enum worker_message_type {
@@ -49,6 +49,7 @@ enum worker_message_type {
 	WORKER_OPEN,
 	WORKER_CONNECT,
 	WORKER_DISCONNECT,
+	WORKER_FENCE, /* open, not connected: see block_provider_fence() */
 	WORKER_RESIZE,
 	WORKER_LIMIT,
 	WORKER_RECORD,
@@ -58,6 +59,8 @@ enum worker_message_type {
 	WORKER_CONNECTED,
 	WORKER_CONNECT_FAILED, /* for now */
 	WORKER_CONNECT_REFUSED, /* what it finds is not to be gone on with */
+	WORKER_FENCED,
+	WORKER_FENCE_FAILED,
 	/* As WORKER_DISCONNECTED, but not all is answered: the table has it. */
 	WORKER_ABANDONED,
 	WORKER_RING_BROKEN,
@@ -97,6 +100,7 @@ struct worker_message {
 		struct worker_hello hello;
 		struct worker_open open;
 		struct connection_params connect;
+		uint64_t disk; /* FENCE: connection_params.disk */
 		bool may_shrink; /* RESIZE */
 		struct block_limits limits; /* LIMIT */
 		struct block_info opened;

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -248,7 +249,8 @@ static void print_cost(const struct paths *paths)
 	       "What it gives: disks with script=block-xen-diskd work from "
 	       "xl block-attach and\n"
 	       "from disk=[...] in a guest's configuration.  Without it, use "
-	       "xen-diskctl attach.\n",
+	       "xen-diskctl attach\n"
+	       "or, with xl of Xen 4.19 or later, backendtype=tap.\n",
 	       paths->installed);
 }
 
@@ -262,7 +264,7 @@ static bool confirmed(const struct arguments *arguments)
 	fflush(stdout);
 	if (!fgets(line, sizeof(line), stdin))
 		return false;
-	return strcmp(line, "y\n") == 0 || strcmp(line, "yes\n") == 0;
+	return strcasecmp(line, "y\n") == 0 || strcasecmp(line, "yes\n") == 0;
 }
 
 static int make_directory(const char *path, struct error_text *err)

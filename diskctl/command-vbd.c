@@ -49,8 +49,8 @@ static const struct client_patience patience_limit = {
 
 /*
  * libxl kills the hotplug script after 40 s: give up before, so that the
- * script can still say why.  At boot a guest may be started just before the
- * daemon: wait for it.
+ * script can still say why.  It runs it when a daemon has written state 2, which
+ * may just be restarted: wait for it.
  */
 static const struct client_patience patience_hotplug_add = {
 	.connect_ms = 30000,
@@ -112,8 +112,9 @@ const struct command command_detach = {
 	.description =
 		"Takes the disk VDEV (xvdb) away from the guest DOMAIN (a "
 		"name or an id).\n"
-		"Waits until the guest has let go of it; unmount it there "
-		"first.\n"
+		"Waits until the guest has let go of it.  Unmount it there "
+		"first: today's Linux\nlets go of what is mounted, too, and "
+		"loses what it had not written.\n"
 		"With --force the disk is gone at once, and with it what the "
 		"guest had not\nwritten yet.",
 	.options = OPTION_BIT(OPTION_SOCKET) | OPTION_BIT(OPTION_FORCE),

@@ -335,8 +335,8 @@ static json_t *poll_detach(struct command *command)
 	if (!expired(command))
 		return NULL;
 	return answer_error("vbd %u/%u: the guest has not let go of it within "
-			    "%u s (is it mounted?); it is detached when the "
-			    "guest does; --force takes it away",
+			    "%u s; it is detached when the guest does; --force "
+			    "takes it away",
 			    vbd->domid, vbd->devid, DETACH_TIMEOUT_MS / 1000);
 }
 

@@ -4,6 +4,7 @@
 
 #include "blkback/backend.h"
 #include "blkback/page-pool.h"
+#include "common/error-text.h"
 #include "common/number.h"
 
 #include <errno.h>
@@ -106,22 +107,15 @@ static int program_beside(const char *name, char path[PATH_MAX])
 	return 0;
 }
 
-static int set_worker(struct options *options, const char *path)
+static int set_worker(struct options *options, const char *path,
+		      struct error_text *err)
 {
 	if (strlen(path) >= sizeof(options->worker))
-		return -ENAMETOOLONG;
+		return error_set(err, -ENAMETOOLONG,
+				 "longer than %zu characters",
+				 sizeof(options->worker) - 1);
 	strcpy(options->worker, path);
 	return 0;
-}
-
-static int set_flush_timeout(struct options *options, const char *text)
-{
-	uint64_t seconds;
-	int rc = number_parse(text, UINT32_MAX, &seconds);
-
-	if (!rc)
-		options->flush_timeout_ms = seconds * 1000;
-	return rc;
 }
 
 static unsigned int default_queues(void)
@@ -135,72 +129,98 @@ static unsigned int default_queues(void)
 }
 
 static int set_number(unsigned int *field, unsigned int min, unsigned int max,
-		      const char *text)
+		      const char *text, struct error_text *err)
 {
 	uint64_t value;
 	int rc = number_parse(text, max, &value);
 
-	if (!rc && value < min)
-		rc = -ERANGE;
+	if (rc < 0 || value < min)
+		return error_set(err, rc ? rc : -ERANGE,
+				 "not a number from %u to %u", min, max);
+	*field = (unsigned int)value;
+	return 0;
+}
+
+static int set_flush_timeout(struct options *options, const char *text,
+			     struct error_text *err)
+{
+	unsigned int seconds = 0;
+	int rc = set_number(&seconds, 0, UINT32_MAX, text, err);
+
 	if (!rc)
-		*field = (unsigned int)value;
+		options->flush_timeout_ms = seconds * UINT64_C(1000);
 	return rc;
 }
 
 /* Kept in whole pages, of which a request takes some. */
-static int set_inflight_bytes(struct options *options, const char *text)
+static int set_inflight_bytes(struct options *options, const char *text,
+			      struct error_text *err)
 {
-	uint64_t bytes, pages;
+	const uint64_t min =
+		(uint64_t)PAGE_POOL_PAGES_MIN * PAGE_POOL_PAGE_BYTES;
+	const uint64_t max =
+		(uint64_t)PAGE_POOL_PAGES_MAX * PAGE_POOL_PAGE_BYTES;
+	uint64_t bytes;
 	int rc = number_parse_size(text, &bytes);
 
-	if (rc < 0)
-		return rc;
-	pages = bytes / PAGE_POOL_PAGE_BYTES;
-	if (pages < PAGE_POOL_PAGES_MIN ||
-	    bytes > (uint64_t)PAGE_POOL_PAGES_MAX * PAGE_POOL_PAGE_BYTES)
-		return -ERANGE;
-	options->limits.pool_pages = (unsigned int)pages;
+	if (rc < 0 || bytes < min || bytes > max)
+		return error_set(err, rc ? rc : -ERANGE,
+				 "not a size from %lluM to %lluM",
+				 (unsigned long long)min >> 20,
+				 (unsigned long long)max >> 20);
+	options->limits.pool_pages =
+		(unsigned int)(bytes / PAGE_POOL_PAGE_BYTES);
 	return 0;
 }
 
-static int set_switch(bool *field, const char *text)
+static int set_switch(bool *field, const char *text, struct error_text *err)
 {
 	bool on = !strcmp(text, "on");
 
 	if (!on && strcmp(text, "off"))
-		return -EINVAL;
+		return error_set(err, -EINVAL, "neither on nor off");
 	*field = on;
 	return 0;
 }
 
-static int take_option(struct options *options, int option)
+static int set_log_level(struct options *options, const char *text,
+			 struct error_text *err)
+{
+	if (log_level_parse(text, &options->log_level) < 0)
+		return error_set(err, -EINVAL,
+				 "none of error, warning, info and debug");
+	return 0;
+}
+
+static int take_option(struct options *options, int option,
+		       struct error_text *err)
 {
 	switch (option) {
 	case OPTION_RUN_DIR:
 		options->run_dir = optarg;
 		return 0;
 	case OPTION_WORKER:
-		return set_worker(options, optarg);
+		return set_worker(options, optarg, err);
 	case OPTION_FLUSH_TIMEOUT:
-		return set_flush_timeout(options, optarg);
+		return set_flush_timeout(options, optarg, err);
 	case OPTION_PERSISTENT_GRANTS:
 		return set_number(&options->limits.persistent_grants, 0,
-				  PERSISTENT_GRANTS_MAX, optarg);
+				  PERSISTENT_GRANTS_MAX, optarg, err);
 	case OPTION_INFLIGHT_BYTES:
-		return set_inflight_bytes(options, optarg);
+		return set_inflight_bytes(options, optarg, err);
 	case OPTION_QUEUES:
 		return set_number(&options->limits.queues, 1,
-				  CONNECTION_QUEUES_MAX, optarg);
+				  CONNECTION_QUEUES_MAX, optarg, err);
 	case OPTION_RING_PAGE_ORDER:
 		return set_number(&options->limits.ring_page_order, 0,
-				  RING_PAGE_ORDER_MAX, optarg);
+				  RING_PAGE_ORDER_MAX, optarg, err);
 	case OPTION_SANDBOX:
-		return set_switch(&options->sandbox, optarg);
+		return set_switch(&options->sandbox, optarg, err);
 	case OPTION_WORKER_UIDS:
 		return set_number(&options->worker_uids, 0, WORKER_UIDS_MAX,
-				  optarg);
+				  optarg, err);
 	case OPTION_LOG_LEVEL:
-		return log_level_parse(optarg, &options->log_level);
+		return set_log_level(options, optarg, err);
 	case OPTION_HELP:
 		fputs(help, stdout);
 		return 1;
@@ -216,6 +236,7 @@ int options_parse(int argc, char **argv, struct options *ret_options)
 {
 	struct options *options = ret_options;
 	int option, index = 0, rc;
+	struct error_text err;
 
 	*options = (struct options){
 		.run_dir = DEFAULT_RUN_DIR,
@@ -239,15 +260,14 @@ int options_parse(int argc, char **argv, struct options *ret_options)
 	}
 	while ((option = getopt_long(argc, argv, "", long_options, &index)) !=
 	       -1) {
-		rc = take_option(options, option);
+		rc = take_option(options, option, &err);
 		if (rc == 1)
 			return 1;
 		if (rc == 0)
 			continue;
 		if (rc != -ENOENT)
 			fprintf(stderr, "xen-diskd: --%s=%s: %s\n",
-				long_options[index].name, optarg,
-				strerror(-rc));
+				long_options[index].name, optarg, err.text);
 		goto usage;
 	}
 	if (optind == argc)

@@ -262,19 +262,36 @@ static void drop_record(struct worker *worker)
 }
 
 /* A worker that was killed may have I/O under way still: until it has not. */
-static int fence(struct worker *worker, const struct connection_params *params,
+static int fence(struct worker *worker, uint64_t disk, bool unreplayed,
 		 struct error_text *err)
 {
 	uint64_t *waited_ns = &worker->stats->queues[0].fenced_ns;
 	uint64_t start_ns = clock_now_ns();
-	int rc = block_provider_fence(
-		worker->provider, params->disk,
-		worker->unfenced && params->origin != QUEUE_LEFT, err);
+	int rc = block_provider_fence(worker->provider, disk,
+				      worker->unfenced && unreplayed, err);
 
 	/* No queue runs yet. */
 	__atomic_store_n(waited_ns, *waited_ns + clock_now_ns() - start_ns,
 			 __ATOMIC_RELAXED);
 	return rc;
+}
+
+/* There is no guest any more, and nothing follows. */
+static void do_fence(struct worker *worker, uint64_t disk)
+{
+	struct worker_message reply = { .type = WORKER_FENCED };
+	struct error_text err;
+
+	if (!worker->provider || worker->connection) {
+		tell_text(worker, WORKER_FENCE_FAILED, "not open, or in use");
+		return;
+	}
+	if (fence(worker, disk, false, &err) < 0) {
+		tell_text(worker, WORKER_FENCE_FAILED, err.text);
+		return;
+	}
+	block_provider_unfence(worker->provider);
+	tell(worker, &reply);
 }
 
 /* fd is the connection's until it ends. */
@@ -300,7 +317,8 @@ static void do_connect(struct worker *worker,
 			  "not open, or connected already");
 		return;
 	}
-	if (fence(worker, params, &err) < 0) {
+	if (fence(worker, params->disk, params->origin != QUEUE_LEFT, &err) <
+	    0) {
 		tell_text(worker, WORKER_CONNECT_FAILED, err.text);
 		return;
 	}
@@ -418,6 +436,9 @@ static bool receive(struct worker *worker)
 		break;
 	case WORKER_DISCONNECT:
 		do_disconnect(worker);
+		break;
+	case WORKER_FENCE:
+		do_fence(worker, message.disk);
 		break;
 	case WORKER_RESIZE:
 		do_resize(worker, message.may_shrink);

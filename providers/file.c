@@ -78,7 +78,7 @@ static int check_inode(const char *path, const struct stat *st, bool read_only,
 		return error_set(err, -EROFS,
 				 "open '%s' for writing: the image is "
 				 "read-only (mode %04o); attach it read-only "
-				 "(access=ro)",
+				 "(access=ro, or attach --readonly)",
 				 path, st->st_mode & 07777);
 	return 0;
 }
@@ -236,6 +236,7 @@ static void fill_info(struct file_provider *file, const struct stat *st,
 	 */
 	info->any_memory = !file->direct;
 	info->pins_memory = file->direct;
+	info->fence_waits = !info->read_only;
 	info->unshareable = has_blocks(file) && !info->read_only;
 	info->discard_granularity_bytes = discard_granularity(file, st);
 	info->flush_retryable = file->direct;

@@ -49,7 +49,7 @@ static int info_check(const struct block_info *info, const char *target,
 	if (info->read_only && !read_only)
 		return error_set(err, -EROFS,
 				 "target '%s': is read-only; attach it "
-				 "read-only (access=ro)",
+				 "read-only (access=ro, or attach --readonly)",
 				 target);
 	return 0;
 }

@@ -112,6 +112,11 @@ struct block_info {
 	 * and pin for each I/O: not so memory that the loop has registered.
 	 */
 	bool pins_memory : 1;
+	/*
+	 * block_provider_fence() waits, so that afterwards nothing of an earlier
+	 * process is written any more.
+	 */
+	bool fence_waits : 1;
 	/* The operator allows the same bytes to be served twice. */
 	bool shared : 1;
 	/*

@@ -122,18 +122,49 @@ static void expect_on_disk(uint8_t fill)
 		     i, got[i], fill);
 }
 
-START_TEST(late_write_undoes_nothing)
+static void attach(const char *target)
 {
-	bool waits;
-	char *error;
+	char *error = host_vbd_attach(&h, g, XVDB, target, 'w');
 
-	error = host_vbd_attach(&h, g, XVDB, loop.path, 'w');
 	need(!error, "attach: %s", error);
 	blkfront_init(&fe, &h, g, XVDB, FE_ABI_NATIVE);
 	blkfront_connect(&fe);
+}
+
+/* The device has the write, and does not end it. */
+static void submit_held(void)
+{
 	slow_file_hold(slow);
 	submit_write(0x11);
 	slow_file_wait_held(slow);
+}
+
+/* The guest is gone, and the toolstack wants its disk back. */
+static void detach_begin(void)
+{
+	host_vbd_detach_begin(&h, g, XVDB);
+	host_remove(&h, "%s", fe.path);
+}
+
+static void expect_closed_when_landed(void)
+{
+	/* One that waits to connect has five seconds to let go. */
+	need(host_wait_worker(&h, 1, XVDB, "fencing") ||
+		     host_wait_worker(&h, 1, XVDB, "fencing"),
+	     "nobody waits for it");
+	need(!host_wait_value(&h, "6", 100, "%s/state", fe.backend),
+	     "state 6 before the write has landed");
+	slow_file_let_go(slow);
+	host_vbd_detach_end(&h, g, XVDB);
+	blkfront_fini(&fe);
+}
+
+START_TEST(late_write_undoes_nothing)
+{
+	bool waits;
+
+	attach(loop.path);
+	submit_held();
 	need(kill(host_worker_pid(&h, 1, XVDB), SIGKILL) == 0, "kill");
 	waits = successor_waits();
 	if (waits)
@@ -148,6 +179,131 @@ START_TEST(late_write_undoes_nothing)
 	need(waits, "the successor did not wait");
 	host_vbd_force(&h, g, XVDB);
 	blkfront_fini(&fe);
+}
+END_TEST
+
+/*
+ * The toolstack may give the image to others at state 6.  0: the guest lets go
+ * when the worker is dead already; 1: while its successor is at the fence.
+ */
+START_TEST(closed_when_it_has_landed)
+{
+	pid_t pid;
+
+	attach(loop.path);
+	submit_held();
+	pid = host_worker_pid(&h, 1, XVDB);
+	need(_i || kill(h.daemon, SIGSTOP) == 0, "stop");
+	need(kill(pid, SIGKILL) == 0, "kill");
+	need(!_i || successor_waits(), "the successor did not wait");
+	detach_begin();
+	need(_i || kill(h.daemon, SIGCONT) == 0, "go on");
+	expect_closed_when_landed();
+}
+END_TEST
+
+/* 0: the daemon is killed meanwhile; 1: told to end; 2: who waits is killed. */
+START_TEST(closed_after_more_deaths)
+{
+	attach(loop.path);
+	submit_held();
+	need(kill(host_worker_pid(&h, 1, XVDB), SIGKILL) == 0, "kill");
+	detach_begin();
+	need(host_wait_worker(&h, 1, XVDB, "fencing"), "nobody waits for it");
+	switch (_i) {
+	case 0:
+		host_daemon_kill(&h);
+		host_daemon_start(&h);
+		break;
+	case 1:
+		host_daemon_leave(&h);
+		host_daemon_start(&h);
+		break;
+	default:
+		need(kill(host_worker_pid(&h, 1, XVDB), SIGKILL) == 0, "kill");
+	}
+	expect_closed_when_landed();
+}
+END_TEST
+
+/*
+ * A daemon that cannot read what the one before has written down: nobody could
+ * carry out again what the worker has not answered, so it has its time.
+ */
+START_TEST(worker_without_a_record_is_not_hurried)
+{
+	char path[96];
+
+	attach(loop.path);
+	submit_held();
+	host_daemon_kill(&h);
+	snprintf(path, sizeof(path), "%s/run/vbd-1-%u.connection", h.dir, XVDB);
+	need(unlink(path) == 0, "unlink: %s", strerror(errno));
+	host_daemon_start(&h);
+	need(!host_wait_worker(&h, 1, XVDB, "dead"), "it was killed");
+	need(!host_wait_worker(&h, 1, XVDB, "dead"), "it was killed");
+	slow_file_let_go(slow);
+	take_answer();
+	expect_on_disk(0x11);
+	host_vbd_force(&h, g, XVDB);
+	blkfront_fini(&fe);
+}
+END_TEST
+
+/* Nobody can wait for it by that name any more, which is said. */
+START_TEST(closed_though_it_is_another)
+{
+	char name[96], other[64];
+	pid_t pid;
+
+	host_image(&h, "other", DISK_BYTES, other);
+	snprintf(name, sizeof(name), "%s/name", h.dir);
+	need(symlink(loop.path, name) == 0, "symlink");
+	attach(name);
+	submit_held();
+	pid = host_worker_pid(&h, 1, XVDB);
+	need(kill(h.daemon, SIGSTOP) == 0, "stop");
+	need(kill(pid, SIGKILL) == 0, "kill");
+	need(unlink(name) == 0 && symlink(other, name) == 0, "symlink");
+	detach_begin();
+	need(kill(h.daemon, SIGCONT) == 0, "go on");
+	host_vbd_detach_end(&h, g, XVDB);
+	need(host_log_has(&h, "had under way may still be written"),
+	     "nothing is said");
+	slow_file_let_go(slow);
+	blkfront_fini(&fe);
+}
+END_TEST
+
+/* The same image under two domids of one machine: localhost migration. */
+START_TEST(closed_though_the_other_has_the_lock)
+{
+	struct blkfront other;
+	struct guest *g2 = host_guest(&h, 2, "g2");
+	char vm[64];
+
+	snprintf(vm, sizeof(vm), "/vm/%s", g->uuid);
+	host_write(&h, vm, "/local/domain/2/vm");
+	attach(loop.path);
+	submit_held();
+	need(!host_vbd_attach(&h, g2, XVDB, loop.path, 'w'), "attach");
+	blkfront_init(&other, &h, g2, XVDB, FE_ABI_NATIVE);
+	blkfront_alloc(&other);
+	blkfront_publish(&other);
+	while (!fence_has_waiter())
+		poll(NULL, 0, 2);
+	need(kill(host_worker_pid(&h, 1, XVDB), SIGKILL) == 0, "kill");
+	slow_file_let_go(slow);
+	need(blkfront_wait_backend(&other, FE_CONNECTED), "not connected");
+	need(host_wait_worker(&h, 1, XVDB, "connecting"), "no successor");
+	detach_begin();
+	/* One that waits to connect has five seconds to let go. */
+	need(host_wait_value(&h, "6", 2 * HOST_WAIT_MS, "%s/state", fe.backend),
+	     "no state 6");
+	host_vbd_detach_end(&h, g, XVDB);
+	blkfront_fini(&fe);
+	host_vbd_force(&h, g2, XVDB);
+	blkfront_fini(&other);
 }
 END_TEST
 
@@ -166,6 +322,11 @@ int main(void)
 		tcase_set_timeout(tc, 30);
 		tcase_add_checked_fixture(tc, setup, teardown);
 		tcase_add_test(tc, late_write_undoes_nothing);
+		tcase_add_loop_test(tc, closed_when_it_has_landed, 0, 2);
+		tcase_add_loop_test(tc, closed_after_more_deaths, 0, 3);
+		tcase_add_test(tc, worker_without_a_record_is_not_hurried);
+		tcase_add_test(tc, closed_though_it_is_another);
+		tcase_add_test(tc, closed_though_the_other_has_the_lock);
 	}
 	suite_add_tcase(suite, tc);
 	return host_run(suite);

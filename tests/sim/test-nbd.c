@@ -632,7 +632,7 @@ START_TEST(read_only_export)
 	server_start("-r file %s", image);
 	host_image_read(image, model, DISK_BYTES);
 	need(xl_attach(target, 'w', XL_MS) != 0, "attached writable");
-	need(strstr(out, "is read-only; attach it read-only (access=ro)"),
+	need(strstr(out, "is read-only; attach it read-only (access=ro, "),
 	     "xl says: %s", out);
 	blkfront_init(&fe, &h, g, XVDB, FE_ABI_X86_64);
 	detach_by_xl_force();

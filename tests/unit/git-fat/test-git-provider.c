@@ -246,7 +246,7 @@ static const struct refusal {
 	int error;
 	const char *text;
 } refusals[] = {
-	{ "", false, -EROFS, "is read-only; attach it read-only (access=ro)" },
+	{ "", false, -EROFS, "is read-only; attach it read-only (access=ro, " },
 	{ "?ref=main&colour=red", true, -EINVAL,
 	  "provider git has no option 'colour'" },
 	{ "?ref=main&partition=gpt", true, -EINVAL,
