@@ -13,6 +13,10 @@
  * KIND-DOMID-DEVID.sock is bound here, for the run directory is out of a worker's
  * reach; the worker listens, so that whoever connects learns its number.
  *
+ * What cannot be used, as by a daemon of another version, is kept beside the files
+ * of a connection that is begun anew with nothing in flight, and put back if there
+ * is something: the version that wrote it can go on with it.
+ *
  * A connection is told from later ones of the same numbers by a mark, random, in
  * the file and in the backend's directory: the toolstack makes that anew for each
  * device, and we write another for each connection.
@@ -52,7 +56,14 @@ struct connection_file {
 	uint64_t check; /* of all before it */
 };
 
-enum journal_file { CONNECTION, CONNECTION_NEW, INFLIGHT, SOCKET };
+enum journal_file {
+	CONNECTION,
+	CONNECTION_NEW,
+	INFLIGHT,
+	CONNECTION_LOST,
+	INFLIGHT_LOST,
+	SOCKET
+};
 
 static void journal_path(const struct vbd *vbd, enum journal_file file,
 			 char path[PATH_MAX])
@@ -61,6 +72,8 @@ static void journal_path(const struct vbd *vbd, enum journal_file file,
 		[CONNECTION] = "connection",
 		[CONNECTION_NEW] = "connection.new",
 		[INFLIGHT] = "inflight",
+		[CONNECTION_LOST] = "connection.lost",
+		[INFLIGHT_LOST] = "inflight.lost",
 		[SOCKET] = "sock",
 	};
 
@@ -85,17 +98,45 @@ static uint64_t check_of(const struct connection_file *file)
 	return hash;
 }
 
-void vbd_journal_remove(struct vbd *vbd)
+static void remove_file(const struct vbd *vbd, enum journal_file file)
 {
 	char path[PATH_MAX];
 
+	journal_path(vbd, file, path);
+	unlink(path);
+}
+
+static void remove_files(struct vbd *vbd, enum journal_file last)
+{
 	if (vbd->inflight_fd >= 0)
 		close(vbd->inflight_fd);
 	vbd->inflight_fd = -1;
-	for (int i = CONNECTION; i <= INFLIGHT; i++) {
-		journal_path(vbd, (enum journal_file)i, path);
-		unlink(path);
-	}
+	for (int i = CONNECTION; i <= (int)last; i++)
+		remove_file(vbd, (enum journal_file)i);
+}
+
+void vbd_journal_remove(struct vbd *vbd)
+{
+	remove_files(vbd, INFLIGHT_LOST);
+}
+
+static void rename_file(const struct vbd *vbd, enum journal_file from,
+			enum journal_file to)
+{
+	char from_path[PATH_MAX], to_path[PATH_MAX];
+
+	journal_path(vbd, from, from_path);
+	journal_path(vbd, to, to_path);
+	if (rename(from_path, to_path) < 0 && errno != ENOENT)
+		vbd_log(LOG_LEVEL_WARNING, vbd, "rename '%s': %s", from_path,
+			strerror(errno));
+}
+
+void vbd_journal_put_back(struct vbd *vbd)
+{
+	remove_files(vbd, INFLIGHT);
+	rename_file(vbd, INFLIGHT_LOST, INFLIGHT);
+	rename_file(vbd, CONNECTION_LOST, CONNECTION);
 }
 
 /* ---- writing ------------------------------------------------------------ */
@@ -191,15 +232,27 @@ static int make_mark(struct vbd *vbd, struct error_text *err)
 
 int vbd_journal_create(struct vbd *vbd, struct error_text *err)
 {
-	int rc;
+	bool found = vbd->params.origin == QUEUE_DRAINED && vbd->mark[0];
+	int rc = 0;
 
-	vbd_journal_remove(vbd);
-	rc = make_mark(vbd, err);
+	if (found) {
+		/* Never to be put back: those of an earlier loss. */
+		remove_file(vbd, CONNECTION_LOST);
+		remove_file(vbd, INFLIGHT_LOST);
+		rename_file(vbd, CONNECTION, CONNECTION_LOST);
+		rename_file(vbd, INFLIGHT, INFLIGHT_LOST);
+	}
+	remove_files(vbd, found ? INFLIGHT : INFLIGHT_LOST);
+	/* What is put back has the old mark. */
+	if (!found)
+		rc = make_mark(vbd, err);
 	if (!rc)
 		rc = create_inflight(vbd, err);
 	if (!rc)
 		rc = write_connection(vbd, err);
-	if (rc < 0)
+	if (rc < 0 && found)
+		vbd_journal_put_back(vbd);
+	else if (rc < 0)
 		vbd_journal_remove(vbd);
 	return rc;
 }
@@ -315,10 +368,12 @@ int vbd_journal_load(struct vbd *vbd, struct error_text *err)
 	int rc = xenstore_read(vbd->backend->xs, XBT_NULL, vbd->path, MARK_KEY,
 			       vbd->mark, sizeof(vbd->mark));
 
-	if (rc < 0)
+	if (rc < 0) {
+		vbd->mark[0] = '\0';
 		error_set(err, rc, "no connection is marked");
-	else
+	} else {
 		rc = read_connection(vbd, err);
+	}
 	if (!rc)
 		rc = open_inflight(vbd, err);
 	if (rc < 0) {
@@ -440,7 +495,7 @@ static bool is_stale(struct backend *backend, const char *name)
 	if (sscanf(name, "%7[a-z0-9]-%u-%u.%n", kind, &domid, &devid, &end) <
 		    3 ||
 	    (strncmp(name + end, "connection", strlen("connection")) != 0 &&
-	     strcmp(name + end, "inflight") != 0 &&
+	     strncmp(name + end, "inflight", strlen("inflight")) != 0 &&
 	     strcmp(name + end, "sock") != 0))
 		return false;
 	snprintf(path, sizeof(path), "/local/domain/%u/backend/%s/%u/%u",

@@ -36,6 +36,9 @@ int vbd_write(struct vbd *vbd, enum xenbus_state new_state,
  */
 void vbd_switch(struct vbd *vbd, enum xenbus_state to, vbd_write_more *more);
 
+/* It has a ring, as far as it knows. */
+bool vbd_guest_uses(const struct vbd *vbd);
+
 /* Keeps the message for `list`, logs it, and writes it beside the state. */
 void vbd_error(struct vbd *vbd, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
@@ -138,6 +141,11 @@ void vbd_change_failed(struct vbd *vbd, const char *cause);
  * another state, or removed the node.
  */
 int vbd_journal_create(struct vbd *vbd, struct error_text *err);
+/*
+ * What a connection with QUEUE_DRAINED has been made in place of, as another is to
+ * go on with it after all.
+ */
+void vbd_journal_put_back(struct vbd *vbd);
 /* The same connection, of which something has changed; a failure is logged. */
 void vbd_journal_update(struct vbd *vbd);
 /*

@@ -91,6 +91,12 @@ static bool transition_allowed(enum xenbus_state from, enum xenbus_state to)
 	}
 }
 
+bool vbd_guest_uses(const struct vbd *vbd)
+{
+	return vbd->state == XenbusStateConnected ||
+	       vbd->state == XenbusStateClosing;
+}
+
 void vbd_switch(struct vbd *vbd, enum xenbus_state to, vbd_write_more *more)
 {
 	assert(transition_allowed(vbd->state, to));

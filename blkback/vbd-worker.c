@@ -145,8 +145,7 @@ void vbd_quit(struct vbd *vbd)
 static void finish(struct vbd *vbd)
 {
 	vbd_quit(vbd);
-	if (vbd->state == XenbusStateConnected ||
-	    vbd->state == XenbusStateClosing)
+	if (vbd_guest_uses(vbd))
 		vbd->let_go_until_ms = 0;
 }
 
@@ -310,8 +309,8 @@ static void on_opened(struct vbd *vbd, const struct block_info *info)
 	/* The name may be another image's by now. */
 	if (vbd->left && is_another(info, &vbd->info)) {
 		vbd_error(vbd,
-			  "target '%s': its worker died, and it is not the "
-			  "image any more that the guest uses; detach it",
+			  "target '%s': it is not the image any more that the "
+			  "guest uses; detach it",
 			  vbd->target);
 		vbd_worker_fail(vbd);
 		return;
@@ -445,8 +444,8 @@ static void on_connect_failed(struct vbd *vbd, const char *cause, bool refused)
 	vbd_journal_table_path(vbd, path);
 	if (vbd->params.origin == QUEUE_LEFT)
 		vbd_error(vbd,
-			  "its worker died, and cannot be taken up from '%s': "
-			  "%s%s",
+			  "its worker has gone, and cannot be taken up from "
+			  "'%s': %s%s",
 			  path, cause, refused ? "; detach it" : "");
 	else
 		vbd_error(
@@ -455,6 +454,8 @@ static void on_connect_failed(struct vbd *vbd, const char *cause, bool refused)
 			"taken up: %s%s%s%s",
 			vbd->lost.text, vbd->lost.text[0] ? ": " : "", cause,
 			refused ? "; detach it" : "");
+	if (refused && vbd->params.origin == QUEUE_DRAINED)
+		vbd_journal_put_back(vbd);
 	if (refused)
 		vbd_worker_fail(vbd);
 	else
@@ -735,7 +736,9 @@ static void on_exited(void *arg, int wait_status)
 		vbd->disk_failed = vbd->poisoned = false;
 		if (!vbd->backend->quitting) {
 			vbd_hold_release(vbd);
-			vbd_journal_remove(vbd);
+			/* Else it may be another version's: see put_back. */
+			if (!vbd_guest_uses(vbd))
+				vbd_journal_remove(vbd);
 		}
 	}
 	death_text(vbd, wait_status, text, sizeof(text));

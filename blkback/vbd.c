@@ -330,18 +330,12 @@ static void check_closed(struct vbd *vbd, const struct snapshot *snap)
 	vbd_switch(vbd, XenbusStateInitWait, write_offer);
 }
 
-static bool guest_uses(const struct vbd *vbd)
-{
-	return vbd->state == XenbusStateConnected ||
-	       vbd->state == XenbusStateClosing;
-}
-
 /* One that serves and was not yet told of to the guest is adopted as well. */
 static void find_worker(struct vbd *vbd)
 {
 	vbd_worker_adopt(vbd);
 	if (vbd->worker_state == VBD_WORKER_NONE && vbd->left &&
-	    !guest_uses(vbd))
+	    !vbd_guest_uses(vbd))
 		vbd_connection_over(vbd);
 }
 
@@ -350,10 +344,10 @@ static void read_connection(struct vbd *vbd)
 {
 	struct error_text err;
 
-	if (guest_uses(vbd) || vbd->state == XenbusStateInitWait)
+	if (vbd_guest_uses(vbd) || vbd->state == XenbusStateInitWait)
 		vbd->left = vbd_journal_load(vbd, &err) == 0;
 	vbd->unfenced = vbd->state != XenbusStateInitialising;
-	if (guest_uses(vbd) && !vbd->left)
+	if (vbd_guest_uses(vbd) && !vbd->left)
 		vbd_log(LOG_LEVEL_WARNING, vbd,
 			"is taken up only if nothing is in flight: %s",
 			err.text);

@@ -80,6 +80,25 @@ static char *limits_note(const json_t *vbd)
 	return text;
 }
 
+/* What workers that died have cost, if any has; NULL also for no memory. */
+static char *deaths_note(const json_t *requests)
+{
+	json_int_t replayed = number_of(requests, "replayed");
+	json_int_t poisoned = number_of(requests, "poisoned");
+	json_int_t fenced_ms = number_of(requests, "fenced_ms");
+	char *text;
+
+	if (replayed <= 0 && poisoned <= 0)
+		return NULL;
+	if (asprintf(&text,
+		     "%" JSON_INTEGER_FORMAT " requests carried out again, "
+		     "%" JSON_INTEGER_FORMAT " given up, "
+		     "%" JSON_INTEGER_FORMAT "ms waited for I/O under way",
+		     replayed, poisoned, fenced_ms) < 0)
+		return NULL;
+	return text;
+}
+
 static bool fill_row(struct table_row *row, const json_t *vbd)
 {
 	const json_t *requests = json_object_get(vbd, "requests");
@@ -101,6 +120,8 @@ static bool fill_row(struct table_row *row, const json_t *vbd)
 	row->notes[0].text = limits_note(vbd);
 	row->notes[1].label = "server";
 	row->notes[1].text = cell_server(vbd);
+	row->notes[2].label = "deaths";
+	row->notes[2].text = deaths_note(requests);
 	return true;
 }
 

@@ -42,9 +42,10 @@ static const struct client_patience patience_resize = {
 	.notice_ms = NOTICE_MS,
 };
 
+/* The daemon itself gives up after 20 s. */
 static const struct client_patience patience_limit = {
 	.connect_ms = 2000,
-	.answer_ms = 10000,
+	.answer_ms = 40000,
 };
 
 /*
@@ -115,8 +116,9 @@ const struct command command_detach = {
 		"Waits until the guest has let go of it.  Unmount it there "
 		"first: today's Linux\nlets go of what is mounted, too, and "
 		"loses what it had not written.\n"
-		"With --force the disk is gone at once, and with it what the "
-		"guest had not\nwritten yet.",
+		"With --force the guest is not asked, and what it had not "
+		"written is lost; what\nits worker has under way is waited "
+		"for.",
 	.options = OPTION_BIT(OPTION_SOCKET) | OPTION_BIT(OPTION_FORCE),
 	.run = run_detach,
 };

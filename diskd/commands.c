@@ -334,6 +334,12 @@ static json_t *poll_detach(struct command *command)
 	}
 	if (!expired(command))
 		return NULL;
+	if (vbd->over)
+		return answer_error("vbd %u/%u: its worker still waits for its "
+				    "medium after %u s; it is detached when "
+				    "that has ended",
+				    vbd->domid, vbd->devid,
+				    DETACH_TIMEOUT_MS / 1000);
 	return answer_error("vbd %u/%u: the guest has not let go of it within "
 			    "%u s; it is detached when the guest does; --force "
 			    "takes it away",
@@ -372,9 +378,11 @@ static json_t *poll_change(struct command *command, bool *ret_done)
 				    command->devid);
 	if (vbd->changing && expired(command))
 		return answer_error("vbd %u/%u: the worker has not answered "
-				    "within %u s; is its medium stuck?",
+				    "within %u s: %s",
 				    vbd->domid, vbd->devid,
-				    CHANGE_TIMEOUT_MS / 1000);
+				    CHANGE_TIMEOUT_MS / 1000,
+				    vbd->has_error ? vbd->error.text
+						   : "is its medium stuck?");
 	if (vbd->changing)
 		return NULL;
 	if (vbd->change_error.text[0])

@@ -2,7 +2,10 @@
 /* The walls in their order, and those that are a call or two. */
 #include "diskd/sandbox.h"
 
+#include "common/cleanup.h"
+
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
 #include <sched.h>
@@ -69,10 +72,30 @@ static int lift_locked_memory(void)
 	return 0;
 }
 
+/*
+ * The daemon is to be among the last that are killed for want of memory, and a
+ * worker is its child.  But nothing else bounds the memory of a worker that its guest
+ * has got hold of; and if it is killed, another carries on.
+ */
+static int end_oom_protection(void)
+{
+	cleanup_close int fd =
+		open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+	char sign;
+
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (read(fd, &sign, 1) == 1 && sign != '-')
+		return 0;
+	return pwrite(fd, "0", 1, 0) == 1 ? 0 : -errno;
+}
+
 static int enter_limits(const struct sandbox *sandbox)
 {
 	int rc = lift_locked_memory();
 
+	if (rc == 0)
+		rc = end_oom_protection();
 	if (rc == 0)
 		rc = limit(RLIMIT_NOFILE, FILES_MAX);
 	if (rc == 0)

@@ -127,16 +127,17 @@ static uint64_t check_write(const struct dirty_record *record, uint64_t place)
 }
 
 static bool is_within(const struct write_header *write, uint64_t size_bytes,
-		      uint32_t unit_bytes)
+		      uint32_t unit_bytes, uint32_t most_bytes)
 {
-	return write->length_bytes && write->length_bytes <= size_bytes &&
+	return write->length_bytes && write->length_bytes <= most_bytes &&
+	       write->length_bytes <= size_bytes &&
 	       write->offset_bytes <= size_bytes - write->length_bytes &&
 	       write->offset_bytes % unit_bytes == 0 &&
 	       write->length_bytes % unit_bytes == 0;
 }
 
 int dirty_record_check(struct dirty_record *record, uint64_t size_bytes,
-		       uint32_t unit_bytes)
+		       uint32_t unit_bytes, uint32_t most_bytes)
 {
 	struct record_header *header = record->header;
 	uint64_t place, next;
@@ -153,8 +154,8 @@ int dirty_record_check(struct dirty_record *record, uint64_t size_bytes,
 		bool filler = write->length_bytes == FILLER;
 
 		next = check_write(record, place);
-		if (!next ||
-		    (!filler && !is_within(write, size_bytes, unit_bytes)))
+		if (!next || (!filler && !is_within(write, size_bytes,
+						    unit_bytes, most_bytes)))
 			return -EINVAL;
 		/* Its write did not come to be. */
 		if (next == record->end && filler)
@@ -256,22 +257,31 @@ uint64_t dirty_record_end(const struct dirty_record *record)
 	return record->end;
 }
 
-void dirty_record_get(const struct dirty_record *record, uint64_t place,
-		      struct dirty_write *ret_write)
+int dirty_record_get(const struct dirty_record *record, uint64_t place,
+		     struct dirty_write *ret_write)
 {
 	const struct write_header *header = at(record, place);
+	uint32_t length;
 
 	assert(place >= record->start && place < record->end);
-	if (header->length_bytes == FILLER) {
+	length = __atomic_load_n(&header->length_bytes, __ATOMIC_RELAXED);
+	if (length == FILLER) {
 		place += record->nr_bytes - place % record->nr_bytes;
 		header = at(record, place);
+		length = __atomic_load_n(&header->length_bytes,
+					 __ATOMIC_RELAXED);
 	}
+	if (place >= record->end || !length || length == FILLER ||
+	    write_bytes(length) > record->end - place ||
+	    write_bytes(length) > record->nr_bytes - place % record->nr_bytes)
+		return -EINVAL;
 	*ret_write = (struct dirty_write){
 		.offset_bytes = header->offset_bytes,
-		.length_bytes = header->length_bytes,
+		.length_bytes = length,
 		.data = header + 1,
-		.next = place + write_bytes(header->length_bytes),
+		.next = place + write_bytes(length),
 	};
+	return 0;
 }
 
 void dirty_record_drop(struct dirty_record *record, uint64_t place)

@@ -39,11 +39,11 @@ int dirty_record_adopt(int fd, uint64_t nr_bytes,
 		       struct dirty_record **ret_record);
 /*
  * Takes over the writes that are in it.  -EINVAL for contents that contradict
- * themselves, or a write outside of size_bytes or not in whole units of
- * unit_bytes: then it can only be freed.
+ * themselves, or a write outside of size_bytes, not in whole units of unit_bytes, or
+ * of more than most_bytes: then it can only be freed.
  */
 int dirty_record_check(struct dirty_record *record, uint64_t size_bytes,
-		       uint32_t unit_bytes);
+		       uint32_t unit_bytes, uint32_t most_bytes);
 /* NULL is a no-op. */
 void dirty_record_free(struct dirty_record *record);
 
@@ -61,9 +61,12 @@ int dirty_record_add(struct dirty_record *record, uint64_t offset_bytes,
 uint64_t dirty_record_start(const struct dirty_record *record);
 uint64_t dirty_record_end(const struct dirty_record *record);
 
-/* The write at a place between start and end, which it must not be. */
-void dirty_record_get(const struct dirty_record *record, uint64_t place,
-		      struct dirty_write *ret_write);
+/*
+ * The write at a place between start and end, which it must not be.  -EINVAL for what
+ * is not one, as others have changed it since dirty_record_check().
+ */
+int dirty_record_get(const struct dirty_record *record, uint64_t place,
+		     struct dirty_write *ret_write);
 
 /* Forgets all writes before a place: they are durable. */
 void dirty_record_drop(struct dirty_record *record, uint64_t place);

@@ -27,8 +27,12 @@ static void arm(struct nbd_fence_socket *socket)
 
 static void close_socket(struct nbd_fence_socket *socket)
 {
+	/* What has not left this host yet does not leave it any more. */
+	const struct linger reset = { .l_onoff = 1, .l_linger = 0 };
+
 	if (socket->fd < 0)
 		return;
+	setsockopt(socket->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
 	if (socket->armed)
 		io_loop_cancel(socket->fence->loop, &socket->op);
 	close(socket->fd);
@@ -115,6 +119,14 @@ static void stand(struct nbd_fence *fence, uint64_t ms)
 		fence->list->until_ms = until_ms;
 }
 
+/* Others may have written to the memory since it was looked at. */
+static uint64_t nr_ranges(const struct nbd_fence_list *list)
+{
+	uint64_t nr = __atomic_load_n(&list->nr_ranges, __ATOMIC_RELAXED);
+
+	return nr < NBD_FENCE_RANGES ? nr : NBD_FENCE_RANGES;
+}
+
 static bool is_left(const struct nbd_fence_range *range)
 {
 	return range->number & NBD_FENCE_LEFT;
@@ -123,9 +135,11 @@ static bool is_left(const struct nbd_fence_range *range)
 /* Of another process, of which one may believe nothing. */
 static bool is_sane(const struct nbd_fence_list *list)
 {
-	if (list->nr_ranges > NBD_FENCE_RANGES)
+	uint64_t nr = list->nr_ranges;
+
+	if (nr > NBD_FENCE_RANGES)
 		return false;
-	for (uint64_t i = 0; i < list->nr_ranges; i++) {
+	for (uint64_t i = 0; i < nr; i++) {
 		if (list->ranges[i].start > list->ranges[i].end)
 			return false;
 	}
@@ -135,7 +149,9 @@ static bool is_sane(const struct nbd_fence_list *list)
 /* The dead one's requests are ours under other numbers, or none. */
 static void disown(struct nbd_fence_list *list)
 {
-	for (uint64_t i = 0; i < list->nr_ranges; i++) {
+	uint64_t nr = nr_ranges(list);
+
+	for (uint64_t i = 0; i < nr; i++) {
 		if (!is_left(&list->ranges[i]))
 			list->ranges[i].number = NOBODYS;
 	}
@@ -150,8 +166,8 @@ void nbd_fence_everything(struct nbd_fence *fence, uint64_t ms)
 static void take_over(struct nbd_fence *fence, uint64_t left_ms)
 {
 	struct nbd_fence_list *list = fence->list;
-	uint64_t longest = clock_now_ms() +
-			   (left_ms > NBD_FENCE_MS ? left_ms : NBD_FENCE_MS);
+	/* Its connections are closed now, the watched ones as well. */
+	uint64_t longest = clock_now_ms() + left_ms;
 
 	if (list->until_ms > longest)
 		list->until_ms = longest;
@@ -192,7 +208,7 @@ void nbd_fence_leave(struct nbd_fence *fence)
 {
 	for (unsigned int i = 0; i < NBD_FENCE_SOCKETS; i++)
 		fence->sockets[i].armed = false;
-	for (uint64_t i = 0; i < fence->list->nr_ranges; i++)
+	for (uint64_t i = 0, nr = nr_ranges(fence->list); i < nr; i++)
 		fence->list->ranges[i].number =
 			(fence->list->ranges[i].number & NBD_FENCE_LEFT) |
 			NOBODYS;
@@ -245,6 +261,7 @@ void nbd_fence_add(struct nbd_fence *fence, uint64_t number,
 		   uint64_t offset_bytes, uint64_t length_bytes)
 {
 	struct nbd_fence_list *list = fence->list;
+	uint64_t nr = nr_ranges(list);
 	const struct nbd_fence_range range = {
 		.start = offset_bytes,
 		.end = offset_bytes + length_bytes,
@@ -252,17 +269,22 @@ void nbd_fence_add(struct nbd_fence *fence, uint64_t number,
 	};
 
 	/* Workers may die of one request again and again. */
-	for (uint64_t i = 0; i < list->nr_ranges; i++) {
+	for (uint64_t i = 0; i < nr; i++) {
 		if (!memcmp(&list->ranges[i], &range, sizeof(range)))
 			return;
 	}
-	if (list->nr_ranges == NBD_FENCE_RANGES) {
+	if (nr == NBD_FENCE_RANGES) {
 		list->everything = 1;
 		return;
 	}
-	list->ranges[list->nr_ranges] = range;
-	__atomic_store_n(&list->nr_ranges, list->nr_ranges + 1,
-			 __ATOMIC_RELEASE);
+	list->ranges[nr] = range;
+	__atomic_store_n(&list->nr_ranges, nr + 1, __ATOMIC_RELEASE);
+}
+
+void nbd_fence_begin_anew(struct nbd_fence *fence, uint64_t ms)
+{
+	if (fence->unwatched)
+		stand(fence, ms);
 }
 
 bool nbd_fence_is_up(const struct nbd_fence *fence)
@@ -272,7 +294,7 @@ bool nbd_fence_is_up(const struct nbd_fence *fence)
 
 bool nbd_fence_has_left(const struct nbd_fence *fence)
 {
-	for (uint64_t i = 0; i < fence->list->nr_ranges; i++) {
+	for (uint64_t i = 0, nr = nr_ranges(fence->list); i < nr; i++) {
 		if (is_left(&fence->list->ranges[i]))
 			return true;
 	}
@@ -296,7 +318,7 @@ bool nbd_fence_holds(const struct nbd_fence *fence, uint64_t number,
 {
 	if (fence->list->everything)
 		return true;
-	for (uint64_t i = 0; i < fence->list->nr_ranges; i++) {
+	for (uint64_t i = 0, nr = nr_ranges(fence->list); i < nr; i++) {
 		const struct nbd_fence_range *range = &fence->list->ranges[i];
 
 		if (offset_bytes < range->end &&

@@ -102,6 +102,9 @@ void nbd_fence_raise_for_time(struct nbd_fence *fence, uint64_t ms);
 void nbd_fence_add(struct nbd_fence *fence, uint64_t number,
 		   uint64_t offset_bytes, uint64_t length_bytes);
 
+/* Connected again: whatever only time lifts stands for so long from now on. */
+void nbd_fence_begin_anew(struct nbd_fence *fence, uint64_t ms);
+
 bool nbd_fence_is_up(const struct nbd_fence *fence);
 /* Something of a process that died is behind it. */
 bool nbd_fence_has_left(const struct nbd_fence *fence);

@@ -7,6 +7,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -89,11 +91,69 @@ static bool handle_is_over(struct nbd_handle *nbd)
 	return nbd_aio_is_dead(nbd) > 0 || nbd_aio_is_closed(nbd) > 0;
 }
 
+/* libnbd's last error may be of something else, and TLS keeps it to itself. */
+static void note_handle_error(struct nbd_link *link)
+{
+	int error = nbd_get_errno();
+
+	if (link->socket_error)
+		return;
+	if (nbd_aio_is_closed(link->nbd) > 0)
+		link->socket_error = ECONNRESET;
+	else if (nbd_socket_is_cut_here(error) || error == ECONNRESET ||
+		 error == EPIPE)
+		link->socket_error = error;
+}
+
+/*
+ * Before libnbd, or TLS below it, takes the error away.  Replies that have come
+ * before it are not taken: what they are of is sent again.
+ */
+static void note_socket_error(struct nbd_link *link)
+{
+	if (!link->socket_error)
+		link->socket_error = -nbd_socket_error(link->fd);
+}
+
+void nbd_link_before_send(struct nbd_link *link)
+{
+	if (link->target->tls)
+		note_socket_error(link);
+}
+
+void nbd_link_after_send(struct nbd_link *link)
+{
+	if (nbd_aio_is_dead(link->nbd) > 0)
+		note_handle_error(link);
+}
+
+/*
+ * It is over, and who has been told why has kept it to himself: the server may be as
+ * innocent as not.
+ */
+static bool is_over_untold(int fd)
+{
+	struct tcp_info info;
+	socklen_t length = sizeof(info);
+
+	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 &&
+	       info.tcpi_state == TCP_CLOSE;
+}
+
+bool nbd_link_is_cut_here(const struct nbd_link *link)
+{
+	int error = link->socket_error;
+
+	if (link->cut_here || link->fd < 0)
+		return link->cut_here;
+	if (!error)
+		error = -nbd_socket_error(link->fd);
+	return error ? nbd_socket_is_cut_here(error) : is_over_untold(link->fd);
+}
+
 static void fail_as_handle(struct nbd_link *link)
 {
-	if (nbd_aio_is_dead(link->nbd) > 0 &&
-	    nbd_socket_is_cut_here(nbd_get_errno()))
-		link->cut_here = true;
+	note_handle_error(link);
 	/* An orderly end is no error to libnbd: its last one is older. */
 	fail(link, nbd_aio_is_closed(link->nbd) > 0
 			   ? "the server has closed the connection"
@@ -179,6 +239,7 @@ void nbd_link_connect(struct nbd_link *link, uint64_t deadline_ms)
 {
 	link->address = 0;
 	link->cut_here = false;
+	link->socket_error = 0;
 	link->deadline_ms = deadline_ms;
 	connect_next(link, -ENOENT);
 }
@@ -200,6 +261,8 @@ void nbd_link_adopt(struct nbd_link *link, struct nbd_handle *nbd)
 
 	link->nbd = nbd;
 	link->state = NBD_LINK_UP;
+	link->cut_here = false;
+	link->socket_error = 0;
 	/* It may have died meanwhile, and have none any more. */
 	link->fd = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (link->fd < 0)
@@ -252,15 +315,21 @@ static void notify(struct nbd_link *link, bool readable)
 	nbd_link_drive(link);
 }
 
-static void poll_done(struct nbd_link_poll *poll, bool readable)
+/* events: of poll(2), or a -errno. */
+static void poll_done(struct nbd_link_poll *poll, int events, bool readable)
 {
 	struct nbd_link *link = poll->link;
 
 	poll->armed = false;
+	if (link->nbd && link->state != NBD_LINK_CLOSING && events > 0 &&
+	    events & POLLERR)
+		note_socket_error(link);
 	if (link->state == NBD_LINK_CLOSING) {
 		settle(link);
 	} else if (link->state == NBD_LINK_CONNECTING) {
 		connected(link);
+	} else if (link->socket_error) {
+		fail(link, strerror(link->socket_error));
 	} else if (link->nbd) {
 		notify(link, readable);
 	}
@@ -269,14 +338,12 @@ static void poll_done(struct nbd_link_poll *poll, bool readable)
 
 static void in_done(struct io_op *op, int result)
 {
-	(void)result;
-	poll_done(container_of(op, struct nbd_link_poll, op), true);
+	poll_done(container_of(op, struct nbd_link_poll, op), result, true);
 }
 
 static void out_done(struct io_op *op, int result)
 {
-	(void)result;
-	poll_done(container_of(op, struct nbd_link_poll, op), false);
+	poll_done(container_of(op, struct nbd_link_poll, op), result, false);
 }
 
 void nbd_link_init(struct nbd_link *link, struct io_loop *loop,

@@ -39,8 +39,8 @@ struct nbd_link {
 		struct io_op op;
 		bool armed;
 	} in, out;
-	/* We, or our kernel, gave it up: the server may not know. */
-	bool cut_here;
+	bool cut_here; /* we gave it up: the server may not know */
+	int socket_error; /* an errno: what ended it, as far as is known; or 0 */
 	struct error_text error; /* why it went down, or did not come up */
 
 	/*
@@ -79,6 +79,20 @@ void nbd_link_adopt(struct nbd_link *link, struct nbd_handle *nbd);
  * still alive and waits for its socket.  False when it has died.
  */
 bool nbd_link_drive(struct nbd_link *link);
+
+/*
+ * Around each command that is given to the handle: a socket tells once why it is
+ * over, and a handle of that only until the next error.
+ */
+void nbd_link_before_send(struct nbd_link *link);
+void nbd_link_after_send(struct nbd_link *link);
+
+/*
+ * Of one that is over: whether we, or our kernel, gave it up, so that the server may
+ * carry out later what it was sent.  Its socket is there still: before
+ * nbd_link_close().
+ */
+bool nbd_link_is_cut_here(const struct nbd_link *link);
 
 /*
  * Gives the handle up, whose commands then end without a callback; goes to

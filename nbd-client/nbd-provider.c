@@ -157,7 +157,8 @@ static int take_record(struct nbd_provider *nbd, int fd, struct error_text *err)
 	if (difference)
 		rc = error_set(err, -ESTALE, "another disk (%s)", difference);
 	else if (dirty_record_check(record, export->size_bytes,
-				    export->minimum_bytes) < 0)
+				    export->minimum_bytes,
+				    export->maximum_bytes) < 0)
 		rc = error_set(err, -EINVAL, "it is damaged");
 	if (rc < 0) {
 		dirty_record_free(record);

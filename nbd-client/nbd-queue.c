@@ -192,9 +192,12 @@ void nbd_request_send(struct nbd_queue *queue, struct nbd_request *request)
 	}
 	list_del(&request->node);
 	list_add_tail(&queue->sent, &request->node);
+	nbd_link_before_send(request->link);
 	/* It may be replied to, or its connection dead, when this returns. */
 	if (issue(request) < 0 && !request->replied)
 		nbd_recovery_lose(queue, nbd_error_cause());
+	else
+		nbd_link_after_send(request->link);
 }
 
 /*

@@ -27,6 +27,11 @@ static void set_phase(struct nbd_queue *queue, enum nbd_phase phase)
 	queue->phase_since_ms = clock_now_ms();
 }
 
+static bool is_connected(const struct nbd_queue *queue)
+{
+	return queue->phase == NBD_SERVING || queue->phase == NBD_REPLAYING;
+}
+
 static void say(struct nbd_queue *queue, const char *what, const char *cause)
 {
 	if (log_limit_pass(&queue->log_limit))
@@ -102,7 +107,7 @@ static void fence_off(struct nbd_queue *queue, const struct nbd_link *link)
 
 	if (!it || link->fd < 0)
 		return;
-	if (link->cut_here)
+	if (nbd_link_is_cut_here(link))
 		nbd_fence_raise_for_time(fence, NBD_FENCE_MS);
 	else if (!nbd_fence_raise(fence, link->fd))
 		return;
@@ -182,7 +187,7 @@ static void lost(struct nbd_queue *queue)
 
 void nbd_recovery_lose(struct nbd_queue *queue, const char *cause)
 {
-	if (queue->phase != NBD_SERVING && queue->phase != NBD_REPLAYING)
+	if (!is_connected(queue))
 		return;
 	say(queue, "connection lost", cause);
 	lost(queue);
@@ -269,10 +274,9 @@ static void all_up(struct nbd_queue *queue)
 		}
 	}
 	queue->server_is_going = false;
-	/* What a dead process had sent may arrive as late as this. */
-	if (nbd_fence_has_left(&queue->disk->fence))
-		nbd_fence_raise_for_time(&queue->disk->fence,
-					 queue->disk->target->fence_ms);
+	/* What nothing tells the end of may arrive as late as this. */
+	nbd_fence_begin_anew(&queue->disk->fence,
+			     queue->disk->target->fence_ms);
 	if (queue->lost_since_ms)
 		say_connected_again(queue);
 	start_replay(queue);
@@ -416,7 +420,12 @@ static bool replay_one(struct nbd_queue *queue)
 	struct nbd_request *request;
 	struct dirty_write write;
 
-	dirty_record_get(queue->disk->dirty, queue->replay_next, &write);
+	if (dirty_record_get(queue->disk->dirty, queue->replay_next, &write) <
+	    0) {
+		say(queue, "the record of writes", "was changed by others");
+		queue->replay_next = queue->replay_end;
+		return false;
+	}
 	/* The newer of two writes to one place must not be overtaken. */
 	if (nbd_queue_overlaps(queue, write.offset_bytes, write.length_bytes) ||
 	    nbd_fence_holds(&queue->disk->fence, NBD_FENCE_RECORD,
@@ -490,7 +499,8 @@ void nbd_recovery_abandon(struct nbd_queue *queue)
 
 static bool waits_for_something(const struct nbd_queue *queue)
 {
-	return queue->phase == NBD_CONNECTING || !list_empty(&queue->sent) ||
+	return queue->phase == NBD_CONNECTING ||
+	       queue->phase == NBD_REPLAYING || !list_empty(&queue->sent) ||
 	       nbd_fence_is_up(&queue->disk->fence) ||
 	       (queue->abandoned_ms && !list_empty(&queue->unrecorded)) ||
 	       (!list_empty(&queue->ready) &&
@@ -526,8 +536,8 @@ static void check_silence(struct nbd_queue *queue, uint64_t now)
 /* The server is there, and has been sent what may be sent. */
 static bool only_fenced(const struct nbd_queue *queue)
 {
-	return (queue->phase == NBD_SERVING || queue->phase == NBD_REPLAYING) &&
-	       list_empty(&queue->sent) && nbd_fence_is_up(&queue->disk->fence);
+	return is_connected(queue) && list_empty(&queue->sent) &&
+	       nbd_fence_is_up(&queue->disk->fence);
 }
 
 static void check_times(struct nbd_queue *queue)
@@ -543,7 +553,8 @@ static void check_times(struct nbd_queue *queue)
 	check_silence(queue, now);
 	if (queue->abandoned_ms && now - queue->abandoned_ms >= ABANDONED_MS)
 		nbd_recovery_lose(queue, "the guest has let go of the disk");
-	if (nbd_fence_check(&queue->disk->fence, now))
+	/* A server that is away does nothing in that time. */
+	if (is_connected(queue) && nbd_fence_check(&queue->disk->fence, now))
 		say(queue, "old connection",
 		    "not closed by the server; its writes are waited for no "
 		    "more");

@@ -462,6 +462,10 @@ g1      xvdb  12     2       3        0         0       48K   1.5K     5/64     
 	limited=${disk/\"bps\":0/\"bps\":1024}
 	with_answer '{"ok":true,"vbds":['"$limited"']}'$'\n' stat g1 xvdb
 	expect limit "$(tail -n 1 "$work/out")" '    limits: bps=1K'
+	disk=${disk/\"slots\":64,\"grants/\"replayed\":29,\"poisoned\":1,\"fenced_ms\":45,\"slots\":64,\"grants}
+	with_answer '{"ok":true,"vbds":['"$disk"']}'$'\n' stat
+	expect deaths "$(tail -n 1 "$work/out")" \
+		'    deaths: 29 requests carried out again, 1 given up, 45ms waited for I/O under way'
 	with_answer '{"ok":true,"vbds":['"$disk"']}'$'\n' stat --json
 	expect status "$status" 0
 	expect_match json "$out" '^      "throttled_ms": 1500,?$'

@@ -47,6 +47,30 @@ const char *program_path(enum program program)
 	return out;
 }
 
+static char worker_link[64];
+static const char *worker_program;
+
+void worker_link_to(const char *program)
+{
+	unlink(worker_link);
+	need(symlink(program ? program : worker_program, worker_link) == 0,
+	     "symlink: %s", strerror(errno));
+}
+
+void worker_link_make(void)
+{
+	worker_program = program_path(PROGRAM_WORKER);
+	snprintf(worker_link, sizeof(worker_link), "/tmp/xd-worker.%d",
+		 (int)getpid());
+	worker_link_to(NULL);
+	setenv("TEST_WORKER", worker_link, 1);
+}
+
+void worker_link_remove(void)
+{
+	unlink(worker_link);
+}
+
 /* In the child: never returns. */
 static void child_exec(const char *log, const char *preload,
 		       const char *const argv[])

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The programs a test host runs: where they are, starting them, and waiting
- * for their end with a deadline.  Internal to host*.c.
+ * for their end with a deadline.
  */
 #ifndef XEN_DISKD_TEST_HOST_PROCESS_H
 #define XEN_DISKD_TEST_HOST_PROCESS_H
@@ -22,6 +22,15 @@ enum program {
  * build/<variant>/tests/, or as an environment variable says.
  */
 const char *program_path(enum program program);
+
+/*
+ * From now on the daemon's worker program is what a link names: the worker, or, by
+ * worker_link_to(), another (NULL: the worker again).  Before the daemon starts, in
+ * a process that ends with the test; worker_link_remove() when the daemon has ended.
+ */
+void worker_link_make(void);
+void worker_link_to(const char *program);
+void worker_link_remove(void);
 
 /*
  * Starts argv in the host's environment, with stdout and stderr appended to

@@ -4,6 +4,7 @@
  * or a toolstack does these out of turn (10-xenstore-and-xl: "States and
  * handshake").
  */
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -472,6 +473,53 @@ START_TEST(restart_without_the_files)
 }
 END_TEST
 
+static void run_shell(const char *format, ...)
+	__attribute__((format(printf, 1, 2)));
+static void run_shell(const char *format, ...)
+{
+	char command[512];
+	va_list ap;
+	int n;
+
+	n = snprintf(command, sizeof(command), "cd %s && ", h.dir);
+	va_start(ap, format);
+	vsnprintf(command + n, sizeof(command) - (size_t)n, format, ap);
+	va_end(ap);
+	need(system(command) == 0, "%s", command);
+}
+
+/* What a daemon of another version cannot go on with, that of the first can. */
+START_TEST(back_to_the_earlier_version)
+{
+	struct fe_response rsp;
+	struct fe_request rq;
+
+	attach_connect(FE_ABI_X86_64);
+	check_serves(&fe);
+	host_daemon_stop(&h);
+	run_shell("cp run/vbd-1-51728.connection first && "
+		  "printf '\\377' | dd of=run/vbd-1-51728.connection bs=1 "
+		  "seek=4 conv=notrunc status=none");
+	blkfront_fill(&fe, &rq, FE_READ, 0, 8, 0, 0);
+	blkfront_submit(&fe.queues[0], &fe, &rq);
+	blkfront_kick(&fe, &fe.queues[0]);
+	for (int i = 0; i < 2; i++) {
+		host_daemon_start(&h);
+		need(host_wait_worker(&h, 1, XVDB, "dead"), "not given up");
+		host_daemon_stop(&h);
+	}
+	run_shell("cmp -s run/vbd-1-51728.connection first; [ $? = 1 ] && "
+		  "cat first >run/vbd-1-51728.connection");
+	host_daemon_start(&h);
+	need(blkfront_poll(&fe, &fe.queues[0], &rsp, HOST_WAIT_MS) &&
+		     rsp.status == FE_OKAY,
+	     "not answered");
+	check_serves(&fe);
+	detach();
+	run_shell("! ls run/vbd-* >ls 2>&1");
+}
+END_TEST
+
 /* Another device of the same numbers has nothing to do with them. */
 START_TEST(files_of_another_device)
 {
@@ -630,6 +678,7 @@ int main(void)
 	tcase_add_test(tc, restart_with_an_unanswered_request);
 	tcase_add_loop_test(tc, restart_without_the_files, 0,
 			    sizeof(damages) / sizeof(*damages));
+	tcase_add_test(tc, back_to_the_earlier_version);
 	tcase_add_test(tc, files_of_another_device);
 	tcase_add_test(tc, files_of_a_device_that_is_gone);
 	tcase_add_test(tc, foreign_nodes_are_left_alone);

@@ -21,23 +21,12 @@
 
 static struct host h;
 static struct guest *g;
-static char image[64], worker_link[64];
-static const char *program;
+static char image[64];
 static struct blkfront fe;
-
-static void point_worker_at(const char *path)
-{
-	unlink(worker_link);
-	need(symlink(path, worker_link) == 0, "symlink");
-}
 
 static void setup(void)
 {
-	snprintf(worker_link, sizeof(worker_link), "/tmp/xd-worker.%d",
-		 (int)getpid());
-	program = program_path(PROGRAM_WORKER);
-	point_worker_at(program);
-	setenv("TEST_WORKER", worker_link, 1);
+	worker_link_make();
 	host_start_all(&h);
 	g = host_guest(&h, 1, "g1");
 	host_image(&h, "a.img", IMAGE_BYTES, image);
@@ -46,7 +35,7 @@ static void setup(void)
 static void teardown(void)
 {
 	host_stop(&h);
-	unlink(worker_link);
+	worker_link_remove();
 }
 
 static pid_t attach(void)
@@ -198,7 +187,7 @@ static void take_away(unsigned int what, bool back)
 
 	snprintf(other, sizeof(other), "%s.away", image);
 	if (what == 0)
-		point_worker_at(back ? program : "/no/such/worker");
+		worker_link_to(back ? NULL : "/no/such/worker");
 	else if (back)
 		need(rename(other, image) == 0, "rename");
 	else

@@ -679,29 +679,16 @@ START_TEST(upgraded_under_load)
 }
 END_TEST
 
-static char worker_link[64];
-
-static void point_worker_at(const char *program)
-{
-	unlink(worker_link);
-	need(symlink(program, worker_link) == 0, "symlink");
-}
-
 static void setup_own_worker(void)
 {
-	const char *program = program_path(PROGRAM_WORKER);
-
-	snprintf(worker_link, sizeof(worker_link), "/tmp/xd-worker.%d",
-		 (int)getpid());
-	point_worker_at(program);
-	setenv("TEST_WORKER", worker_link, 1);
+	worker_link_make();
 	setup();
 }
 
 static void teardown_own_worker(void)
 {
 	teardown();
-	unlink(worker_link);
+	worker_link_remove();
 }
 
 /* A program that cannot be run is found out before anything is given up. */
@@ -709,23 +696,19 @@ START_TEST(broken_upgrade_is_refused)
 {
 	static const char *const broken[] = { "/bin/false", "/dev/null",
 					      "/no/such/worker" };
-	char program[256];
-	ssize_t n = readlink(worker_link, program, sizeof(program) - 1);
 	pid_t pid;
 	char *error;
 
-	need(n > 0, "readlink");
-	program[n] = '\0';
 	attach(FE_ABI_NATIVE, 1, true);
 	pid = host_worker_pid(&h, 1, XVDB);
-	point_worker_at(broken[_i]);
+	worker_link_to(broken[_i]);
 	load_begin();
 	error = host_control_error(&h, upgrade_request());
 	need(strstr(error, "worker"), "%s", error);
 	free(error);
 	drain();
 	need(host_worker_pid(&h, 1, XVDB) == pid, "it has gone");
-	point_worker_at(program);
+	worker_link_to(NULL);
 	json_decref(host_control_ok(&h, upgrade_request()));
 	need(host_worker_pid(&h, 1, XVDB) != pid, "it is the same");
 	load_begin();
@@ -738,22 +721,18 @@ END_TEST
 START_TEST(no_program_for_a_while)
 {
 	uint64_t end = host_now_ms() + HOST_WAIT_MS;
-	char program[256];
-	ssize_t n = readlink(worker_link, program, sizeof(program) - 1);
 
-	need(n > 0, "readlink");
-	program[n] = '\0';
 	attach(FE_ABI_NATIVE, 1, true);
 	load_begin();
 	drain();
-	point_worker_at("/no/such/worker");
+	worker_link_to("/no/such/worker");
 	load_begin();
 	kill_worker();
 	while (!host_log_has(&h, "start worker")) {
 		need(host_now_ms() < end, "it has started");
 		poll(NULL, 0, 5); /* nothing tells a reader of the log */
 	}
-	point_worker_at(program);
+	worker_link_to(NULL);
 	drain();
 	need(host_wait_worker(&h, 1, XVDB, "connected"), "worker");
 	need(requests_of("errors") == 0, "errors");

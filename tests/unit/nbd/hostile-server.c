@@ -33,7 +33,7 @@
 enum { OPT_EXPORT_NAME = 1, OPT_ABORT = 2, OPT_GO = 7, OPT_STRUCTURED = 8 };
 enum { REP_ACK = 1, REP_INFO = 3 };
 enum { INFO_EXPORT = 0, INFO_NAME = 1, INFO_BLOCK_SIZE = 3 };
-enum { CMD_READ = 0, CMD_WRITE = 1, CMD_DISC = 2 };
+enum { CMD_READ = 0, CMD_WRITE = 1, CMD_DISC = 2, CMD_FLUSH = 3 };
 enum { ERROR_IO = 5, ERROR_NOT_SUPPORTED = 95, ERROR_SHUTDOWN = 108 };
 enum { CHUNK_NONE = 0, CHUNK_DATA = 1, CHUNK_HOLE = 2, CHUNK_ERROR = 32769 };
 
@@ -255,6 +255,28 @@ static void error_chunk(uint16_t flags, const struct request *r, uint32_t error)
 	put16(0);
 }
 
+/* Many at a time, so that whoever reads them always finds one. */
+static void endless_errors(const struct request *r)
+{
+	static struct {
+		uint32_t magic;
+		uint16_t flags, type;
+		uint64_t cookie;
+		uint32_t length, error;
+		uint16_t text;
+	} __attribute__((packed)) chunks[4096];
+
+	for (unsigned int i = 0; i < 4096; i++) {
+		chunks[i].magic = htobe32(STRUCTURED_MAGIC);
+		chunks[i].type = htobe16(CHUNK_ERROR);
+		chunks[i].cookie = htobe64(r->cookie);
+		chunks[i].length = htobe32(6);
+		chunks[i].error = htobe32(ERROR_IO);
+	}
+	for (;;)
+		put(chunks, sizeof(chunks));
+}
+
 static void reply(const struct request *r)
 {
 	if (r->type == CMD_READ && structured) {
@@ -394,6 +416,9 @@ static void serve(void)
 		r.cookie = get64();
 		r.offset = get64();
 		r.length = get32();
+		if (is("endless-end") &&
+		    (r.type == CMD_DISC || r.type == CMD_FLUSH))
+			endless_errors(&r);
 		if (r.type == CMD_DISC)
 			_exit(0);
 		if (r.type == CMD_WRITE)

@@ -85,8 +85,8 @@ static void check_all(const struct dirty_record *of)
 		const struct twin_write *wanted = &twin[i % TWIN_WRITES];
 
 		ck_assert_uint_lt(place, dirty_record_end(of));
-		dirty_record_get(of, place, &write);
-		good = write.offset_bytes == wanted->offset &&
+		good = !dirty_record_get(of, place, &write) &&
+		       write.offset_bytes == wanted->offset &&
 		       write.length_bytes == wanted->length &&
 		       all_are(write.data, write.length_bytes, wanted->fill);
 		place = write.next;
@@ -174,6 +174,9 @@ START_TEST(old_drops_are_harmless)
 }
 END_TEST
 
+/* Of a write. */
+static uint32_t most_bytes = UINT32_MAX;
+
 static int adopt(int fd, struct dirty_record **ret_heir)
 {
 	struct dirty_record *heir;
@@ -181,7 +184,7 @@ static int adopt(int fd, struct dirty_record **ret_heir)
 
 	if (rc < 0)
 		return rc;
-	rc = dirty_record_check(heir, SIZE_BYTES, 512);
+	rc = dirty_record_check(heir, SIZE_BYTES, 512, most_bytes);
 	if (rc < 0)
 		dirty_record_free(heir);
 	else
@@ -264,6 +267,33 @@ START_TEST(damaged_is_refused)
 }
 END_TEST
 
+/* No server takes it, so it would be sent again without end. */
+START_TEST(too_long_a_write_is_refused)
+{
+	struct dirty_record *heir = NULL;
+
+	ck_assert_int_eq(add(0, 4096, 1), 0);
+	most_bytes = _i ? 4096 : 3584;
+	ck_assert_int_eq(adopt(dirty_record_fd(record), &heir),
+			 _i ? 0 : -EINVAL);
+	dirty_record_free(heir);
+}
+END_TEST
+
+/* Others still have the memory. */
+START_TEST(changed_after_the_check)
+{
+	static const uint32_t lengths[] = { 0, 8192, 1 << 20, 0xfffffff0,
+					    UINT32_MAX };
+	struct dirty_write write;
+
+	ck_assert_int_eq(add(0, 4096, 1), 0);
+	ck_assert_int_eq(dirty_record_get(record, 0, &write), 0);
+	poke(RING + 8, lengths[_i]);
+	ck_assert_int_eq(dirty_record_get(record, 0, &write), -EINVAL);
+}
+END_TEST
+
 /* An empty one, whose next write would be behind the end of all numbers. */
 START_TEST(places_without_end)
 {
@@ -315,6 +345,8 @@ Suite *suite_dirty_record(void)
 	tcase_add_test(tc, old_drops_are_harmless);
 	tcase_add_test(tc, adopted);
 	tcase_add_loop_test(tc, damaged_is_refused, 0, (int)NR_OF(damage));
+	tcase_add_loop_test(tc, too_long_a_write_is_refused, 0, 2);
+	tcase_add_loop_test(tc, changed_after_the_check, 0, 5);
 	tcase_add_loop_test(tc, places_without_end, 0, 2);
 	tcase_add_test(tc, others_are_refused);
 	suite_add_tcase(suite, tc);

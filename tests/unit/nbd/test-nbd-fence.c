@@ -255,7 +255,33 @@ START_TEST(left_to_the_next)
 	nbd_fence_leave(&fence);
 	ck_assert(holds(NBD_FENCE_LEFT | 5, 0, 512));
 	ck_assert(!holds(NBD_FENCE_RECORD, 0, 512));
-	ck_assert(lifts_after(NBD_FENCE_MS));
+	/* Of a connection that was watched as well: it is closed by now. */
+	ck_assert(lifts_after(LEFT_MS));
+}
+END_TEST
+
+/* Whoever had the memory before may write to it still. */
+START_TEST(left_and_changed_by_others)
+{
+	memset(&left, 0, sizeof(left));
+	take_over(LEFT_MS);
+	nbd_fence_raise_for_time(&fence, LEFT_MS);
+	left.nr_ranges = _i ? UINT64_MAX : 1u << 20;
+	nbd_fence_add(&fence, 1, 0, 512);
+	ck_assert(holds(2, 1024, 1536));
+	ck_assert(!nbd_fence_has_left(&fence));
+}
+END_TEST
+
+/* What nothing tells the end of has the time of a new connection. */
+START_TEST(begins_anew)
+{
+	nbd_fence_begin_anew(&fence, LEFT_MS);
+	ck_assert(!nbd_fence_is_up(&fence));
+	nbd_fence_raise_for_time(&fence, 1000);
+	nbd_fence_add(&fence, 1, 0, 512);
+	nbd_fence_begin_anew(&fence, LEFT_MS);
+	ck_assert(lifts_after(LEFT_MS));
 }
 END_TEST
 
@@ -298,7 +324,7 @@ START_TEST(left_by_a_liar)
 	}
 	take_over(LEFT_MS);
 	ck_assert(holds(3, 512, 1024));
-	ck_assert(lifts_after(NBD_FENCE_MS));
+	ck_assert(lifts_after(LEFT_MS));
 }
 END_TEST
 
@@ -356,6 +382,8 @@ Suite *suite_nbd_fence(void)
 	tcase_add_test(tc, lifts_when_its_time_is_over);
 	tcase_add_test(tc, full_means_everything);
 	tcase_add_test(tc, left_to_the_next);
+	tcase_add_loop_test(tc, left_and_changed_by_others, 0, 2);
+	tcase_add_test(tc, begins_anew);
 	tcase_add_test(tc, left_while_the_record_was_sent);
 	tcase_add_test(tc, left_again_and_again);
 	tcase_add_loop_test(tc, left_by_a_liar, 0, 2);

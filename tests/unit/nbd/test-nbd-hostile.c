@@ -277,6 +277,20 @@ START_TEST(without_end)
 }
 END_TEST
 
+/* It always has something to say to the last flush, and to the end. */
+START_TEST(parting_without_end)
+{
+	uint64_t start_ms;
+
+	start("endless-end", NULL);
+	disk_open(&server, "");
+	ck_assert_int_eq(_i ? do_read(0, 4096) : do_write(0, 4096), 0);
+	start_ms = clock_now_ms();
+	disk_close();
+	ck_assert_uint_lt(clock_now_ms() - start_ms, 2000);
+}
+END_TEST
+
 Suite *suite_nbd_hostile(void)
 {
 	Suite *suite = suite_create("nbd-hostile");
@@ -294,6 +308,7 @@ Suite *suite_nbd_hostile(void)
 	tcase_add_loop_test(tc, short_read, 0, (int)NR_OF(short_reads));
 	tcase_add_test(tc, unsupported);
 	tcase_add_loop_test(tc, without_end, 0, (int)NR_OF(for_ever));
+	tcase_add_loop_test(tc, parting_without_end, 0, 2);
 	suite_add_tcase(suite, tc);
 	return suite;
 }

@@ -408,6 +408,53 @@ START_TEST(the_record_waits_for_a_flush)
 }
 END_TEST
 
+/* A server that is away does nothing meanwhile: its time counts from the return. */
+START_TEST(fence_waits_for_the_server)
+{
+	NBDKIT(&server, "file", scratch_file("image", 4 << 20));
+	disk_open_left(&server, "fence=2", -1);
+	disk_open_queue();
+	submit(&slots[0], PLACE, 1, 1);
+	end_one(&slots[0], 3000);
+	server_kill(&server);
+	run_loop_ms(2500);
+	submit(&slots[1], PLACE, 2, 0);
+	server_restart(&server);
+	ck_assert_ptr_null(slot_next_done(1500));
+	end_one(&slots[1], 8000);
+	check_page(PLACE, 2);
+}
+END_TEST
+
+static void abandon_a_flush(void)
+{
+	fill(PAGE, 1);
+	ck_assert_int_eq(do_write(PLACE, PAGE), 0);
+	slot_submit(&slots[0], BLOCK_OP_FLUSH, 0, 0);
+	run_loop_ms(50);
+	block_queue_abandon(queue);
+	ck_assert_ptr_eq(slot_next_done(3000), &slots[0]);
+	ck_assert_int_eq(slots[0].io.error, -ECANCELED);
+}
+
+/*
+ * One that is replaced while a flush takes long leaves a connection that it has
+ * watched: it is closed now, and fence= is enough.
+ */
+START_TEST(flush_that_was_abandoned)
+{
+	uint64_t start;
+
+	start_late_server("late-flush");
+	another_dies("fence=3", abandon_a_flush);
+	start = clock_now_ms();
+	disk_open_left(&server, "fence=3", record_fd);
+	disk_open_queue();
+	check_page(PLACE, 1);
+	ck_assert_uint_lt(clock_now_ms() - start, 8000);
+}
+END_TEST
+
 /* timeout= is for a server that is away, and this one is there. */
 START_TEST(timeout_is_not_for_the_fence)
 {
@@ -468,6 +515,8 @@ Suite *suite_nbd_left(void)
 			    2 * NR_OTHERS);
 	tcase_add_loop_test(tc, not_carried_out_again, 0, 2);
 	tcase_add_test(tc, ended_in_order);
+	tcase_add_test(tc, fence_waits_for_the_server);
+	tcase_add_test(tc, flush_that_was_abandoned);
 	tcase_add_test(tc, the_record_waits_for_a_flush);
 	tcase_add_test(tc, timeout_is_not_for_the_fence);
 	suite_add_tcase(suite, tc);

@@ -581,10 +581,26 @@ static void wait_cut_here(int fd)
 	ck_assert(pfd.revents & POLLERR);
 }
 
+static void open_tls_disk(void)
+{
+	char keys[300], spec[500];
+
+	snprintf(keys, sizeof(keys), "--tls-psk=%.200s/gave-up.psk",
+		 unit_dir());
+	run_command("psktool -u alice -p %s >/dev/null 2>&1",
+		    keys + strlen("--tls-psk="));
+	NBDKIT_TCP(&server, "-t", "1", "--tls=require", keys, "memory", "4M");
+	snprintf(spec, sizeof(spec),
+		 "nbds://alice@localhost:%u/?tls-psk-file=%s&reply-timeout=0",
+		 server.port, keys + strlen("--tls-psk="));
+	ck_assert_msg(disk_open_spec(spec, false) == 0, "%s", err.text);
+	disk_open_queue();
+}
+
 /*
  * More than a server takes that is stopped: the kernel gives the connection
  * up, and the server carries the writes out when it likes.  Seen by the loop,
- * or by what is sent next.
+ * or by what is sent next; and where TLS is told the error, and keeps it.
  */
 START_TEST(fence_where_the_kernel_gave_up)
 {
@@ -592,8 +608,12 @@ START_TEST(fence_where_the_kernel_gave_up)
 	int fd;
 
 	/* With more threads nbdkit dies of a client that does not listen. */
-	NBDKIT_TCP(&server, "-t", "1", "memory", "4M");
-	disk_open(&server, "reply-timeout=0");
+	if (_i & 2) {
+		open_tls_disk();
+	} else {
+		NBDKIT_TCP(&server, "-t", "1", "memory", "4M");
+		disk_open(&server, "reply-timeout=0");
+	}
 	ck_assert_int_eq(do_read(0, 4096), 0);
 	fd = server_socket();
 	ck_assert_int_eq(setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT,
@@ -602,7 +622,7 @@ START_TEST(fence_where_the_kernel_gave_up)
 	server_hang(&server);
 	for (unsigned int i = 0; i < DISK_SLOTS - 2; i++)
 		slot_submit(&slots[i], BLOCK_OP_WRITE, i * 4096, 4096);
-	if (_i)
+	if (_i & 1)
 		wait_cut_here(fd);
 	for (unsigned int i = DISK_SLOTS - 2; i < DISK_SLOTS; i++)
 		slot_submit(&slots[i], BLOCK_OP_WRITE, i * 4096, 4096);
@@ -742,7 +762,7 @@ Suite *suite_nbd_loss(void)
 	tc = add_case(suite, "silence");
 	tcase_add_test(tc, half_open);
 	tcase_add_test(tc, stale_write_does_not_land_last);
-	tcase_add_loop_test(tc, fence_where_the_kernel_gave_up, 0, 2);
+	tcase_add_loop_test(tc, fence_where_the_kernel_gave_up, 0, 4);
 	tc = add_case(suite, "closing");
 	tcase_add_loop_test(tc, lost_while_idle, 0, 2);
 	tcase_add_loop_test(tc, closes_without_a_server, 0, 8);

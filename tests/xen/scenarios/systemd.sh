@@ -97,6 +97,7 @@ assert_eq "$(status_of "$main" CapBnd)" "$(capabilities chown dac_override kill 
 	setgid setuid setpcap sys_admin mknod)" 'capabilities'
 assert_eq "$(status_of "$main" CapEff)" "$(status_of "$main" CapBnd)" 'the same'
 assert_eq "$(status_of "$main" NoNewPrivs)" 1 'NoNewPrivs'
+assert_eq "$(cat "/proc/$main/oom_score_adj")" -900 'its OOM score'
 assert_eq "$(status_of "$main" Seccomp)" 2 'Seccomp'
 OUTPUT=$(nsenter -t "$main" -m touch /etc/here /usr/here 2>&1) &&
 	fail 'files of the system can be written'
@@ -129,6 +130,7 @@ for vdev in xvdb xvdc xvdd xvde; do
 	assert_eq "$(status_of "$pid" CapBnd)" 0000000000000000 "$vdev: CapBnd"
 	assert_eq "$(status_of "$pid" CapPrm)" 0000000000000000 "$vdev: CapPrm"
 	[ "$(status_of "$pid" Uid)" -ge 1879048192 ] || fail "$vdev: user"
+	assert_eq "$(cat "/proc/$pid/oom_score_adj")" 0 "$vdev: its OOM score"
 	assert_match "$(cat "/proc/$pid/cgroup")" '/xen-diskd.service$' \
 		"$vdev: control group"
 done
