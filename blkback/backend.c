@@ -233,7 +233,7 @@ const struct vbd *backend_conflict(const struct vbd *vbd)
 		 */
 		if (other == vbd ||
 		    !(other->left || (other->info_valid && other->worker) ||
-		      (other->state != XenbusStateClosed && other->over &&
+		      (other->state != XenbusStateClosed && other->let_go &&
 		       other->unfenced && !other->settled &&
 		       other->info.fence_waits)) ||
 		    !backend_same_bytes(&vbd->info.identity,

@@ -118,6 +118,16 @@ static void remove_files(struct vbd *vbd, enum journal_file last)
 void vbd_journal_remove(struct vbd *vbd)
 {
 	remove_files(vbd, INFLIGHT_LOST);
+	vbd->set_aside = false;
+}
+
+static bool exists(const struct vbd *vbd, enum journal_file file)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	journal_path(vbd, file, path);
+	return lstat(path, &st) == 0;
 }
 
 static void rename_file(const struct vbd *vbd, enum journal_file from,
@@ -127,16 +137,45 @@ static void rename_file(const struct vbd *vbd, enum journal_file from,
 
 	journal_path(vbd, from, from_path);
 	journal_path(vbd, to, to_path);
-	if (rename(from_path, to_path) < 0 && errno != ENOENT)
+	if (rename(from_path, to_path) < 0)
 		vbd_log(LOG_LEVEL_WARNING, vbd, "rename '%s': %s", from_path,
 			strerror(errno));
 }
 
+/*
+ * What is aside already is of an attempt that was cut short: nothing that was made
+ * since is worth more, for it is forgotten when a connection stands.
+ */
+static void set_aside(struct vbd *vbd)
+{
+	vbd->set_aside = true;
+	if (!exists(vbd, INFLIGHT_LOST) && exists(vbd, INFLIGHT))
+		rename_file(vbd, INFLIGHT, INFLIGHT_LOST);
+	if (!exists(vbd, CONNECTION_LOST) && exists(vbd, CONNECTION))
+		rename_file(vbd, CONNECTION, CONNECTION_LOST);
+}
+
 void vbd_journal_put_back(struct vbd *vbd)
 {
-	remove_files(vbd, INFLIGHT);
-	rename_file(vbd, INFLIGHT_LOST, INFLIGHT);
-	rename_file(vbd, CONNECTION_LOST, CONNECTION);
+	if (!vbd->set_aside)
+		return;
+	if (vbd->inflight_fd >= 0)
+		close(vbd->inflight_fd);
+	vbd->inflight_fd = -1;
+	if (exists(vbd, INFLIGHT_LOST))
+		rename_file(vbd, INFLIGHT_LOST, INFLIGHT);
+	if (exists(vbd, CONNECTION_LOST))
+		rename_file(vbd, CONNECTION_LOST, CONNECTION);
+	else
+		remove_files(vbd, INFLIGHT);
+	vbd->set_aside = false;
+}
+
+void vbd_journal_forget_lost(struct vbd *vbd)
+{
+	remove_file(vbd, CONNECTION_LOST);
+	remove_file(vbd, INFLIGHT_LOST);
+	vbd->set_aside = false;
 }
 
 /* ---- writing ------------------------------------------------------------ */
@@ -235,13 +274,8 @@ int vbd_journal_create(struct vbd *vbd, struct error_text *err)
 	bool found = vbd->params.origin == QUEUE_DRAINED && vbd->mark[0];
 	int rc = 0;
 
-	if (found) {
-		/* Never to be put back: those of an earlier loss. */
-		remove_file(vbd, CONNECTION_LOST);
-		remove_file(vbd, INFLIGHT_LOST);
-		rename_file(vbd, CONNECTION, CONNECTION_LOST);
-		rename_file(vbd, INFLIGHT, INFLIGHT_LOST);
-	}
+	if (found)
+		set_aside(vbd);
 	remove_files(vbd, found ? INFLIGHT : INFLIGHT_LOST);
 	/* What is put back has the old mark. */
 	if (!found)
@@ -376,6 +410,8 @@ int vbd_journal_load(struct vbd *vbd, struct error_text *err)
 	}
 	if (!rc)
 		rc = open_inflight(vbd, err);
+	/* It was made in place of these, and has not stood yet. */
+	vbd->set_aside = !rc && exists(vbd, CONNECTION_LOST);
 	if (rc < 0) {
 		memset(&vbd->params, 0, sizeof(vbd->params));
 		memset(&vbd->info, 0, sizeof(vbd->info));

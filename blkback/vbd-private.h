@@ -142,10 +142,11 @@ void vbd_change_failed(struct vbd *vbd, const char *cause);
  */
 int vbd_journal_create(struct vbd *vbd, struct error_text *err);
 /*
- * What a connection with QUEUE_DRAINED has been made in place of, as another is to
- * go on with it after all.
+ * What a connection with QUEUE_DRAINED has been made in place of, if it has: another
+ * is to go on with it after all, or nobody, for the new one stands.
  */
 void vbd_journal_put_back(struct vbd *vbd);
+void vbd_journal_forget_lost(struct vbd *vbd);
 /* The same connection, of which something has changed; a failure is logged. */
 void vbd_journal_update(struct vbd *vbd);
 /*

@@ -109,7 +109,7 @@ void vbd_switch(struct vbd *vbd, enum xenbus_state to, vbd_write_more *more)
 	if (to == XenbusStateClosed)
 		vbd_connection_over(vbd);
 	if (to == XenbusStateInitWait)
-		vbd->over = false;
+		vbd->over = vbd->let_go = false;
 }
 
 static int write_error(struct xenstore *xs, xs_transaction_t tx,

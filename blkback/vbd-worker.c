@@ -34,6 +34,8 @@
  * its silence.  A medium may be slow, or a server away.
  */
 #define LET_GO_MS UINT64_C(5000)
+/* For an image to be opened again, only to wait at its fence. */
+#define SETTLE_MS UINT64_C(10000)
 
 const char *vbd_worker_state_name(enum vbd_worker_state state)
 {
@@ -109,8 +111,8 @@ static bool had_ring(const struct vbd *vbd)
 /* The guest has let go, and a worker is there only to wait at the fence. */
 static bool settling(const struct vbd *vbd)
 {
-	return vbd->over && vbd->unfenced && !vbd->settled &&
-	       !vbd->reconnecting && vbd->state != XenbusStateClosed;
+	return vbd->let_go && vbd->unfenced && !vbd->settled &&
+	       vbd->state != XenbusStateClosed;
 }
 
 void vbd_quit(struct vbd *vbd)
@@ -221,6 +223,23 @@ static bool fence_waits(const struct vbd *vbd)
 	       (!vbd->info.size_bytes || vbd->info.fence_waits);
 }
 
+/* Nobody can open it, or not just now. */
+static bool settle_again(struct vbd *vbd)
+{
+	uint64_t now = clock_now_ms();
+
+	if (now >= vbd->settle_until_ms) {
+		if (log_limit_pass(&vbd->error_limit))
+			vbd_log(LOG_LEVEL_WARNING, vbd,
+				"what a worker that has died had under way may "
+				"still be written: nobody could wait for it");
+		return false;
+	}
+	vbd->restart_ms = now + RETRY_MS;
+	vbd_worker_set_state(vbd, VBD_WORKER_NONE);
+	return true;
+}
+
 bool vbd_worker_settled(struct vbd *vbd)
 {
 	if (!vbd->unfenced || vbd->settled || !fence_waits(vbd))
@@ -232,12 +251,13 @@ bool vbd_worker_settled(struct vbd *vbd)
 			vbd_quit(vbd);
 		return true;
 	}
+	if (!vbd->settle_until_ms)
+		vbd->settle_until_ms = clock_now_ms() + SETTLE_MS;
 	switch (vbd->worker_state) {
 	case VBD_WORKER_NONE:
 		vbd_open(vbd);
 		break;
 	case VBD_WORKER_OPENING:
-		vbd->fence_tried = true;
 		limit_time(vbd);
 		break;
 	case VBD_WORKER_READY:
@@ -247,15 +267,7 @@ bool vbd_worker_settled(struct vbd *vbd)
 		backend_touch_after(vbd, RETRY_MS);
 		break;
 	case VBD_WORKER_DEAD:
-		if (!vbd->fence_tried) {
-			vbd->fence_tried = true;
-			vbd_worker_set_state(vbd, VBD_WORKER_NONE);
-			return false;
-		}
-		vbd_log(LOG_LEVEL_WARNING, vbd,
-			"what a worker that has died had under way may still "
-			"be written: nobody could wait for it");
-		return true;
+		return !settle_again(vbd);
 	default:
 		break;
 	}
@@ -319,6 +331,7 @@ static void on_opened(struct vbd *vbd, const struct block_info *info)
 	    is_another(info, &vbd->info)) {
 		vbd_error(vbd, "target '%s': it is another image by now",
 			  vbd->target);
+		vbd->settle_until_ms = clock_now_ms();
 		vbd_worker_fail(vbd);
 		return;
 	}
@@ -376,7 +389,7 @@ static bool is_wanted(const struct vbd *vbd)
 {
 	if (vbd->left)
 		return true;
-	return !vbd->over &&
+	return !vbd->let_go &&
 	       (vbd->state == XenbusStateConnected ||
 		(vbd->state == XenbusStateInitWait && is_attached(vbd)));
 }
@@ -400,6 +413,7 @@ static void on_open_failed(struct vbd *vbd, const char *cause)
 static void on_connected(struct vbd *vbd)
 {
 	vbd->left = vbd->answered = vbd->unfenced = false;
+	vbd_journal_forget_lost(vbd);
 	vbd_worker_set_state(vbd, VBD_WORKER_CONNECTED);
 	vbd->served_ms = clock_now_ms();
 	/* Its queues, and the frontend, may have been faster than this. */
@@ -454,12 +468,12 @@ static void on_connect_failed(struct vbd *vbd, const char *cause, bool refused)
 			"taken up: %s%s%s%s",
 			vbd->lost.text, vbd->lost.text[0] ? ": " : "", cause,
 			refused ? "; detach it" : "");
-	if (refused && vbd->params.origin == QUEUE_DRAINED)
+	if (refused) {
 		vbd_journal_put_back(vbd);
-	if (refused)
 		vbd_worker_fail(vbd);
-	else
+	} else {
 		try_again(vbd);
+	}
 }
 
 static int map_stats(struct vbd *vbd)
@@ -495,6 +509,7 @@ static void on_hello(struct vbd *vbd, const struct worker_message *message,
 		return;
 	}
 	vbd->left = vbd->unfenced = false;
+	vbd_journal_forget_lost(vbd);
 	vbd->info_valid = true;
 	vbd->served_ms = clock_now_ms();
 	/* At Initialised it has a new ring by now: see frontend_reconnects(). */
@@ -968,12 +983,13 @@ void vbd_worker_connect(struct vbd *vbd, enum queue_origin origin)
 	int rc = 0;
 
 	vbd_worker_set_state(vbd, VBD_WORKER_CONNECTING);
-	vbd->settled = vbd->fence_tried = false;
+	vbd->settled = false;
+	vbd->settle_until_ms = 0;
 	if (origin == QUEUE_LEFT) {
 		vbd->params.origin = origin;
 	} else {
 		vbd->reconnecting = vbd->frontend_connected = false;
-		vbd->left = vbd->poisoned = vbd->over = false;
+		vbd->left = vbd->poisoned = vbd->over = vbd->let_go = false;
 		rc = prepare(vbd, origin, &err);
 	}
 	if (rc == -ESTALE) {

@@ -156,6 +156,7 @@ static void check_initialising(struct vbd *vbd)
 /* The guest has: so do we, and whoever served it before. */
 static void let_go(struct vbd *vbd)
 {
+	vbd->let_go = true;
 	vbd_connection_over(vbd);
 	if (vbd_worker_detach(vbd) && vbd_worker_settled(vbd))
 		vbd_switch(vbd, XenbusStateClosed, NULL);

@@ -102,6 +102,8 @@ struct vbd {
 	bool reconnecting;
 	/* The guest has let go of this connection, or was at fault on it. */
 	bool over;
+	/* It has let go, and only the fence needs a worker still. */
+	bool let_go;
 
 	struct worker_process *worker;
 	enum vbd_worker_state worker_state;
@@ -115,7 +117,7 @@ struct vbd {
 	/* A worker before may have I/O under way; none has connected since. */
 	bool unfenced;
 	bool settled; /* it has not: see vbd_worker_settled() */
-	bool fence_tried; /* to find that out */
+	uint64_t settle_until_ms; /* to find that out; 0: not begun */
 	unsigned int nr_deaths; /* one soon after the other */
 	uint64_t served_ms; /* since when; 0: it does not */
 	uint64_t restart_ms; /* not before; 0: at once */
@@ -155,6 +157,7 @@ struct vbd {
 	int inflight_fd;
 	char mark[VBD_MARK_BYTES];
 	struct error_text lost; /* why an earlier one's could not be loaded */
+	bool set_aside; /* and is kept: see vbd_journal_put_back() */
 
 	bool has_error;
 	/* The error is the disk's own, and stays as long as the worker. */

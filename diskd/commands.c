@@ -334,9 +334,9 @@ static json_t *poll_detach(struct command *command)
 	}
 	if (!expired(command))
 		return NULL;
-	if (vbd->over)
+	if (vbd->let_go)
 		return answer_error("vbd %u/%u: its worker still waits for its "
-				    "medium after %u s; it is detached when "
+				    "medium after %u s; detach it again when "
 				    "that has ended",
 				    vbd->domid, vbd->devid,
 				    DETACH_TIMEOUT_MS / 1000);

@@ -10,8 +10,11 @@
 
 /* As Linux: links on the way to one file. */
 #define LINKS_MAX 40
-/* Opening an object takes as long as going through so many entries. */
-#define OBJECT_COST 256u
+/*
+ * Opening an object, once for its size and once for itself, takes as long as going
+ * through so many entries.
+ */
+#define OBJECT_COST 320u
 /* "40000 a", NUL, id */
 #define ENTRY_BYTES_MIN 28u
 
@@ -174,30 +177,31 @@ static int walk_path(struct link_walk *walk, const char *path, size_t length)
 
 static int walk_link(struct link_walk *walk, const git_oid *link)
 {
-	uint64_t nr_bytes;
 	git_odb_object *object;
 	const char *path;
-	int rc = repository_blob_size(walk->odb, link, &nr_bytes, walk->err);
+	size_t nr_bytes;
+	int rc = spend(walk, 0);
 
 	if (rc < 0)
 		return rc;
-	if (walk->nr_links++ == LINKS_MAX || nr_bytes == 0 ||
-	    nr_bytes >= PATH_MAX) {
+	if (walk->nr_links++ == LINKS_MAX) {
 		end_walk(walk, LINK_TEXT, NULL);
 		return 0;
 	}
-	rc = spend(walk, nr_bytes);
-	if (rc < 0)
-		return rc;
-	rc = repository_read(walk->odb, link, GIT_OBJECT_BLOB, PATH_MAX,
+	rc = repository_read(walk->odb, link, GIT_OBJECT_BLOB, PATH_MAX - 1,
 			     &object, walk->err);
+	if (rc == -EFBIG) {
+		end_walk(walk, LINK_TEXT, NULL);
+		return 0;
+	}
 	if (rc < 0)
 		return rc;
 	path = git_odb_object_data(object);
-	if (path[0] == '/' || memchr(path, '\0', nr_bytes))
+	nr_bytes = git_odb_object_size(object);
+	if (!nr_bytes || path[0] == '/' || memchr(path, '\0', nr_bytes))
 		end_walk(walk, LINK_TEXT, NULL);
 	else
-		rc = walk_path(walk, path, git_odb_object_size(object));
+		rc = walk_path(walk, path, nr_bytes);
 	git_odb_object_free(object);
 	return rc;
 }

@@ -123,6 +123,13 @@ int nbd_socket_error(int fd)
 	return -error;
 }
 
+void nbd_socket_reset(int fd)
+{
+	const struct linger reset = { .l_onoff = 1, .l_linger = 0 };
+
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+}
+
 bool nbd_socket_is_cut_here(int error)
 {
 	return error == ETIMEDOUT || error == EHOSTUNREACH ||

@@ -46,6 +46,9 @@ int nbd_socket_error(int fd);
  */
 bool nbd_socket_is_cut_here(int error);
 
+/* Closed, it drops what it has not sent. */
+void nbd_socket_reset(int fd);
+
 /*
  * Makes a handle, set up for the target, and starts the negotiation over a
  * connected socket, which is the handle's from then on (also after a failure).

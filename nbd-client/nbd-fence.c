@@ -27,12 +27,9 @@ static void arm(struct nbd_fence_socket *socket)
 
 static void close_socket(struct nbd_fence_socket *socket)
 {
-	/* What has not left this host yet does not leave it any more. */
-	const struct linger reset = { .l_onoff = 1, .l_linger = 0 };
-
 	if (socket->fd < 0)
 		return;
-	setsockopt(socket->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+	nbd_socket_reset(socket->fd);
 	if (socket->armed)
 		io_loop_cancel(socket->fence->loop, &socket->op);
 	close(socket->fd);
@@ -51,6 +48,7 @@ static void lift(struct nbd_fence *fence)
 	close_sockets(fence);
 	fence->list->nr_ranges = fence->list->everything = 0;
 	fence->list->until_ms = 0;
+	fence->list->marks &= NBD_FENCE_RECORD_SENT;
 	fence->unwatched = false;
 }
 
@@ -91,8 +89,10 @@ static void on_ready(struct io_op *op, int result)
 		return;
 	}
 	close_socket(socket);
-	if (nbd_socket_is_cut_here(-rc))
+	if (nbd_socket_is_cut_here(-rc)) {
 		fence->unwatched = true;
+		fence->list->marks |= NBD_FENCE_CUT_HERE;
+	}
 	if (nbd_fence_is_up(fence))
 		return;
 	lift(fence);
@@ -166,18 +166,21 @@ void nbd_fence_everything(struct nbd_fence *fence, uint64_t ms)
 static void take_over(struct nbd_fence *fence, uint64_t left_ms)
 {
 	struct nbd_fence_list *list = fence->list;
-	/* Its connections are closed now, the watched ones as well. */
-	uint64_t longest = clock_now_ms() + left_ms;
+	bool cut_here = list->marks & NBD_FENCE_CUT_HERE;
+	/* Its connections are closed now, but for those that nothing can close. */
+	uint64_t longest =
+		clock_now_ms() +
+		(cut_here && left_ms < NBD_FENCE_MS ? NBD_FENCE_MS : left_ms);
 
 	if (list->until_ms > longest)
 		list->until_ms = longest;
 	if (!is_sane(list)) {
 		list->nr_ranges = 0;
-		list->record_sent = 1;
+		list->marks = NBD_FENCE_RECORD_SENT;
 	}
-	if (list->record_sent)
+	if (list->marks & NBD_FENCE_RECORD_SENT)
 		nbd_fence_everything(fence, left_ms);
-	list->record_sent = 0;
+	list->marks &= NBD_FENCE_CUT_HERE;
 	fence->unwatched = list->everything || list->nr_ranges;
 	disown(list);
 }
@@ -232,7 +235,7 @@ bool nbd_fence_raise(struct nbd_fence *fence, int fd)
 	shutdown(fd, SHUT_WR);
 	rc = drain(fd);
 	if (nbd_socket_is_cut_here(-rc)) {
-		nbd_fence_raise_for_time(fence, NBD_FENCE_MS);
+		nbd_fence_raise_cut_here(fence);
 		return true;
 	}
 	if (rc != -EAGAIN)
@@ -255,6 +258,12 @@ void nbd_fence_raise_for_time(struct nbd_fence *fence, uint64_t ms)
 {
 	stand(fence, ms);
 	fence->unwatched = true;
+}
+
+void nbd_fence_raise_cut_here(struct nbd_fence *fence)
+{
+	nbd_fence_raise_for_time(fence, NBD_FENCE_MS);
+	fence->list->marks |= NBD_FENCE_CUT_HERE;
 }
 
 void nbd_fence_add(struct nbd_fence *fence, uint64_t number,
@@ -283,7 +292,7 @@ void nbd_fence_add(struct nbd_fence *fence, uint64_t number,
 
 void nbd_fence_begin_anew(struct nbd_fence *fence, uint64_t ms)
 {
-	if (fence->unwatched)
+	if (nbd_fence_is_up(fence))
 		stand(fence, ms);
 }
 
@@ -303,7 +312,11 @@ bool nbd_fence_has_left(const struct nbd_fence *fence)
 
 void nbd_fence_record_sent(struct nbd_fence *fence, bool sent)
 {
-	__atomic_store_n(&fence->list->record_sent, sent, __ATOMIC_RELEASE);
+	uint32_t marks = fence->list->marks & ~NBD_FENCE_RECORD_SENT;
+
+	__atomic_store_n(&fence->list->marks,
+			 marks | (sent ? NBD_FENCE_RECORD_SENT : 0),
+			 __ATOMIC_RELEASE);
 }
 
 /* The same bytes, or older ones that the same bytes follow. */

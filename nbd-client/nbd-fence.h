@@ -34,13 +34,18 @@
 #define NBD_FENCE_LEFT (UINT64_C(1) << 63)
 #define NBD_FENCE_RECORD (NBD_FENCE_LEFT - 2)
 
+enum {
+	NBD_FENCE_RECORD_SENT = 1, /* the record is on its way */
+	/* A connection was given up on this side: its end is never seen. */
+	NBD_FENCE_CUT_HERE = 2,
+};
+
 /* Written so that a process may die between any two stores. */
 struct nbd_fence_list {
 	uint64_t until_ms;
 	/* More ranges or sockets than there is room for: all of the disk. */
 	uint32_t everything;
-	/* The record is on its way. */
-	uint32_t record_sent;
+	uint32_t marks;
 	uint64_t nr_ranges;
 	struct nbd_fence_range {
 		uint64_t start, end;
@@ -98,11 +103,13 @@ bool nbd_fence_raise(struct nbd_fence *fence, int fd);
  * The same for a connection that was given up on this side, so that nothing
  * tells when the server has done with it: only time lifts the fence.
  */
+void nbd_fence_raise_cut_here(struct nbd_fence *fence);
+/* For what a process that died had sent. */
 void nbd_fence_raise_for_time(struct nbd_fence *fence, uint64_t ms);
 void nbd_fence_add(struct nbd_fence *fence, uint64_t number,
 		   uint64_t offset_bytes, uint64_t length_bytes);
 
-/* Connected again: whatever only time lifts stands for so long from now on. */
+/* Connected again: whatever stands does so for so long from now on, at least. */
 void nbd_fence_begin_anew(struct nbd_fence *fence, uint64_t ms);
 
 bool nbd_fence_is_up(const struct nbd_fence *fence);

@@ -48,6 +48,9 @@ static void let_go(struct nbd_link *link)
 	nbd_close(link->nbd);
 	link->nbd = NULL;
 	if (link->fd >= 0) {
+		/* What has not left this host yet does not leave it any more. */
+		if (link->cut_here)
+			nbd_socket_reset(link->fd);
 		shutdown(link->fd, SHUT_WR);
 		close(link->fd);
 	}
@@ -111,7 +114,11 @@ static void note_handle_error(struct nbd_link *link)
  */
 static void note_socket_error(struct nbd_link *link)
 {
-	if (!link->socket_error)
+	struct pollfd over = { .fd = link->fd };
+
+	/* Without POLLERR it is a trouble on the way, which TCP may get over. */
+	if (!link->socket_error && link->fd >= 0 && poll(&over, 1, 0) == 1 &&
+	    over.revents & POLLERR)
 		link->socket_error = -nbd_socket_error(link->fd);
 }
 
@@ -140,15 +147,14 @@ static bool is_over_untold(int fd)
 	       info.tcpi_state == TCP_CLOSE;
 }
 
-bool nbd_link_is_cut_here(const struct nbd_link *link)
+bool nbd_link_is_cut_here(struct nbd_link *link)
 {
-	int error = link->socket_error;
-
-	if (link->cut_here || link->fd < 0)
-		return link->cut_here;
-	if (!error)
-		error = -nbd_socket_error(link->fd);
-	return error ? nbd_socket_is_cut_here(error) : is_over_untold(link->fd);
+	note_socket_error(link);
+	if (link->socket_error)
+		link->cut_here |= nbd_socket_is_cut_here(link->socket_error);
+	else if (link->fd >= 0)
+		link->cut_here |= is_over_untold(link->fd);
+	return link->cut_here;
 }
 
 static void fail_as_handle(struct nbd_link *link)

@@ -92,7 +92,7 @@ void nbd_link_after_send(struct nbd_link *link);
  * carry out later what it was sent.  Its socket is there still: before
  * nbd_link_close().
  */
-bool nbd_link_is_cut_here(const struct nbd_link *link);
+bool nbd_link_is_cut_here(struct nbd_link *link);
 
 /*
  * Gives the handle up, whose commands then end without a callback; goes to

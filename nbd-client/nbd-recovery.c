@@ -99,7 +99,7 @@ static const struct nbd_request *owed_change(const struct nbd_queue *queue,
 }
 
 /* Everything that has been sent to it and not been replied to. */
-static void fence_off(struct nbd_queue *queue, const struct nbd_link *link)
+static void fence_off(struct nbd_queue *queue, struct nbd_link *link)
 {
 	struct nbd_fence *fence = &queue->disk->fence;
 	const struct nbd_request *it =
@@ -108,7 +108,7 @@ static void fence_off(struct nbd_queue *queue, const struct nbd_link *link)
 	if (!it || link->fd < 0)
 		return;
 	if (nbd_link_is_cut_here(link))
-		nbd_fence_raise_for_time(fence, NBD_FENCE_MS);
+		nbd_fence_raise_cut_here(fence);
 	else if (!nbd_fence_raise(fence, link->fd))
 		return;
 	for (; it; it = owed_change(queue, link, it->node.next)) {
@@ -501,7 +501,8 @@ static bool waits_for_something(const struct nbd_queue *queue)
 {
 	return queue->phase == NBD_CONNECTING ||
 	       queue->phase == NBD_REPLAYING || !list_empty(&queue->sent) ||
-	       nbd_fence_is_up(&queue->disk->fence) ||
+	       (queue->phase != NBD_FAILED &&
+		nbd_fence_is_up(&queue->disk->fence)) ||
 	       (queue->abandoned_ms && !list_empty(&queue->unrecorded)) ||
 	       (!list_empty(&queue->ready) &&
 		queue->disk->target->timeout_ms != NBD_NO_TIMEOUT);

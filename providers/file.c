@@ -9,8 +9,10 @@
 #include "providers/file.h"
 
 #include "common/cleanup.h"
+#include "common/log.h"
 #include "providers/file-blocks.h"
 #include "providers/file-discard.h"
+#include "providers/file-format.h"
 #include "providers/file-queue.h"
 
 #include <errno.h>
@@ -246,6 +248,25 @@ static void fill_info(struct file_provider *file, const struct stat *st,
 	info->identity.b = device ? 0 : st->st_ino;
 }
 
+/* Whoever makes a guest from such a file means what is in it. */
+static void warn_of_format(const char *path, int path_fd)
+{
+	cleanup_close int fd = reopen(path_fd, O_RDONLY);
+	char bytes[FILE_FORMAT_BYTES];
+	const char *name = NULL;
+	ssize_t n = -1;
+
+	if (fd >= 0)
+		n = pread(fd, bytes, sizeof(bytes), 0);
+	if (n > 0)
+		name = file_format(bytes, (size_t)n);
+	if (name)
+		log_warning("image '%s' begins as one in the format %s does: "
+			    "it is served as raw bytes all the same (an NBD "
+			    "server serves what is in it)",
+			    path, name);
+}
+
 static int open_inode(struct file_provider *file, const char *path,
 		      bool read_only, bool share, struct error_text *err)
 {
@@ -275,6 +296,7 @@ static int open_inode(struct file_provider *file, const char *path,
 	file->in_memory = fstatfs(file->fd, &fs) == 0 &&
 			  fs.f_type == TMPFS_MAGIC && S_ISREG(st.st_mode);
 	fill_info(file, &st, read_only);
+	warn_of_format(path, path_fd);
 	return 0;
 }
 

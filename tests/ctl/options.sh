@@ -313,6 +313,19 @@ unit_allows_workers() {
 }
 check 'the systemd unit allows the system calls of workers' unit_allows_workers
 
+# Under whatever umask; others' files stay.
+uninstall_takes_all() {
+	local root=$work/root made
+	(umask 077 && make -s -C "$TOP" install DESTDIR="$root" >/dev/null)
+	made=$(find "$root" -type f | wc -l)
+	[ "$made" -gt 15 ]
+	expect 'not readable by all' "$(find "$root" -type f ! -perm -0444)" ''
+	: > "$root/usr/bin/other"
+	make -s -C "$TOP" uninstall DESTDIR="$root" >/dev/null
+	expect 'left over' "$(find "$root" -type f)" "$root/usr/bin/other"
+}
+check 'uninstall takes all that install has made' uninstall_takes_all
+
 check 'shell code is clean' shellcheck -x "$TOP"/dist/block-xen-diskd \
 	"$TOP"/dist/completion/* "$TOP"/tests/ctl/*.sh
 

@@ -19,6 +19,7 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -729,11 +730,53 @@ int sim_grant(struct sim_domain *d, uint32_t frame, bool readonly,
 	return 0;
 }
 
+/*
+ * Its process has ended, which has unmapped all: here the thread that does it has but
+ * to be told, and an io_uring may hold the socket a little longer.
+ */
+static bool client_has_ended(const struct client *c)
+{
+	struct ucred peer;
+	socklen_t length = sizeof(peer);
+	struct pollfd ended = { .events = POLLIN };
+	bool has;
+
+	if (getsockopt(c->sock, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0)
+		return false;
+	ended.fd = (int)syscall(SYS_pidfd_open, peer.pid, 0);
+	has = ended.fd < 0 || poll(&ended, 1, 0) == 1;
+	if (ended.fd >= 0)
+		close(ended.fd);
+	return has;
+}
+
+static bool is_mapped_by_the_living(const struct sim_domain *d, uint32_t ref)
+{
+	const struct sim *sim = d->sim;
+
+	for (unsigned int i = 0; i < sim->nr_clients; i++) {
+		const struct pin *pin = sim->clients[i]->pins;
+
+		for (; pin; pin = pin->next)
+			for (uint32_t r = 0; r < pin->nr; r++)
+				if (pin->dom == d && pin->refs[r] == ref &&
+				    !client_has_ended(sim->clients[i]))
+					return true;
+	}
+	return false;
+}
+
 int sim_grant_end(struct sim_domain *d, uint32_t ref)
 {
+	struct timespec until;
 	int error = 0;
 
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += 5;
 	pthread_mutex_lock(&d->sim->lock);
+	while (d->grant_maps[ref] && !is_mapped_by_the_living(d, ref) &&
+	       !pthread_cond_timedwait(&d->sim->changed, &d->sim->lock, &until))
+		;
 	if (d->grant_maps[ref])
 		error = -EBUSY;
 	else

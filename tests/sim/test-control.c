@@ -330,6 +330,34 @@ START_TEST(same_image_twice_read_only)
 }
 END_TEST
 
+static const struct {
+	const char *qemu, *name;
+} formats[] = {
+	{ "raw", NULL },  { "qcow2", "qcow2" }, { "qed", "QED" },
+	{ "vpc", "VHD" }, { "vhdx", "VHDX" },   { "vmdk", "VMDK" },
+	{ "vdi", "VDI" },
+};
+
+/* Raw all the same; but it is told. */
+START_TEST(format_is_told)
+{
+	char command[256], path[80], says[64];
+	bool told;
+
+	snprintf(path, sizeof(path), "%s/format", h.dir);
+	snprintf(command, sizeof(command),
+		 "qemu-img create -q -f %s %s 8M && truncate -s %%512 %s",
+		 formats[_i].qemu, path, path);
+	need(system(command) == 0, "%s", command);
+	json_decref(
+		host_control_ok(&h, attach_request("g1", "xvdb", path, false)));
+	snprintf(says, sizeof(says), "begins as one in the format %s",
+		 formats[_i].name ? formats[_i].name : "");
+	told = host_log_has(&h, says);
+	need(told == (formats[_i].name != NULL), "%s", formats[_i].qemu);
+}
+END_TEST
+
 START_TEST(attach_twice)
 {
 	json_decref(host_control_ok(&h, attach_request("g1", "xvdb", image,
@@ -736,6 +764,8 @@ int main(void)
 	tcase_add_test(tc, hotplug_refusals);
 	tcase_add_test(tc, same_image_twice);
 	tcase_add_test(tc, same_image_twice_read_only);
+	tcase_add_loop_test(tc, format_is_told, 0,
+			    (int)(sizeof(formats) / sizeof(formats[0])));
 	tcase_add_test(tc, attach_twice);
 	tcase_add_test(tc, workers_are_sandboxed);
 	tcase_add_test(tc, sandbox_is_off);

@@ -216,6 +216,33 @@ START_TEST(not_to_be_opened_for_a_while)
 }
 END_TEST
 
+/* Nor may it be after a restart, while the guest waits for state 4. */
+START_TEST(not_to_be_opened_after_a_restart)
+{
+	pid_t pid = attach();
+	char *error;
+
+	hold(pid);
+	blkfront_alloc(&fe);
+	blkfront_publish(&fe);
+	need(host_wait_worker(&h, 1, XVDB, "connecting"), "status");
+	host_daemon_kill(&h);
+	need(kill(pid, SIGKILL) == 0, "kill");
+	take_away(1, false);
+	host_daemon_start(&h);
+	error = host_wait_any(&h, HOST_WAIT_MS, "%s/error", fe.backend);
+	need(error && strstr(error, "No such file"), "the error is '%s'",
+	     error ? error : "absent");
+	free(error);
+	take_away(1, true);
+	need(blkfront_wait_backend(&fe, FE_CONNECTED), "not tried again");
+	blkfront_read_backend(&fe);
+	blkfront_set_state(&fe, FE_CONNECTED);
+	check_serves();
+	detach();
+}
+END_TEST
+
 /* It was asked to end for another that takes its place.  1: of its own fault. */
 START_TEST(killed_while_it_is_upgraded)
 {
@@ -264,6 +291,7 @@ int main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_loop_test(tc, not_to_be_opened_for_a_while, 0, 2);
+	tcase_add_test(tc, not_to_be_opened_after_a_restart);
 	tcase_add_loop_test(tc, killed_while_it_is_upgraded, 0, 2);
 	tcase_add_test(tc, port_is_let_go_of_late);
 	suite_add_tcase(suite, tc);

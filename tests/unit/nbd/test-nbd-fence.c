@@ -260,6 +260,22 @@ START_TEST(left_to_the_next)
 }
 END_TEST
 
+/* A connection that our kernel has given up has no end that a death would hasten. */
+START_TEST(left_cut_here)
+{
+	memset(&left, 0, sizeof(left));
+	take_over(LEFT_MS);
+	nbd_fence_raise_cut_here(&fence);
+	nbd_fence_add(&fence, 1, 0, 512);
+	take_over(LEFT_MS);
+	ck_assert(holds(2, 0, 512));
+	take_over(LEFT_MS);
+	ck_assert(lifts_after(NBD_FENCE_MS));
+	take_over(LEFT_MS);
+	ck_assert(!nbd_fence_is_up(&fence));
+}
+END_TEST
+
 /* Whoever had the memory before may write to it still. */
 START_TEST(left_and_changed_by_others)
 {
@@ -318,13 +334,13 @@ START_TEST(left_by_a_liar)
 {
 	memset(&left, 0xff, sizeof(left));
 	if (_i) {
-		left.record_sent = left.everything = 0;
+		left.marks = left.everything = 0;
 		left.nr_ranges = 1;
 		left.ranges[0].end = 0;
 	}
 	take_over(LEFT_MS);
 	ck_assert(holds(3, 512, 1024));
-	ck_assert(lifts_after(LEFT_MS));
+	ck_assert(lifts_after(_i ? LEFT_MS : NBD_FENCE_MS));
 }
 END_TEST
 
@@ -384,6 +400,7 @@ Suite *suite_nbd_fence(void)
 	tcase_add_test(tc, left_to_the_next);
 	tcase_add_loop_test(tc, left_and_changed_by_others, 0, 2);
 	tcase_add_test(tc, begins_anew);
+	tcase_add_test(tc, left_cut_here);
 	tcase_add_test(tc, left_while_the_record_was_sent);
 	tcase_add_test(tc, left_again_and_again);
 	tcase_add_loop_test(tc, left_by_a_liar, 0, 2);
