@@ -114,7 +114,9 @@ lab_prepare() {
 	lab_guest_cpio "$LAB_WORK/guest" "$stage/lab/guest/extra.cpio" &&
 		cp "$LAB_WORK/guest/bin/blkverify" "$stage/lab/bin/" &&
 		lab_compile "$stage/lab/bin/guestexec" \
-			"$LAB_SRC/guest/guestexec.c" || return 1
+			"$LAB_SRC/guest/guestexec.c" &&
+		lab_compile "$stage/lab/bin/stop-busy" -I "$LAB_SRC/../.." \
+			"$LAB_SRC/dom0/stop-busy.c" || return 1
 	tar -C "$stage" --owner=0 --group=0 -cf "$LAB_WORK/payload.tar" . ||
 		return 1
 	truncate -s %1M "$LAB_WORK/payload.tar"

@@ -18,26 +18,19 @@ disk_stat() {
 	xen-diskctl stat --json "$1" "${3:-xvdb}" | jq -r ".[0].$2"
 }
 
-# kill_busy NAME worker|supervisor|restart|everything: leaves the id of the worker
-# that there was in KILLED.
+# kill_busy worker|supervisor|restart|everything: $worker is the id of the worker
+# that serves, $table its in-flight table.
 kill_busy() {
 	local busy supervisor
-	KILLED=$(disk_stat "$1" worker.pid)
 	nap 200 1500
-	for _ in $(seq 20); do
-		kill -STOP "$KILLED"
-		busy=$(disk_stat "$1" requests.in_flight)
-		[ "$busy" = 0 ] || break
-		kill -CONT "$KILLED"
-		nap 0 100
-	done
-	case $2 in
-	worker) kill -KILL "$KILLED" ;;
+	busy=$(stop-busy "$worker" "$table" 10)
+	case $1 in
+	worker) kill -KILL "$worker" ;;
 	supervisor | restart)
 		supervisor=$(daemon_pids)
-		kill "-$([ "$2" = restart ] && echo TERM || echo KILL)" \
+		kill "-$([ "$1" = restart ] && echo TERM || echo KILL)" \
 			"$supervisor"
-		kill -CONT "$KILLED"
+		kill -CONT "$worker"
 		wait_for "! kill -0 $supervisor 2>/dev/null" 15
 		;;
 	everything)
@@ -49,16 +42,21 @@ kill_busy() {
 	NR_BUSY=$((NR_BUSY + (busy > 0)))
 }
 
+# The worker that serves; nothing while none does.
+serving() {
+	disk_stat "$1" 'worker | select(.status == "connected").pid'
+}
+
 # Another one has the ring.
 succeeded() {
-	[ "$(disk_stat "$1" worker.status)" = connected ] &&
-		[ "$(disk_stat "$1" worker.pid)" != "$KILLED" ]
+	local next
+	next=$(serving "$1")
+	[ -n "$next" ] && [ "$next" != "$worker" ] && worker=$next
 }
 
 # The one that there was.
 adopted() {
-	[ "$(disk_stat "$1" worker.status)" = connected ] &&
-		[ "$(disk_stat "$1" worker.pid)" = "$KILLED" ]
+	[ "$(serving "$1")" = "$worker" ]
 }
 
 # What this supervisor has seen carried out again, and no errors.
@@ -72,6 +70,8 @@ begin() {
 	img=$(image "$1.img" 32M)
 	mkfs.ext4 -q "$img"
 	attach "$1" xvdb "$img"
+	table=/run/xen-diskd/vbd-$(xl domid "$1")-51728.inflight
+	worker=$(serving "$1")
 	load_start "$1"
 }
 
@@ -83,13 +83,13 @@ end() {
 
 # workers NAME TYPE COUNT
 workers() {
-	local img other
+	local img table worker other
 	note "$2 guest, its worker killed $3 times"
 	begin "$1" "$2"
 	attach "$1" xvdc "$(image "$1-other.img" 16M)"
 	other=$(disk_stat "$1" worker.pid xvdc)
 	for _ in $(seq "$3"); do
-		kill_busy "$1" worker
+		kill_busy worker
 		wait_for "succeeded $1" 20
 	done
 	count_replayed "$1"
@@ -109,13 +109,13 @@ served_without() {
 
 # daemons NAME TYPE VICTIM COUNT
 daemons() {
-	local img
+	local img table worker
 	note "$2 guest, $3 $4 times"
 	begin "$1" "$2"
 	attach "$1" xvdc "$(image "$1-other.img" 16M)"
 	for _ in $(seq "$4"); do
 		[ "$3" != everything ] || count_replayed "$1"
-		kill_busy "$1" "$3"
+		kill_busy "$3"
 		[ "$3" = everything ] || served_without "$1"
 		daemon_start
 		[ "$3" != everything ] || wait_for "succeeded $1" 20
