@@ -708,10 +708,10 @@ check 'modprobe understands the example' modprobe_config
 tools=$work/tools
 store=$work/store
 mkdir "$tools" "$store"
-# xenstore-exists and xenstore-write on a directory; there is no XenStore here.
-cat > "$tools/xenstore-exists" <<END
+# xenstore-list and xenstore-write on a directory; there is no XenStore here.
+cat > "$tools/xenstore-list" <<END
 #!/bin/sh
-test -e "$store/\$1"
+ls "$store/\$1"
 END
 cat > "$tools/xenstore-write" <<END
 #!/bin/sh
@@ -721,7 +721,7 @@ while [ \$# -gt 1 ]; do
 	shift 2
 done
 END
-chmod +x "$tools/xenstore-exists" "$tools/xenstore-write"
+chmod +x "$tools/xenstore-list" "$tools/xenstore-write"
 
 # As make install makes it, with the stand-ins first in PATH.
 script=$work/block-xen-diskd

@@ -67,7 +67,7 @@ counters() {
 daemon_need
 guest_need g1 pv
 own=$(image own.img 16M)
-driver_ramdisk xen-diskd xen-diskd-worker xen-diskctl xl xenstore-exists \
+driver_ramdisk xen-diskd xen-diskd-worker xen-diskctl xl xenstore-list \
 	xenstore-write >"$LAB/driver.cpio"
 GUEST_MEM=256 GUEST_RAMDISK=$LAB/driver.cpio GUEST_CONFIG='driver_domain = 1' \
 	guest_create driver pv "$(disk_spec xvda "$own")"
