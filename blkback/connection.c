@@ -100,6 +100,9 @@ int connection_start(const struct connection_params *params,
 			goto fail;
 		connection->nr_queues++;
 	}
+	/* Not one by one: of what is refused as a whole, nothing is done. */
+	for (unsigned int i = 0; i < params->nr_queues; i++)
+		queue_serve(connection->queues[i]);
 	connection->announce = true;
 	*ret_connection = connection;
 	return 0;

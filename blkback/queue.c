@@ -53,6 +53,8 @@ struct queue {
 
 	/* How the start went, handed over through `started`. */
 	sem_t started;
+	sem_t told; /* whether to serve: ->serves */
+	bool serves;
 	int start_error;
 	struct error_text start_text;
 
@@ -1116,7 +1118,6 @@ static int open_inflight(struct queue *q, struct error_text *err)
 
 static int queue_open(struct queue *q, struct error_text *err)
 {
-	const struct queue_params *p = &q->params;
 	int rc = gnttab_open(&q->gt);
 
 	if (rc < 0)
@@ -1153,8 +1154,6 @@ static int queue_open(struct queue *q, struct error_text *err)
 	if (rc < 0)
 		return error_set(err, rc, "allocate the queue: %s",
 				 strerror(-rc));
-	if (p->origin == QUEUE_LEFT)
-		take_over(q);
 	return 0;
 }
 
@@ -1202,10 +1201,12 @@ static void quiesce(struct queue *q)
 		;
 }
 
-static void queue_serve(struct queue *q)
+static void serve(struct queue *q)
 {
 	bool more = true; /* requests may wait from before we came */
 
+	if (q->params.origin == QUEUE_LEFT)
+		take_over(q);
 	/* No other queue's requests are tried meanwhile. */
 	if (q->on_trial)
 		pthread_mutex_lock(q->params.trial);
@@ -1222,6 +1223,12 @@ static void queue_serve(struct queue *q)
 	quiesce(q);
 }
 
+static void wait_for(sem_t *sem)
+{
+	while (sem_wait(sem) < 0)
+		;
+}
+
 static void *queue_thread(void *arg)
 {
 	struct queue *q = arg;
@@ -1235,7 +1242,9 @@ static void *queue_thread(void *arg)
 	__atomic_store_n(&q->params.stats->slots, q->ring.nr_slots,
 			 __ATOMIC_RELAXED);
 	sem_post(&q->started);
-	queue_serve(q);
+	wait_for(&q->told);
+	if (q->serves)
+		serve(q);
 	queue_close(q);
 	__atomic_store_n(&q->params.stats->slots, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&q->params.stats->in_flight, 0, __ATOMIC_RELAXED);
@@ -1259,6 +1268,7 @@ static int queue_alloc(const struct queue_params *params,
 	list_init(&q->finished);
 	list_init(&q->flush_failed);
 	sem_init(&q->started, 0, 0);
+	sem_init(&q->told, 0, 0);
 	*ret_queue = q;
 	q->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	return q->wake_fd < 0 ? -errno : 0;
@@ -1277,8 +1287,7 @@ int queue_start(const struct queue_params *params, struct queue **ret_queue,
 		goto fail;
 	}
 	q->thread_started = true;
-	while (sem_wait(&q->started) < 0)
-		;
+	wait_for(&q->started);
 	rc = q->start_error;
 	if (rc < 0) {
 		*err = q->start_text;
@@ -1299,10 +1308,17 @@ static void queue_wake(struct queue *queue)
 		assert(errno == EAGAIN); /* it is awake already */
 }
 
+void queue_serve(struct queue *queue)
+{
+	queue->serves = true;
+	sem_post(&queue->told);
+}
+
 void queue_stop(struct queue *queue)
 {
 	__atomic_store_n(&queue->stop_requested, true, __ATOMIC_RELEASE);
 	queue_wake(queue);
+	sem_post(&queue->told); /* it may never have been */
 }
 
 bool queue_answered(const struct queue *queue)
@@ -1330,5 +1346,6 @@ void queue_free(struct queue *queue)
 	if (queue->wake_fd >= 0)
 		close(queue->wake_fd);
 	sem_destroy(&queue->started);
+	sem_destroy(&queue->told);
 	free(queue);
 }

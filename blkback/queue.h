@@ -106,8 +106,8 @@ struct queue_params {
 
 /*
  * Starts a queue: maps the ring, binds the event channel, starts the thread.
- * Returns when the thread serves the ring or could not be started; the caller
- * owns *ret_queue.  Errors, each with a message: -EINVAL for references or a
+ * Returns when the thread can serve the ring, which it does not before
+ * queue_serve(); the caller owns *ret_queue.  Errors, each with a message: -EINVAL for references or a
  * port that the guest has not granted to us; -EBADMSG for an in-flight table that no
  * worker can have left; -EBUSY for a ring with unanswered requests and no table;
  * -ENOMEM and those of io_uring and the provider.
@@ -115,10 +115,13 @@ struct queue_params {
 int queue_start(const struct queue_params *params, struct queue **ret_queue,
 		struct error_text *err);
 
+/* Once, after which there is no way back: what is answered cannot be refused. */
+void queue_serve(struct queue *queue);
+
 /*
  * Asks the thread to stop: it takes nothing more, waits for the I/O that is
  * going, answers what can be answered, unmaps, unbinds and ends with
- * events.stopped.  Returns at once.
+ * events.stopped.  Returns at once.  One that never served does nothing first.
  */
 void queue_stop(struct queue *queue);
 

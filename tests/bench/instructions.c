@@ -204,6 +204,7 @@ static void run(void)
 	fake_on_unmask = send_round;
 	if (queue_start(&params, &queue, &err) < 0)
 		die(err.text);
+	queue_serve(queue);
 	sem_post(&started);
 	queue_free(queue);
 	block_provider_close(params.provider);

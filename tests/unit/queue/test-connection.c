@@ -61,21 +61,19 @@ static void setup(void)
 	provider = script_open();
 	sem_init(&stopped, 0, 0);
 	inflight_fd = memfd_create("inflight", MFD_CLOEXEC);
-	ck_assert_int_eq(ftruncate(inflight_fd,
-				   (off_t)inflight_bytes(1, GUEST_SLOTS)),
-			 0);
 }
 
-static void connect_guest(void)
+static int start_connection(unsigned int nr_queues, struct error_text *err)
 {
 	const struct queue_events events = { on_ring_broken, on_disk_failed,
 					     on_poisoned, on_stopped, NULL };
 	struct connection_params params = {
 		.domid = FAKE_DOMID,
-		.nr_queues = 1,
+		.nr_queues = nr_queues,
 		.ring_pages = 1,
 		.pool_pages = PAGE_POOL_PAGES_MIN,
-		.queues = { { .port = FAKE_PORT } },
+		/* Nobody has the second. */
+		.queues = { { .port = FAKE_PORT }, { .port = FAKE_PORT + 1 } },
 	};
 	const struct connection_disk disk = {
 		.provider = provider,
@@ -84,14 +82,22 @@ static void connect_guest(void)
 		.throttle = &throttle,
 		.stats = &stats,
 	};
-	struct error_text err;
-	int rc;
 
 	snprintf(params.protocol, sizeof(params.protocol), "%s",
 		 guest_layout->protocol);
-	rc = connection_start(&params, &disk, inflight_fd, &events, &connection,
-			      &err);
-	ck_assert_msg(rc == 0, "%s", err.text);
+	ck_assert_int_eq(
+		ftruncate(inflight_fd,
+			  (off_t)inflight_bytes(nr_queues, GUEST_SLOTS)),
+		0);
+	return connection_start(&params, &disk, inflight_fd, &events,
+				&connection, err);
+}
+
+static void connect_guest(void)
+{
+	struct error_text err;
+
+	ck_assert_msg(start_connection(1, &err) == 0, "%s", err.text);
 }
 
 static void disconnect_guest(void)
@@ -129,6 +135,25 @@ START_TEST(one_after_the_other)
 		disconnect_guest();
 	}
 	ck_assert_str_eq(script_log(), "wfwfwf");
+}
+END_TEST
+
+/* Of several queues none serves before all can: else they are refused whole. */
+START_TEST(all_queues_or_none)
+{
+	struct error_text err;
+
+	guest_new_ring();
+	guest_put(SLOT_WRITE, 1, 8, 1, GUEST_DATA);
+	guest_push();
+	ck_assert_int_eq(start_connection(2, &err), -EINVAL);
+	ck_assert_msg(strstr(err.text, "bind event-channel 10"), "%s",
+		      err.text);
+	ck_assert_uint_eq(guest_shared_load(8), 0);
+	ck_assert_str_eq(script_log(), "");
+	ck_assert_uint_eq(fake_live_pages(), 0);
+	ck_assert_uint_eq(fake_live_ports(), 0);
+	ck_assert_uint_eq(fake_live_handles(), 0);
 }
 END_TEST
 
@@ -181,6 +206,7 @@ Suite *suite_connection(void)
 	tcase_set_timeout(tc, 20);
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, one_after_the_other);
+	tcase_add_test(tc, all_queues_or_none);
 	tcase_add_test(tc, failed_disk_stays_failed);
 	suite_add_tcase(suite, tc);
 	return suite;

@@ -99,6 +99,7 @@ static void prepare(int which)
 static void start(void)
 {
 	ck_assert_msg(queue_start(&params, &queue, &err) == 0, "%s", err.text);
+	queue_serve(queue);
 	ck_assert_int_eq(
 		inflight_map(params.inflight_fd, 0, 1, GUEST_SLOTS, &table), 0);
 }
