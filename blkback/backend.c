@@ -121,7 +121,7 @@ struct vbd *backend_find_device(struct backend *backend, uint16_t domid,
 	for (unsigned int i = 0; i < BACKEND_KINDS; i++) {
 		struct vbd *vbd = backend_find(backend, kinds[i], domid, devid);
 
-		if (vbd && (!found || found->removed))
+		if (vbd && (!found || found->directory == VBD_REMOVED))
 			found = vbd;
 	}
 	return found;
@@ -467,7 +467,8 @@ static bool check_dirty(struct backend *backend)
 			continue;
 		any = true;
 		vbd_check(vbd);
-		if (vbd->removed && vbd_idle(vbd) && vbd_hold_release(vbd))
+		if (vbd->directory == VBD_REMOVED && vbd_idle(vbd) &&
+		    vbd_hold_release(vbd))
 			backend_remove(vbd);
 	}
 	return any;

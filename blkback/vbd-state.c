@@ -62,7 +62,7 @@ int vbd_write(struct vbd *vbd, enum xenbus_state new_state,
 	struct guarded_write write = { vbd, new_state, more };
 	int rc;
 
-	if (!vbd->published)
+	if (vbd->directory != VBD_PUBLISHED)
 		return -ENOENT;
 	rc = xenstore_transaction(vbd->backend->xs, guarded_body, &write);
 	if (rc < 0 && rc != -ENOENT && rc != -ESTALE)

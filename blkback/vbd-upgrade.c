@@ -68,7 +68,6 @@ static void on_trial_exited(struct child_process *child, int wait_status)
 {
 	struct vbd *vbd = container_of(child, struct vbd, trial_child);
 
-	vbd->trying = false;
 	vbd->upgrade = VBD_UPGRADE_NONE;
 	backend_touch(vbd);
 	if (child->timed_out)
@@ -77,7 +76,7 @@ static void on_trial_exited(struct child_process *child, int wait_status)
 	else if (wait_status)
 		vbd_change_failed(vbd, "the new worker does not start; what it "
 				       "said is in the log");
-	else if (!vbd->worker || vbd->removed)
+	else if (!vbd->worker || vbd->directory == VBD_REMOVED)
 		vbd_change_failed(vbd, "the worker has ended");
 	else
 		move(vbd);
@@ -100,7 +99,6 @@ int vbd_upgrade(struct vbd *vbd, struct error_text *err)
 				 vbd->domid, vbd->devid, program,
 				 strerror(-rc));
 	child_process_limit(&vbd->trial_child, TRIAL_MS);
-	vbd->trying = true;
 	vbd->upgrade = VBD_UPGRADE_TRYING;
 	vbd->changing = true;
 	return 0;

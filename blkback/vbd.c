@@ -361,10 +361,9 @@ static void read_connection(struct vbd *vbd)
  */
 static void check_removed(struct vbd *vbd)
 {
-	if (!vbd->removed)
+	if (vbd->directory != VBD_REMOVED)
 		vbd_log(LOG_LEVEL_INFO, vbd, "removed");
-	vbd->removed = true;
-	vbd->published = false;
+	vbd->directory = VBD_REMOVED;
 	vbd_connection_over(vbd);
 	vbd_quit(vbd);
 }
@@ -379,9 +378,10 @@ void vbd_check(struct vbd *vbd)
 		return;
 	vbd_worker_check(vbd);
 	vbd_upgrade_check(vbd);
-	if (!vbd->published) {
-		if (vbd->removed)
-			check_removed(vbd);
+	if (vbd->directory == VBD_UNPUBLISHED)
+		return;
+	if (vbd->directory == VBD_REMOVED) {
+		check_removed(vbd);
 		return;
 	}
 	rc = read_snapshot(vbd, &snap);
@@ -461,7 +461,8 @@ bool vbd_failed(const struct vbd *vbd)
 
 bool vbd_idle(const struct vbd *vbd)
 {
-	return !vbd->worker && !vbd_hold_running(vbd) && !vbd->trying;
+	return !vbd->worker && !vbd_hold_running(vbd) &&
+	       vbd->upgrade != VBD_UPGRADE_TRYING;
 }
 
 static void on_frontend_event(struct xenstore_watch *watch,
@@ -553,7 +554,7 @@ int vbd_adopt(struct vbd *vbd)
 
 	if (rc < 0)
 		return rc;
-	vbd->published = true;
+	vbd->directory = VBD_PUBLISHED;
 	vbd->state = (enum xenbus_state)state;
 	if (!xenstore_read(xs, XBT_NULL, vbd->path, "device-type", value,
 			   sizeof(value)))

@@ -50,6 +50,13 @@ enum vbd_worker_state {
 	VBD_WORKER_DEAD, /* ended unasked, or could not be started */
 };
 
+/* Its backend directory. */
+enum vbd_directory {
+	VBD_UNPUBLISHED, /* of an attach of ours: not yet there */
+	VBD_PUBLISHED,
+	VBD_REMOVED, /* or never to be: the vbd ends with its worker */
+};
+
 /* A barrier between state 2 and state 4: see vbd_hotplug_add(). */
 enum vbd_hotplug {
 	VBD_HOTPLUG_AWAITED,
@@ -83,10 +90,7 @@ struct vbd {
 
 	/* What we last wrote to or read from our `state` node. */
 	enum xenbus_state state;
-	/* The backend directory is there. */
-	bool published;
-	/* It was there, and is gone: the vbd ends with its worker. */
-	bool removed;
+	enum vbd_directory directory;
 	enum vbd_hotplug hotplug;
 	/* In a driver domain: state 2 is kept until then.  0: not begun. */
 	uint64_t dwell_until_ms;
@@ -148,7 +152,6 @@ struct vbd {
 	enum vbd_upgrade upgrade;
 	pid_t upgraded_pid; /* the worker that was there before */
 	struct child_process trial_child;
-	bool trying; /* there is one */
 	struct block_limits new_limits;
 	/* Of the last change; "" if it went well. */
 	struct error_text change_error;

@@ -93,7 +93,7 @@ static struct vbd *request_vbd(struct backend *backend, const json_t *request,
 		return NULL;
 	}
 	vbd = backend_find_device(backend, domid, devid);
-	if (vbd && vbd->published)
+	if (vbd && vbd->directory == VBD_PUBLISHED)
 		return vbd;
 	*ret_answer = answer_error("domain %u has no device %s of xen-diskd",
 				   domid, vdev);
@@ -173,7 +173,7 @@ static json_t *poll_hotplug_add(struct command *command)
 	if (!vbd)
 		return answer_error("vbd %u/%u has gone", command->domid,
 				    command->devid);
-	if (vbd->removed)
+	if (vbd->directory == VBD_REMOVED)
 		return NULL; /* the node's predecessor is still ending */
 	if (vbd_failed(vbd))
 		return answer_error("%s", vbd->has_error
@@ -217,7 +217,7 @@ static json_t *start_hotplug(struct backend *backend, const json_t *request,
 /* The vbd was never published: it ends with its worker. */
 static void attach_give_up(struct vbd *vbd)
 {
-	vbd->removed = true;
+	vbd->directory = VBD_REMOVED;
 	vbd_quit(vbd);
 	backend_touch(vbd);
 }
@@ -226,7 +226,7 @@ static void abandon_attach(struct command *command)
 {
 	struct vbd *vbd = command_vbd(command);
 
-	if (vbd && !vbd->published)
+	if (vbd && vbd->directory != VBD_PUBLISHED)
 		attach_give_up(vbd);
 }
 
@@ -255,7 +255,7 @@ static json_t *poll_attach(struct command *command)
 
 	/* A published one is the toolstack's, in the place of ours. */
 	if (command->failed)
-		return vbd && !vbd->published
+		return vbd && vbd->directory != VBD_PUBLISHED
 			       ? NULL
 			       : answer_error("%s", command->failure.text);
 	if (!vbd)
@@ -325,7 +325,7 @@ static json_t *poll_detach(struct command *command)
 	struct vbd *vbd = command_vbd(command);
 	struct error_text err;
 
-	if (!vbd || vbd->removed)
+	if (!vbd || vbd->directory == VBD_REMOVED)
 		return answer_ok();
 	if (vbd->state == XenbusStateClosed && vbd_idle(vbd)) {
 		if (attach_remove_nodes(vbd, &err) < 0)
