@@ -353,22 +353,48 @@ START_TEST(restart_with_an_idle_ring)
 }
 END_TEST
 
-/* It came while nobody was there. */
-START_TEST(restart_with_an_unanswered_request)
+static void run_shell(const char *format, ...)
+	__attribute__((format(printf, 1, 2)));
+static void run_shell(const char *format, ...)
+{
+	char command[512];
+	va_list ap;
+	int n;
+
+	n = snprintf(command, sizeof(command), "cd %s && ", h.dir);
+	va_start(ap, format);
+	vsnprintf(command + n, sizeof(command) - (size_t)n, format, ap);
+	va_end(ap);
+	need(system(command) == 0, "%s", command);
+}
+
+/* It comes while nobody is there. */
+static void submit_read(void)
 {
 	struct fe_request rq;
-	struct fe_response rsp;
 
-	attach_connect(FE_ABI_X86_64);
-	check_serves(&fe);
-	host_daemon_stop(&h);
 	blkfront_fill(&fe, &rq, FE_READ, 0, 8, 0, 0);
 	blkfront_submit(&fe.queues[0], &fe, &rq);
 	blkfront_kick(&fe, &fe.queues[0]);
-	host_daemon_start(&h);
+}
+
+static void check_answered(void)
+{
+	struct fe_response rsp;
+
 	need(blkfront_poll(&fe, &fe.queues[0], &rsp, HOST_WAIT_MS) &&
 		     rsp.status == FE_OKAY,
 	     "not answered");
+}
+
+START_TEST(restart_with_an_unanswered_request)
+{
+	attach_connect(FE_ABI_X86_64);
+	check_serves(&fe);
+	host_daemon_stop(&h);
+	submit_read();
+	host_daemon_start(&h);
+	check_answered();
 	check_serves(&fe);
 	detach();
 }
@@ -473,47 +499,57 @@ START_TEST(restart_without_the_files)
 }
 END_TEST
 
-static void run_shell(const char *format, ...)
-	__attribute__((format(printf, 1, 2)));
-static void run_shell(const char *format, ...)
-{
-	char command[512];
-	va_list ap;
-	int n;
+#define FOREIGN(file) \
+	"printf '\\377' | dd of=" file " bs=1 seek=4 conv=notrunc status=none"
 
-	n = snprintf(command, sizeof(command), "cd %s && ", h.dir);
-	va_start(ap, format);
-	vsnprintf(command + n, sizeof(command) - (size_t)n, format, ap);
-	va_end(ap);
-	need(system(command) == 0, "%s", command);
-}
+/*
+ * What a daemon of another version cannot go on with, that of the first can; and
+ * wherever the other was killed while it put the files aside, or back.
+ */
+static const struct {
+	const char
+		*found; /* of a shell, made of both files: how they are found */
+	bool given_up; /* by the other version, for it is a daemon of that */
+} other_versions[] = {
+	{ FOREIGN("connection"), true },
+	{ FOREIGN("connection") "; mv inflight inflight.lost", true },
+	{ FOREIGN("connection") "; mv inflight inflight.lost; "
+				"mv connection connection.lost",
+	  true },
+	/* The other version had made a table of its own. */
+	{ FOREIGN("connection") "; mv inflight inflight.lost; "
+				"mv connection connection.lost; "
+				"truncate -s $(stat -c %s inflight.lost) "
+				"inflight",
+	  true },
+	/* Of the files that it puts back the table is the first. */
+	{ "cp connection connection.lost; " FOREIGN("connection.lost"), false },
+};
 
-/* What a daemon of another version cannot go on with, that of the first can. */
 START_TEST(back_to_the_earlier_version)
 {
-	struct fe_response rsp;
-	struct fe_request rq;
-
 	attach_connect(FE_ABI_X86_64);
 	check_serves(&fe);
 	host_daemon_stop(&h);
-	run_shell("cp run/vbd-1-51728.connection first && "
-		  "printf '\\377' | dd of=run/vbd-1-51728.connection bs=1 "
-		  "seek=4 conv=notrunc status=none");
-	blkfront_fill(&fe, &rq, FE_READ, 0, 8, 0, 0);
-	blkfront_submit(&fe.queues[0], &fe, &rq);
-	blkfront_kick(&fe, &fe.queues[0]);
-	for (int i = 0; i < 2; i++) {
+	run_shell("cp run/vbd-1-51728.connection first && cd run && "
+		  "mv vbd-1-51728.connection connection && "
+		  "mv vbd-1-51728.inflight inflight && { %s; } && "
+		  "for f in connection* inflight*; do "
+		  "mv $f vbd-1-51728.$f; done",
+		  other_versions[_i].found);
+	submit_read();
+	for (int i = 0; i < 2 && other_versions[_i].given_up; i++) {
 		host_daemon_start(&h);
 		need(host_wait_worker(&h, 1, XVDB, "dead"), "not given up");
 		host_daemon_stop(&h);
+		run_shell("! ls run/*.lost >ls 2>&1");
 	}
-	run_shell("cmp -s run/vbd-1-51728.connection first; [ $? = 1 ] && "
-		  "cat first >run/vbd-1-51728.connection");
+	if (other_versions[_i].given_up)
+		run_shell(
+			"cmp -s run/vbd-1-51728.connection first; "
+			"[ $? = 1 ] && cat first >run/vbd-1-51728.connection");
 	host_daemon_start(&h);
-	need(blkfront_poll(&fe, &fe.queues[0], &rsp, HOST_WAIT_MS) &&
-		     rsp.status == FE_OKAY,
-	     "not answered");
+	check_answered();
 	check_serves(&fe);
 	detach();
 	run_shell("! ls run/vbd-* >ls 2>&1");
@@ -678,7 +714,8 @@ int main(void)
 	tcase_add_test(tc, restart_with_an_unanswered_request);
 	tcase_add_loop_test(tc, restart_without_the_files, 0,
 			    sizeof(damages) / sizeof(*damages));
-	tcase_add_test(tc, back_to_the_earlier_version);
+	tcase_add_loop_test(tc, back_to_the_earlier_version, 0,
+			    sizeof(other_versions) / sizeof(*other_versions));
 	tcase_add_test(tc, files_of_another_device);
 	tcase_add_test(tc, files_of_a_device_that_is_gone);
 	tcase_add_test(tc, foreign_nodes_are_left_alone);
