@@ -53,10 +53,11 @@ struct queue {
 
 	/* How the start went, handed over through `started`. */
 	sem_t started;
-	sem_t told; /* whether to serve: ->serves */
-	bool serves;
 	int start_error;
 	struct error_text start_text;
+	/* Whether to serve, handed over through `told`. */
+	sem_t told;
+	bool serves;
 
 	/* From here on the thread's own. */
 	struct gnttab *gt;

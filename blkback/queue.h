@@ -107,10 +107,10 @@ struct queue_params {
 /*
  * Starts a queue: maps the ring, binds the event channel, starts the thread.
  * Returns when the thread can serve the ring, which it does not before
- * queue_serve(); the caller owns *ret_queue.  Errors, each with a message: -EINVAL for references or a
- * port that the guest has not granted to us; -EBADMSG for an in-flight table that no
- * worker can have left; -EBUSY for a ring with unanswered requests and no table;
- * -ENOMEM and those of io_uring and the provider.
+ * queue_serve(); the caller owns *ret_queue.  Errors, each with a message:
+ * -EINVAL for references or a port that the guest has not granted to us; -EBADMSG
+ * for an in-flight table that no worker can have left; -EBUSY for a ring with
+ * unanswered requests and no table; -ENOMEM and those of io_uring and the provider.
  */
 int queue_start(const struct queue_params *params, struct queue **ret_queue,
 		struct error_text *err);

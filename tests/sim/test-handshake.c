@@ -507,8 +507,7 @@ END_TEST
  * wherever the other was killed while it put the files aside, or back.
  */
 static const struct {
-	const char
-		*found; /* of a shell, made of both files: how they are found */
+	const char *found; /* of a shell, which makes it of both files */
 	bool given_up; /* by the other version, for it is a daemon of that */
 } other_versions[] = {
 	{ FOREIGN("connection"), true },

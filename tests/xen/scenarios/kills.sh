@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # shellcheck shell=bash
-# timeout: 700
+# timeout: 500
 # soak-timeout: 3000
 #
 # Workers are killed under load, again and again, and both worker and supervisor
