@@ -17,10 +17,10 @@
 #	nbd     a disk behind an NBD server: nbd.sh
 # Backends, which take turns in every round: xen-diskd (the simulated ring, the
 # client a process of its own; data moved by grant copies); persistent, the same
-# with grants that persist, as Linux's driver asks for; qsd, qemu-storage-daemon's vhost-user-blk with
-# io_uring; fio, the same I/O by io_uring in batches of up to 16 and no ring at
-# all; nbdkit, its file plugin behind our NBD client, where the page cache is no
-# help to it (tmpfs).
+# with grants that persist, as Linux's driver asks for; qsd, qemu-storage-daemon's
+# vhost-user-blk with io_uring; fio, the same I/O by io_uring and no ring at all;
+# nbdkit, its file plugin behind our NBD client, where the page cache is no help
+# to it (tmpfs).  All clients send in the same batches (meter_batch()).
 #
 # Prints what summary.awk says, with the bounds of the file beside it.
 #	cpu_us_per_io    CPU time of the server, its kernel threads included; of
@@ -189,7 +189,8 @@ run_qsd() {
 		"${@:6}"
 }
 
-# FILE-OF-CASE LOAD BYTES DEPTH: what is the same for a run and its start.
+# FILE-OF-CASE LOAD BYTES DEPTH: what is the same for a run and its start.  The batch
+# is meter_batch()'s.
 fio_command() {
 	local batch=$(($4 > 32 ? 16 : ($4 + 1) / 2))
 	echo fio --name=run --ioengine=io_uring --filename="$(file_of "$1")" \

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #define SECTOR_BYTES 512u
+#define BATCH_MAX 16u
 #define TRACEPOINT "/sys/kernel/tracing/events/raw_syscalls/sys_enter/id"
 /* Buckets of a latency: 32 for each power of two. */
 #define SUB_BITS 5u
@@ -32,6 +33,13 @@ uint64_t meter_now_ns(void)
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (uint64_t)now.tv_sec * UINT64_C(1000000000) +
 	       (uint64_t)now.tv_nsec;
+}
+
+unsigned int meter_batch(unsigned int depth)
+{
+	unsigned int half = (depth + 1) / 2;
+
+	return half < BATCH_MAX ? half : BATCH_MAX;
 }
 
 uint64_t meter_random(uint64_t *state)

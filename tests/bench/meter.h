@@ -59,6 +59,13 @@ bool meter_is_zero(const void *bytes, size_t length);
 /* Leaves in each sector what neither of these lets pass. */
 void meter_spoil(void *bytes, size_t length);
 
+/*
+ * How many I/Os a client with `depth` of them in flight sends at once, as soon as
+ * it has looked at so many answers: half of them, or 16.  All clients of a bench
+ * do the same, fio among them.
+ */
+unsigned int meter_batch(unsigned int depth);
+
 /* xorshift64: no more than spreads offsets. */
 uint64_t meter_random(uint64_t *state);
 

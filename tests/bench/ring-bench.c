@@ -19,7 +19,8 @@
  * ours: what is measured is the way from ring to provider and back, and not
  * what it costs on Xen.  An I/O that is too long for one request goes out as
  * several, as Linux's driver does it; and as that driver, the client takes what
- * is answered, asks for the next event, and sends more.
+ * is answered, asks for the next event when nothing is left, and sends more, in
+ * batches (meter.h).
  */
 #include "tests/bench/meter.h"
 #include "tests/sim/blkfront.h"
@@ -153,14 +154,13 @@ static bool take(unsigned int vbd, unsigned int queue, bool go_on)
 	struct blkfront *fe = &vbds[vbd];
 	struct fe_queue *q = &fe->queues[queue];
 	struct fe_response response;
-	bool any = false;
+	unsigned int batch = meter_batch(depth), nr = 0;
 
 	do {
 		while (blkfront_take(fe, q, &response)) {
 			struct slot *slot =
 				slot_of[vbd][queue][response.id & 0xffff];
 
-			any = true;
 			need(response.status == FE_OKAY, "an I/O fails");
 			if (--slot->missing)
 				continue;
@@ -170,11 +170,13 @@ static bool take(unsigned int vbd, unsigned int queue, bool go_on)
 				submit(slot);
 			else
 				in_flight--;
+			if (++nr % batch == 0)
+				blkfront_kick(fe, q);
 		}
 	} while (!blkfront_rest(q));
-	if (any)
+	if (nr % batch)
 		blkfront_kick(fe, q);
-	return any;
+	return nr != 0;
 }
 
 /* Until an event comes, which all queues have been asked for. */

@@ -324,7 +324,7 @@ static void wait_call(void)
 /* What is done, then the request for an event; false: nothing in flight. */
 static bool serve_once(bool go_on)
 {
-	bool any = false;
+	unsigned int batch = meter_batch(depth), nr = 0;
 
 	do {
 		while (used_taken != nr_used()) {
@@ -332,21 +332,22 @@ static bool serve_once(bool go_on)
 				vring.used->ring[used_taken++ % RING_SIZE].id /
 				PARTS;
 
-			any = true;
 			done(i);
 			if (go_on)
 				submit(i);
 			else
 				in_flight--;
+			if (++nr % batch == 0)
+				kick();
 		}
 		__atomic_store_n(&vring_used_event(&vring), used_taken,
 				 __ATOMIC_RELAXED);
 		/* Pairs with the server's barrier before it reads this. */
 		__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	} while (used_taken != nr_used());
-	if (any)
+	if (nr % batch)
 		kick();
-	else if (in_flight)
+	if (!nr && in_flight)
 		wait_call();
 	return in_flight != 0;
 }
