@@ -409,11 +409,19 @@ static int transfer_now(const struct file_provider *file,
 			const struct block_io *io)
 {
 	off_t offset = (off_t)(io->offset_bytes + io->done_bytes);
+	const struct iovec *iov = io->iov;
 	int nr_iov = (int)io->nr_iov;
-	ssize_t n = io->op == BLOCK_OP_READ
-			    ? preadv(file->fd, io->iov, nr_iov, offset)
-			    : pwritev(file->fd, io->iov, nr_iov, offset);
+	bool read = io->op == BLOCK_OP_READ;
+	ssize_t n;
 
+	/* A vector of one costs the kernel more than what is in it. */
+	if (nr_iov == 1)
+		n = read ? pread(file->fd, iov->iov_base, iov->iov_len, offset)
+			 : pwrite(file->fd, iov->iov_base, iov->iov_len,
+				  offset);
+	else
+		n = read ? preadv(file->fd, iov, nr_iov, offset)
+			 : pwritev(file->fd, iov, nr_iov, offset);
 	return n < 0 ? -errno : (int)n;
 }
 
