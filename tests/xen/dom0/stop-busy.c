@@ -78,6 +78,8 @@ static bool is_stopped(pid_t pid)
 				     ? 'T'
 				     : state_of(pid, entry->d_name);
 
+		if (state == 'Z' || state == 'X')
+			errx(1, "process %d has died", (int)pid);
 		stopped = !state || state == 'T';
 	}
 	closedir(dir);
@@ -136,6 +138,8 @@ int main(int argc, char **argv)
 	if (argc != 4)
 		errx(2, "usage: stop-busy PID TABLE SECONDS");
 	worker.pid = atoi(argv[1]);
+	if (worker.pid <= 0)
+		errx(2, "'%s' is no process", argv[1]);
 	end = now_ms() + atoi(argv[3]) * 1000LL;
 	srandom((unsigned int)(getpid() + now_ms()));
 	map(&worker, argv[2]);
