@@ -63,13 +63,15 @@ static void setup(void)
 	inflight_fd = memfd_create("inflight", MFD_CLOEXEC);
 }
 
-static int start_connection(unsigned int nr_queues, struct error_text *err)
+static int start_connection(unsigned int nr_queues, enum queue_origin origin,
+			    struct error_text *err)
 {
 	const struct queue_events events = { on_ring_broken, on_disk_failed,
 					     on_poisoned, on_stopped, NULL };
 	struct connection_params params = {
 		.domid = FAKE_DOMID,
 		.nr_queues = nr_queues,
+		.origin = origin,
 		.ring_pages = 1,
 		.pool_pages = PAGE_POOL_PAGES_MIN,
 		/* Nobody has the second. */
@@ -97,7 +99,8 @@ static void connect_guest(void)
 {
 	struct error_text err;
 
-	ck_assert_msg(start_connection(1, &err) == 0, "%s", err.text);
+	ck_assert_msg(start_connection(1, QUEUE_NEW, &err) == 0, "%s",
+		      err.text);
 }
 
 static void disconnect_guest(void)
@@ -138,6 +141,33 @@ START_TEST(one_after_the_other)
 }
 END_TEST
 
+/* The first queue's worker died with its answer written, and not published. */
+static void leave_answer(void)
+{
+	struct inflight table;
+	struct inflight_entry *entry;
+
+	ck_assert_int_eq(ftruncate(inflight_fd,
+				   (off_t)inflight_bytes(2, GUEST_SLOTS)),
+			 0);
+	ck_assert_int_eq(inflight_map(inflight_fd, 0, 2, GUEST_SLOTS, &table),
+			 0);
+	inflight_start(&table, 0);
+	entry = &table.entries[0];
+	*entry = (struct inflight_entry){
+		.operation = BLKIF_OP_WRITE,
+		.id = 1,
+		.nr_segments = 1,
+		.offset_bytes = 4096,
+		.length_bytes = 4096,
+		.segments = { { GUEST_DATA, 0, 4096 } },
+	};
+	inflight_take(entry, 0, BLKIF_RSP_OKAY);
+	inflight_publish_taken(&table, 1);
+	inflight_done(entry, 0, BLKIF_RSP_OKAY);
+	inflight_unmap(&table);
+}
+
 /* Of several queues none serves before all can: else they are refused whole. */
 START_TEST(all_queues_or_none)
 {
@@ -146,11 +176,15 @@ START_TEST(all_queues_or_none)
 	guest_new_ring();
 	guest_put(SLOT_WRITE, 1, 8, 1, GUEST_DATA);
 	guest_push();
-	ck_assert_int_eq(start_connection(2, &err), -EINVAL);
+	if (_i)
+		leave_answer();
+	ck_assert_int_eq(start_connection(2, _i ? QUEUE_LEFT : QUEUE_NEW, &err),
+			 -EINVAL);
 	ck_assert_msg(strstr(err.text, "bind event-channel 10"), "%s",
 		      err.text);
 	ck_assert_uint_eq(guest_shared_load(8), 0);
 	ck_assert_str_eq(script_log(), "");
+	ck_assert_uint_eq(fake_nr_notified(), 0);
 	ck_assert_uint_eq(fake_live_pages(), 0);
 	ck_assert_uint_eq(fake_live_ports(), 0);
 	ck_assert_uint_eq(fake_live_handles(), 0);
@@ -206,7 +240,7 @@ Suite *suite_connection(void)
 	tcase_set_timeout(tc, 20);
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, one_after_the_other);
-	tcase_add_test(tc, all_queues_or_none);
+	tcase_add_loop_test(tc, all_queues_or_none, 0, 2);
 	tcase_add_test(tc, failed_disk_stays_failed);
 	suite_add_tcase(suite, tc);
 	return suite;
