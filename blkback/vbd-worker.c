@@ -108,6 +108,15 @@ static bool had_ring(const struct vbd *vbd)
 	       vbd->worker_state == VBD_WORKER_ADOPTING;
 }
 
+/* What a worker that may have the ring does, or has done, there is not known. */
+static void doubt_ring(struct vbd *vbd)
+{
+	if (!had_ring(vbd))
+		return;
+	vbd->unfenced = true;
+	vbd->answered = false;
+}
+
 /* The guest has let go, and a worker is there only to wait at the fence. */
 static bool settling(const struct vbd *vbd)
 {
@@ -124,7 +133,7 @@ void vbd_quit(struct vbd *vbd)
 		return;
 	}
 	worker_process_quit(vbd->worker);
-	vbd->unfenced |= had_ring(vbd);
+	doubt_ring(vbd);
 	/*
 	 * A server, a FIFO or a dead NFS may keep it in its open for ever, or
 	 * another's I/O at the fence: there it hears nothing, and has nothing
@@ -704,7 +713,7 @@ static void on_died(struct vbd *vbd, int wait_status)
 
 	death_text(vbd, wait_status, text, sizeof(text));
 	vbd->info_valid = false;
-	vbd->unfenced |= had_ring(vbd);
+	doubt_ring(vbd);
 	if (had_ring(vbd) && vbd->inflight_fd >= 0 && !vbd->over)
 		vbd->left = true;
 	useful |= is_wanted(vbd) ||

@@ -87,7 +87,7 @@ struct sim {
 	uint32_t next_port_base;
 	unsigned int live_maps, live_ports;
 	uint32_t fail_map, fail_bind;
-	int fail_bind_error;
+	int fail_bind_error, fail_binds;
 };
 
 static void kick(int fd)
@@ -164,6 +164,8 @@ static int op_bind(struct sim *sim, struct client *c,
 
 	if (sim->fail_bind && !--sim->fail_bind)
 		return sim->fail_bind_error;
+	if (sim->fail_binds)
+		return sim->fail_binds;
 	if (!d)
 		return -ESRCH;
 	if (!c->ports || !rq->port || rq->port >= NR_PORTS)
@@ -927,5 +929,12 @@ void sim_fail_bind(struct sim *sim, uint32_t nth, int error)
 	pthread_mutex_lock(&sim->lock);
 	sim->fail_bind = nth;
 	sim->fail_bind_error = error;
+	pthread_mutex_unlock(&sim->lock);
+}
+
+void sim_fail_binds(struct sim *sim, int error)
+{
+	pthread_mutex_lock(&sim->lock);
+	sim->fail_binds = error;
 	pthread_mutex_unlock(&sim->lock);
 }

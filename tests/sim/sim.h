@@ -88,5 +88,7 @@ void sim_fail_copy(struct sim_domain *dom, uint32_t nth, int16_t status);
 void sim_fail_map(struct sim *sim, uint32_t nth);
 /* The nth bind from now fails with error, once. */
 void sim_fail_bind(struct sim *sim, uint32_t nth, int error);
+/* Each bind from now on fails with error, until it is called with 0. */
+void sim_fail_binds(struct sim *sim, int error);
 
 #endif

@@ -802,6 +802,39 @@ START_TEST(killed_during_upgrade)
 }
 END_TEST
 
+/*
+ * The one before answered all, the next is killed, and nobody knows whether it
+ * served: when the table is no good either, nothing is guessed.
+ */
+START_TEST(killed_before_it_says_that_it_serves)
+{
+	char path[96];
+	char *error;
+	pid_t pid;
+	int fd, table;
+
+	attach_and_use();
+	pid = host_worker_pid(&h, 1, XVDB);
+	sim_fail_binds(h.sim, -EINVAL);
+	fd = host_control_begin(&h, upgrade_request());
+	need(host_wait_worker(&h, 1, XVDB, "connecting"), "status");
+	need(host_worker_pid(&h, 1, XVDB) != pid, "it is the same");
+	snprintf(path, sizeof(path), "%s/run/vbd-1-%u.inflight", h.dir, XVDB);
+	table = open(path, O_WRONLY | O_CLOEXEC);
+	need(pwrite(table, "?", 1, 4) == 1, "%s", path);
+	close(table);
+	need(kill(host_worker_pid(&h, 1, XVDB), SIGKILL) == 0, "kill");
+	sim_fail_binds(h.sim, 0);
+	error = host_wait_any(&h, HOST_WAIT_MS, "%s/error", fe.backend);
+	need(error && strstr(error, "cannot be taken up"), "the error is '%s'",
+	     error ? error : "absent");
+	free(error);
+	json_decref(host_control_end(fd));
+	need(!worker_is("connected", &pid), "it was guessed");
+	finish();
+}
+END_TEST
+
 /* The next supervisor finds a worker that lets go because of an upgrade. */
 START_TEST(supervisor_killed_during_upgrade)
 {
@@ -978,6 +1011,7 @@ int main(void)
 			    sizeof(kinds) / sizeof(kinds[0]));
 	tcase_add_test(tc, upgrade_of_a_stuck_worker);
 	tcase_add_loop_test(tc, killed_during_upgrade, 0, 2);
+	tcase_add_test(tc, killed_before_it_says_that_it_serves);
 	tcase_add_loop_test(tc, supervisor_killed_during_upgrade, 0, 2);
 	tcase_add_test(tc, left_before_it_is_adopted);
 	tcase_add_test(tc, gone_before_it_is_adopted);
