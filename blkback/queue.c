@@ -570,12 +570,18 @@ static void enter_buffered(struct queue *q, struct list *requests)
  */
 static void take_limited(struct queue *q)
 {
-	while (!q->barrier && !q->nr_unbuffered && may_take(q)) {
+	bool barrier = false;
+
+	while (!barrier && !q->nr_unbuffered && may_take(q)) {
+		const struct blk_request *req;
+
 		take_slots(q, 1);
 		if (list_empty(&q->parsed))
 			return;
 		transfer_indirect(q->transfer, &q->parsed);
-		pay(q, container_of(q->parsed.next, struct blk_request, node));
+		req = container_of(q->parsed.next, struct blk_request, node);
+		barrier = req->entry->operation == BLKIF_OP_WRITE_BARRIER;
+		pay(q, req);
 		remember_parsed(q);
 		enter_buffered(q, &q->parsed);
 	}
@@ -1077,8 +1083,6 @@ static void take_over(struct queue *q)
 	}
 	answer_again(q, done, nr_done);
 	replay(q, taken, nr_taken);
-	/* It may have published without telling. */
-	evtchn_notify(q->ec, q->port);
 }
 
 /* The first worker of the connection died before it began with this queue. */
@@ -1114,7 +1118,10 @@ static int open_inflight(struct queue *q, struct error_text *err)
 	}
 	inflight_start(&q->inflight, q->ring.req_cons);
 	q->nr_taken = q->ring.req_cons;
-	return 0;
+	/* Nothing is in it, whoever wrote there. */
+	return inflight_recover(&q->inflight, q->ring.rsp_prod, err) < 0
+		       ? -EBADMSG
+		       : 0;
 }
 
 static int queue_open(struct queue *q, struct error_text *err)
@@ -1208,6 +1215,9 @@ static void serve(struct queue *q)
 
 	if (q->params.origin == QUEUE_LEFT)
 		take_over(q);
+	/* Who was there before may have published without telling. */
+	if (q->params.origin != QUEUE_NEW)
+		evtchn_notify(q->ec, q->port);
 	/* No other queue's requests are tried meanwhile. */
 	if (q->on_trial)
 		pthread_mutex_lock(q->params.trial);

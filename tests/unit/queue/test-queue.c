@@ -14,6 +14,7 @@
 #include "tests/unit/unit.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <sched.h>
 #include <semaphore.h>
 #include <stdio.h>
@@ -719,14 +720,18 @@ START_TEST(refuses_to_resume_a_busy_ring)
 }
 END_TEST
 
+/* It may have been told of no answer: the one before may be dead. */
 START_TEST(resumes)
 {
-	params.origin = QUEUE_DRAINED;
+	struct pollfd event = { .fd = fake_guest_fd(), .events = POLLIN };
+
+	params.origin = _i ? QUEUE_ANSWERED : QUEUE_DRAINED;
 	guest_req_prod = guest_rsp_cons = 0xfffffff0;
 	slot_put(fake_pages[0], 0, 4, guest_req_prod);
 	slot_put(fake_pages[0], 4, 4, guest_req_prod + 1);
 	slot_put(fake_pages[0], 8, 4, guest_req_prod);
 	start();
+	ck_assert_msg(poll(&event, 1, DEADLINE_MS) == 1, "no event");
 	/* Over the end of 32 bits. */
 	for (uint32_t i = 0; i < 40; i++) {
 		guest_put(SLOT_READ, i, 0, 1, GUEST_DATA);
@@ -752,6 +757,25 @@ static void leave(unsigned int index, uint64_t number, uint8_t operation)
 	};
 	inflight_take(entry, number, BLKIF_RSP_OKAY);
 }
+
+/* A table that was not begun has nothing in it, whoever wrote there. */
+START_TEST(refuses_what_was_never_begun)
+{
+	struct inflight_entry *entry;
+
+	params.origin = _i % 2 ? QUEUE_LEFT : QUEUE_NEW;
+	ck_assert_int_eq(
+		inflight_map(params.inflight_fd, 0, 1, GUEST_SLOTS, &table), 0);
+	leave(0, 0, BLKIF_OP_WRITE);
+	entry = &table.entries[0];
+	if (_i / 2)
+		entry->nr_segments = INFLIGHT_SEGMENTS_MAX + 1;
+	else
+		inflight_done(entry, 100000, BLKIF_RSP_OKAY);
+	inflight_unmap(&table);
+	refuse("in-flight table", -EBADMSG);
+}
+END_TEST
 
 /* The unseen answer first, then the others in order, the barrier as one. */
 START_TEST(takes_over)
@@ -938,6 +962,32 @@ static void limit(uint64_t iops, uint64_t bps)
 
 	throttle_set(&throttle, &limits);
 }
+
+static uint32_t answers_at_first_event;
+
+static void note_first_event(void)
+{
+	if (!answers_at_first_event)
+		answers_at_first_event = guest_shared_load(8);
+}
+
+/* The next worker does not expect more than one that is not answered. */
+START_TEST(barriers_one_by_one)
+{
+	params.provider->info.can_flush = false;
+	limit(1000000, 0);
+	guest_put(SLOT_BARRIER, 1, 0, 1, GUEST_DATA);
+	guest_put(SLOT_BARRIER, 2, 8, 1, GUEST_DATA);
+	guest_push();
+	fake_on_notify = note_first_event;
+	start();
+	guest_expect(SLOT_BARRIER, 1, -2);
+	guest_expect(SLOT_BARRIER, 2, -2);
+	stop();
+	fake_on_notify = NULL;
+	ck_assert_uint_eq(answers_at_first_event, 1);
+}
+END_TEST
 
 /* Eleven pages at 4096 bytes a second are paid off after 10.9 s. */
 static void start_in_debt(void)
@@ -1266,6 +1316,7 @@ static TCase *case_limits(void)
 
 	tcase_set_timeout(tc, 20);
 	tcase_add_checked_fixture(tc, setup, NULL);
+	tcase_add_test(tc, barriers_one_by_one);
 	tcase_add_test(tc, limited);
 	tcase_add_test(tc, limit_is_lowered);
 	tcase_add_test(tc, limited_queue_stops);
@@ -1336,7 +1387,8 @@ static TCase *case_life(void)
 	tcase_add_test(tc, refuses_a_bad_port);
 	tcase_add_test(tc, refuses_a_bad_table);
 	tcase_add_test(tc, refuses_to_resume_a_busy_ring);
-	tcase_add_test(tc, resumes);
+	tcase_add_loop_test(tc, resumes, 0, 2);
+	tcase_add_loop_test(tc, refuses_what_was_never_begun, 0, 4);
 	tcase_add_test(tc, takes_over);
 	tcase_add_test(tc, stop_waits_for_io);
 	tcase_add_test(tc, stop_drops_what_waits);
