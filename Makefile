@@ -112,7 +112,8 @@ LIBS_xen-diskd-worker-git := $(LIBS_xen-diskd-worker) -lgit2 -lz
 SOURCES_xen-diskd-worker-nbd := $(WORKER_NBD) $(TRANSPORT_XEN)
 LIBS_xen-diskd-worker-nbd := $(LIBS_xen-diskd-worker) -lnbd
 SOURCES_xen-diskd-hold := common/error-text.c common/log.c common/number.c \
-	providers/provider-spec.c git-fat/loose-objects.c git-fat/pin.c git-fat/repository.c \
+	providers/provider-spec.c git-fat/loose-objects.c git-fat/owner.c git-fat/pin.c \
+	git-fat/repository.c \
 	diskd/hold-main.c
 LIBS_xen-diskd-hold := -lgit2 -lz
 SOURCES_git-fat := common/error-text.c common/number.c $(GIT_FAT) \

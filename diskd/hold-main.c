@@ -9,6 +9,7 @@
  * It is not meant to be run by hand.
  */
 #include "common/log.h"
+#include "git-fat/owner.h"
 #include "git-fat/pin.h"
 #include "git-fat/repository.h"
 #include "providers/provider-spec.h"
@@ -53,16 +54,15 @@ static int hold_git(const struct hold *hold, const struct provider_spec *spec,
 		    struct error_text *err)
 {
 	char name[32];
-	uid_t uid;
-	gid_t gid;
+	struct owner owner;
 	int rc = repository_library_init(false, err);
 
 	if (rc == 0)
 		rc = pin_name(hold->vbd, name, sizeof(name), err);
 	if (rc == 0)
-		rc = pin_find_owner(spec->path, &uid, &gid, err);
+		rc = owner_of(spec->path, &owner, err);
 	if (rc == 0 && geteuid() == 0)
-		rc = become(uid, gid, err);
+		rc = become(owner.uid, owner.gid, err);
 	if (rc < 0)
 		return rc;
 	if (strcmp(hold->verb, "take") == 0)

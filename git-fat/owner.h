@@ -5,6 +5,9 @@
  * alternates, symbolic links in it, includes of its configuration.  Whoever
  * owns it must not get at what he could not read himself.
  *
+ * The owner is the first on the way to it who is not root: he says what is there.
+ * Root answers for directories of its own that others may write to.
+ *
  * What changes is the file-system identity of the calling thread (setfsuid(2));
  * for whoever is not root nothing does.
  */
@@ -13,6 +16,7 @@
 
 #include "common/error-text.h"
 
+#include <git2.h>
 #include <sys/types.h>
 
 struct owner {
@@ -21,13 +25,18 @@ struct owner {
 };
 
 /*
- * Finds whose rights a repository is to be read with: the owner of its .git, or
- * of the path itself where there is none in it; where that is root, the owner
- * of the directory that it leads to.  Takes all supplementary groups from the
- * process.  libgit2 is in use.  Errors of stat(2) and setgroups(2), and -EIO,
- * with a message.
+ * Finds whose rights a repository is to be read with: those of the first who
+ * is not root and owns a directory or a link on the way to its .git, that
+ * itself, or, where all these are root's, what leads to the directories that it
+ * names.  The group is that of what he owns if he is in it, else his own.  Takes
+ * all supplementary groups from the process.  libgit2 is in use.  Errors of
+ * lstat(2) and setgroups(2), and -EIO, with a message.
  */
 int owner_of(const char *path, struct owner *ret_owner, struct error_text *err);
+
+/* The same, of a repository that is open, by where its directories are. */
+int owner_of_open(git_repository *repository, struct owner *ret_owner,
+		  struct error_text *err);
 
 /* The calling thread opens files as the owner does, until owner_leave(). */
 void owner_enter(const struct owner *owner);

@@ -2,12 +2,13 @@
 /* Pins, as references of the repository. */
 #include "git-fat/pin.h"
 
+#include "git-fat/owner.h"
 #include "git-fat/repository.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
 #define PIN_NAME_BYTES 128
 
@@ -19,15 +20,32 @@ static const char *git_cause(void)
 	return last && last->message ? last->message : "unknown error";
 }
 
+/*
+ * Root writes only to what is root's, all the way: libgit2 has resolved where its
+ * directories are, and nobody else can change it.
+ */
 static int open_repository(const char *path, git_repository **ret_repository,
 			   struct error_text *err)
 {
-	int rc = git_repository_open_ext(ret_repository, path,
-					 GIT_REPOSITORY_OPEN_NO_SEARCH, NULL);
+	git_repository *repository;
+	struct owner owner = { 0, 0 };
+	int rc = repository_open(path, &repository, err);
 
 	if (rc < 0)
-		return error_set(err, rc == GIT_ENOTFOUND ? -ENOENT : -EIO,
-				 "repository '%s': %s", path, git_cause());
+		return rc;
+	if (geteuid() == 0)
+		rc = owner_of_open(repository, &owner, err);
+	if (rc == 0 && owner.uid != 0)
+		rc = error_set(
+			err, -EPERM,
+			"repository '%s': user %u's: root does not write "
+			"there",
+			path, owner.uid);
+	if (rc < 0) {
+		git_repository_free(repository);
+		return rc;
+	}
+	*ret_repository = repository;
 	return 0;
 }
 
@@ -39,25 +57,6 @@ static int reference_name(const char *name, char reference[PIN_NAME_BYTES],
 
 	if (length >= PIN_NAME_BYTES)
 		return error_set(err, -EINVAL, "pin '%s': too long", name);
-	return 0;
-}
-
-int pin_find_owner(const char *path, uid_t *ret_uid, gid_t *ret_gid,
-		   struct error_text *err)
-{
-	git_repository *repository;
-	struct stat st;
-	int rc = open_repository(path, &repository, err);
-
-	if (rc < 0)
-		return rc;
-	rc = stat(git_repository_commondir(repository), &st) < 0 ? -errno : 0;
-	git_repository_free(repository);
-	if (rc < 0)
-		return error_set(err, rc, "repository '%s': %s", path,
-				 strerror(-rc));
-	*ret_uid = st.st_uid;
-	*ret_gid = st.st_gid;
 	return 0;
 }
 

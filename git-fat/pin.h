@@ -8,18 +8,10 @@
 
 #include "common/error-text.h"
 
-#include <sys/types.h>
-
-/*
- * Finds whose repository it is: the owner of its directory (that of the main
- * one, for a worktree).  -ENOENT, -EIO with a message.
- */
-int pin_find_owner(const char *repository, uid_t *ret_uid, gid_t *ret_gid,
-		   struct error_text *err);
-
 /*
  * Makes or moves refs/xen-diskd/NAME to an object, given in hexadecimal.
- * Blocks.  -EINVAL, -ENOENT, -EIO with a message.
+ * Blocks.  The caller is the repository's owner (owner.h): root is refused to
+ * write to anybody else's, -EPERM.  -EINVAL, -ENOENT, -EIO; all with a message.
  */
 int pin_set(const char *repository, const char *name, const char *object,
 	    struct error_text *err);

@@ -284,6 +284,15 @@ static int open_failed(const char *path, int git_error_code,
 			 path, cause);
 }
 
+int repository_open(const char *path, git_repository **ret_repository,
+		    struct error_text *err)
+{
+	int rc = git_repository_open_ext(ret_repository, path,
+					 GIT_REPOSITORY_OPEN_NO_SEARCH, NULL);
+
+	return rc < 0 ? open_failed(path, rc, err) : 0;
+}
+
 /* Opens a repository, to read its objects as we do. */
 static int open_repository(const char *path, git_repository **ret_repository,
 			   struct error_text *err)
@@ -291,11 +300,12 @@ static int open_repository(const char *path, git_repository **ret_repository,
 	git_repository *repository = NULL;
 	char *objects_path = NULL;
 	git_odb *odb = NULL;
-	int rc = git_repository_open_ext(&repository, path,
-					 GIT_REPOSITORY_OPEN_NO_SEARCH, NULL);
+	int rc = repository_open(path, &repository, err);
 
-	if (rc == 0 && asprintf(&objects_path, "%sobjects",
-				git_repository_commondir(repository)) < 0) {
+	if (rc < 0)
+		return rc;
+	if (asprintf(&objects_path, "%sobjects",
+		     git_repository_commondir(repository)) < 0) {
 		objects_path = NULL;
 		rc = GIT_ERROR;
 	}

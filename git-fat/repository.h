@@ -37,8 +37,14 @@ struct repository_tree {
 int repository_library_init(bool verify, struct error_text *err);
 
 /*
- * Opens the repository at a path (bare or not, a worktree or its .git file),
- * resolves the revision (any of gitrevisions(7) that names one commit, tag or
+ * Opens the repository at a path (bare or not, a worktree or its .git file), for
+ * where it is and for its references.  The caller frees it.  Errors as below.
+ */
+int repository_open(const char *path, git_repository **ret_repository,
+		    struct error_text *err);
+
+/*
+ * Opens it to read from it, resolves the revision (any of gitrevisions(7) that names one commit, tag or
  * tree) and goes down to subdirectory (NULL or "": the whole tree).  Any
  * thread; blocks.  Errors: -ENOENT, -EINVAL, -EIO, with a message that names
  * repository and cause.

@@ -27,6 +27,8 @@
 #define REF_XVDC "refs/xen-diskd/1-51744"
 /* nobody */
 #define OTHER_ID 65534u
+/* Of others than that one: www-data. */
+#define GROUP_ID 33u
 #define ID_BYTES 41
 /* A refusal reaches xl's user within this. */
 #define REFUSAL_MS 2000u
@@ -488,6 +490,69 @@ START_TEST(no_borrowed_rights)
 	/* It was the rights that kept him out. */
 	shell("chown -R %u:%u %s/.git", OTHER_ID, OTHER_ID, repository);
 	need(xl_attach(target, 'r') == 0, "xl says: %s", out);
+	need(xl(detach) == 0, "block-detach: %s", out);
+}
+END_TEST
+
+/*
+ * Somebody's repository, whose references and reflogs are in a directory of
+ * root's: what he cannot write to himself is not written to for him.
+ */
+START_TEST(no_pin_where_it_leads)
+{
+	shell("cd %s && mkdir -p lair/logs/refs/xen-diskd theirs && "
+	      "chmod 1777 lair && cp -r repo/.git/objects repo/.git/refs lair && "
+	      "git config -f lair/config core.logAllRefUpdates always && "
+	      "git config -f lair/config core.repositoryformatversion 0 && "
+	      "echo untouched >victim && chmod 600 victim && "
+	      "ln -s %s/victim lair/logs/refs/xen-diskd/1-51728 && "
+	      "echo %s/lair >theirs/commondir && cp repo/.git/HEAD theirs && "
+	      "chown -R %u:%u theirs lair/objects lair/refs lair/logs "
+	      "lair/config && chmod 755 %s",
+	      h.dir, h.dir, h.dir, OTHER_ID, OTHER_ID, h.dir);
+	snprintf(target, sizeof(target), "git:%s/theirs?ref=main", h.dir);
+	attach_connect();
+	need(strcmp(shell("cat %s/victim", h.dir), "untouched") == 0,
+	     "root wrote for him: %s", out);
+	detach_finish();
+}
+END_TEST
+
+/* A link on the way to a repository of root's is not root's for that. */
+START_TEST(no_rights_by_a_link)
+{
+	static const char *const detach[] = { "block-detach", "--force", "g1",
+					      "xvdb", NULL };
+
+	shell("cd %s && chmod 700 repo && mkdir theirs && "
+	      "ln -s %s/repo theirs/r && chown -h %u:%u theirs theirs/r && "
+	      "chmod 755 . theirs",
+	      h.dir, h.dir, OTHER_ID, OTHER_ID);
+	snprintf(target, sizeof(target), "git:%s/theirs/r?ref=main", h.dir);
+	need(xl_attach(target, 'r') != 0, "attached: %s", out);
+	need(strstr(out, "repository '"), "xl says: %s", out);
+	need(xl(detach) == 0, "block-detach: %s", out);
+	need(host_wait_unlisted(&h, 1, XVDB), "still listed");
+	/* It was the rights that kept him out. */
+	shell("chmod 755 %s", repository);
+	need(xl_attach(target, 'r') == 0, "xl says: %s", out);
+	need(xl(detach) == 0, "block-detach: %s", out);
+}
+END_TEST
+
+/* The group of a .git, which it may have from its directory, is no right either. */
+START_TEST(no_rights_by_a_group)
+{
+	static const char *const detach[] = { "block-detach", "--force", "g1",
+					      "xvdb", NULL };
+
+	shell("cd %s && chgrp -R %u repo/.git && chmod -R g=rX,o= repo/.git && "
+	      "mkdir theirs && echo 'gitdir: %s/.git' >theirs/.git && "
+	      "chown -R %u:%u theirs && chmod 755 . theirs",
+	      h.dir, GROUP_ID, repository, OTHER_ID, GROUP_ID);
+	snprintf(target, sizeof(target), "git:%s/theirs?ref=main", h.dir);
+	need(xl_attach(target, 'r') != 0, "attached: %s", out);
+	need(strstr(out, "repository '"), "xl says: %s", out);
 	need(xl(detach) == 0, "block-detach: %s", out);
 }
 END_TEST
@@ -981,6 +1046,9 @@ int main(int argc, char **argv)
 	tcase_add_test(tc, attach_by_xl);
 	tcase_add_loop_test(tc, xl_refusals, 0, 6);
 	tcase_add_test(tc, pin_is_the_owners);
+	tcase_add_test(tc, no_pin_where_it_leads);
+	tcase_add_test(tc, no_rights_by_a_link);
+	tcase_add_test(tc, no_rights_by_a_group);
 	tcase_add_test(tc, no_borrowed_rights);
 	tcase_add_test(tc, read_only_repository);
 	tcase_add_test(tc, open_hangs);

@@ -2,6 +2,7 @@
 /* git-fat/pin.h on real repositories, bare and worktrees of others. */
 #include "git-fat/pin.h"
 
+#include "git-fat/owner.h"
 #include "tests/unit/git-fat/served-repository.h"
 #include "tests/unit/git-fat/unit-git-fat.h"
 
@@ -92,8 +93,7 @@ START_TEST(of_a_worktree)
 {
 	char path[SERVED_PATH_BYTES + 16], dot_git[SERVED_PATH_BYTES + 32];
 	git_worktree *worktree;
-	uid_t uid;
-	gid_t gid;
+	struct owner owner;
 
 	snprintf(path, sizeof(path), "%s-worktree", served.path);
 	ck_assert_int_eq(git_repository_set_head(served.repository,
@@ -106,10 +106,13 @@ START_TEST(of_a_worktree)
 	set(path, "1-2", first);
 	ck_assert_str_eq(pinned("1-2"), first);
 	ck_assert_int_eq(chown(served.path, OTHER_ID, OTHER_ID), 0);
-	ck_assert_msg(pin_find_owner(path, &uid, &gid, &err) == 0, "%s",
-		      err.text);
-	ck_assert_uint_eq(uid, OTHER_ID);
-	ck_assert_uint_eq(gid, OTHER_ID);
+	ck_assert_msg(owner_of(path, &owner, &err) == 0, "%s", err.text);
+	ck_assert_uint_eq(owner.uid, OTHER_ID);
+	ck_assert_uint_eq(owner.gid, OTHER_ID);
+	/* All on the way to it is root's, and root does not write there. */
+	ck_assert_int_eq(pin_set(path, "1-3", first, &err), -EPERM);
+	ck_assert_int_eq(pin_remove(path, "1-2", &err), -EPERM);
+	ck_assert_str_eq(pinned("1-2"), first);
 	ck_assert_int_eq(chown(served.path, 0, 0), 0);
 	snprintf(dot_git, sizeof(dot_git), "%s/.git", path);
 	unset(dot_git, "1-2");
@@ -128,13 +131,11 @@ START_TEST(refusals)
 {
 	static const char missing[] = "/no/such/repository";
 	char name[160];
-	uid_t uid;
-	gid_t gid;
+	struct owner owner;
 
 	expect_error(pin_set(missing, "1-1", first, &err), -ENOENT, missing);
 	expect_error(pin_remove(missing, "1-1", &err), -ENOENT, missing);
-	expect_error(pin_find_owner(missing, &uid, &gid, &err), -ENOENT,
-		     missing);
+	expect_error(owner_of(missing, &owner, &err), -ENOENT, missing);
 	expect_error(pin_set(unit_dir(), "1-1", first, &err), -ENOENT,
 		     unit_dir());
 	expect_error(pin_set(served.path, "1-1", "", &err), -EINVAL, "''");
