@@ -217,11 +217,10 @@ static bool is_flushing(const struct nbd_queue *queue)
 	return false;
 }
 
-bool nbd_queue_overlaps(const struct nbd_queue *queue, uint64_t offset_bytes,
-			uint64_t length_bytes)
+static bool list_overlaps(const struct list *list, uint64_t offset_bytes,
+			  uint64_t length_bytes)
 {
-	for (const struct list *it = queue->sent.next; it != &queue->sent;
-	     it = it->next) {
+	for (const struct list *it = list->next; it != list; it = it->next) {
 		const struct nbd_request *other =
 			container_of(it, struct nbd_request, node);
 
@@ -232,6 +231,12 @@ bool nbd_queue_overlaps(const struct nbd_queue *queue, uint64_t offset_bytes,
 			return true;
 	}
 	return false;
+}
+
+bool nbd_queue_overlaps(const struct nbd_queue *queue, uint64_t offset_bytes,
+			uint64_t length_bytes)
+{
+	return list_overlaps(&queue->sent, offset_bytes, length_bytes);
 }
 
 /* Less than a unit: there is nothing that the server could be asked for. */
@@ -257,11 +262,16 @@ static bool must_wait(const struct nbd_queue *queue,
 	    nbd_fence_holds(&queue->disk->fence, nbd_request_owner(request),
 			    command->offset_bytes, command->length_bytes))
 		return true;
-	/* Part of a block: nobody else may write the rest meanwhile. */
+	/*
+	 * Part of a block: nobody else may write the rest meanwhile, nor until
+	 * the record has it.
+	 */
 	return write &&
 	       queue->disk->export.minimum_bytes > BLOCK_SECTOR_BYTES &&
-	       nbd_queue_overlaps(queue, command->offset_bytes,
-				  command->length_bytes);
+	       (list_overlaps(&queue->sent, command->offset_bytes,
+			      command->length_bytes) ||
+		list_overlaps(&queue->unrecorded, command->offset_bytes,
+			      command->length_bytes));
 }
 
 /* A connection that is lost on the way changes all the lists. */

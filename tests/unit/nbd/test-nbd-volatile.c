@@ -67,14 +67,14 @@ static void drain(void)
 /* What a write takes in the record besides its data. */
 #define HEADER_BYTES 64u
 
-/* Less than a page is left of the record then. */
-static void fill_record(void)
+/* Less than a page and `leave` bytes are left of the record then. */
+static void fill_record(uint64_t leave)
 {
 	uint64_t left = RECORD_BYTES, at = 0;
 
 	fill(PIECE_BYTES, 1);
 	for (size_t bytes = PIECE_BYTES; bytes >= 4096; bytes /= 16) {
-		for (; left >= bytes + HEADER_BYTES; at += bytes) {
+		for (; left >= bytes + HEADER_BYTES + leave; at += bytes) {
 			ck_assert_int_eq(do_write(at, bytes), 0);
 			left -= bytes + HEADER_BYTES;
 		}
@@ -102,7 +102,7 @@ START_TEST(write_behind_a_failed_flush)
 {
 	start("flush-fails");
 	disk_open(&server, "dirty=2M");
-	fill_record();
+	fill_record(0);
 	slot_submit(&slots[0], BLOCK_OP_FLUSH, 0, 0);
 	put(&slots[1], 0, 2);
 	put(&slots[2], 8192, 3);
@@ -113,6 +113,46 @@ START_TEST(write_behind_a_failed_flush)
 	check_page(8192, 3);
 	check_page(16384, 4);
 	ck_assert_int_eq(do_flush(), 0);
+}
+END_TEST
+
+/* The server has carried out what was sent before; its first flush is slow. */
+static void pass_the_time(unsigned int nr_reads)
+{
+	struct disk_slot *read = &slots[DISK_SLOTS - 1];
+
+	while (nr_reads--) {
+		slot_submit(read, BLOCK_OP_READ, RECORD_BYTES + 65536, 4096);
+		while (read->busy)
+			ck_assert_ptr_nonnull(slot_next_done(8000));
+	}
+}
+
+/*
+ * Blocks of more than a sector: a write whose data waits for room in the record has
+ * its blocks as long, or another to the rest of the last one would be in the
+ * record before it, and be undone by it.
+ */
+START_TEST(write_beside_one_that_waits_for_room)
+{
+	start("blocks");
+	disk_open(&server, "dirty=2M");
+	fill_record(4096 + HEADER_BYTES);
+	slot_submit(&slots[0], BLOCK_OP_FLUSH, 0, 0);
+	/* Two blocks, for which there is no room; and then one, for which there is. */
+	put(&slots[1], RECORD_BYTES + 512, 2);
+	pass_the_time(4);
+	ck_assert_uint_eq(slots_busy(), 2);
+	fill(4096, 3);
+	memcpy(slots[2].page, buffer, 4096);
+	slot_submit(&slots[2], BLOCK_OP_WRITE, RECORD_BYTES + 5120, 512);
+	pass_the_time(16);
+	drain();
+	ck_assert_int_eq(do_flush(), 0);
+	ck_assert_uint_eq(status.reconnects, 1);
+	ck_assert_int_eq(do_read(RECORD_BYTES + 5120, 512), 0);
+	check_filled(512, 3);
+	check_page(RECORD_BYTES + 512, 2);
 }
 END_TEST
 
@@ -246,6 +286,7 @@ Suite *suite_nbd_volatile(void)
 	tcase_set_timeout(tc, 30);
 	tcase_add_test(tc, two_flushes);
 	tcase_add_test(tc, write_behind_a_failed_flush);
+	tcase_add_test(tc, write_beside_one_that_waits_for_room);
 	tcase_add_test(tc, read_behind_a_failed_flush);
 	tcase_add_loop_test(tc, failed_flush_and_loss, 0, 2);
 	tcase_add_test(tc, own_flush_fails);

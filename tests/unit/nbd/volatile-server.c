@@ -16,6 +16,9 @@
  *                later
  *   few          takes one connection at a time, over a slow line, though it
  *                says that it takes several
+ *   blocks       has blocks of 4096 bytes, answers the first flush when it has
+ *                carried out FLUSH_BEHIND more commands, and loses at the second
+ *                what is in the cache, and the connection
  *
  *   none
  *
@@ -38,6 +41,7 @@
 #define DISK_BYTES (UINT64_C(4) << 20)
 #define OPTION_REPLY_MAGIC UINT64_C(0x3e889045565a9)
 #define LATE_US 2500000u
+#define FLUSH_BEHIND 16u
 
 enum { OPT_ABORT = 2, OPT_GO = 7 };
 enum { REP_ACK = 1, REP_INFO = 3 };
@@ -48,9 +52,13 @@ enum { FLAGS = 1 | 4 | 8, FLAG_MULTI_CONN = 256 };
 
 static struct shared {
 	bool faulted; /* the fault has been seen */
+	unsigned int nr_flushes; /* of "blocks" */
 	unsigned char durable[DISK_BYTES], cache[DISK_BYTES];
 } * disk;
 static const char *fault;
+/* A flush that is still to be answered, when so many commands have been. */
+static uint64_t late_flush;
+static unsigned int late_flush_in;
 
 static bool is(const char *name)
 {
@@ -102,6 +110,13 @@ static void negotiate(void)
 	put16(0); /* NBD_INFO_EXPORT */
 	put64(DISK_BYTES);
 	put16(FLAGS | (is("few") ? FLAG_MULTI_CONN : 0));
+	if (is("blocks")) {
+		option_reply(option, REP_INFO, 14);
+		put16(3); /* NBD_INFO_BLOCK_SIZE: least, preferred, most */
+		put32(4096);
+		put32(4096);
+		put32(DISK_BYTES);
+	}
 	option_reply(option, REP_ACK, 0);
 }
 
@@ -118,9 +133,30 @@ static void too_late(void)
 	usleep(LATE_US);
 }
 
+/* The first flush of "blocks" is durable at once, and answered later. */
+static void flush_blocks(uint64_t cookie)
+{
+	if (disk->nr_flushes++ == 1) {
+		memcpy(disk->cache, disk->durable, DISK_BYTES);
+		_exit(0);
+	}
+	memcpy(disk->durable, disk->cache, DISK_BYTES);
+	if (disk->nr_flushes > 1) {
+		reply(cookie, 0);
+		return;
+	}
+	late_flush = cookie;
+	late_flush_in = FLUSH_BEHIND;
+}
+
 static void flush(uint64_t cookie)
 {
 	bool dies = once("flush-dies");
+
+	if (is("blocks")) {
+		flush_blocks(cookie);
+		return;
+	}
 
 	if (dies || once("flush-fails")) {
 		usleep(100000);
@@ -176,6 +212,12 @@ static void serve_one(void)
 	}
 }
 
+static void answer_late_flush(void)
+{
+	if (late_flush_in && !--late_flush_in)
+		reply(late_flush, 0);
+}
+
 /* The one that is served, when there may be just one. */
 static bool is_taken(pid_t other)
 {
@@ -206,8 +248,10 @@ int main(int argc, char **argv)
 				prctl(PR_SET_PDEATHSIG, SIGKILL);
 				close(listening);
 				negotiate();
-				for (;;)
+				for (;;) {
 					serve_one();
+					answer_late_flush();
+				}
 			}
 		}
 		close(fd);
