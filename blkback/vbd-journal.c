@@ -413,6 +413,9 @@ int vbd_journal_load(struct vbd *vbd, struct error_text *err)
 	/* It was made in place of these, and has not stood yet. */
 	vbd->set_aside = !rc && exists(vbd, CONNECTION_LOST);
 	if (rc < 0) {
+		if (vbd->inflight_fd >= 0)
+			close(vbd->inflight_fd);
+		vbd->inflight_fd = -1;
 		memset(&vbd->params, 0, sizeof(vbd->params));
 		memset(&vbd->info, 0, sizeof(vbd->info));
 		vbd->disk_failed = false;

@@ -1008,6 +1008,8 @@ void vbd_worker_connect(struct vbd *vbd, enum queue_origin origin)
 		return;
 	}
 	if (rc < 0) {
+		/* The worker was not asked: it has no ring. */
+		vbd_worker_set_state(vbd, VBD_WORKER_READY);
 		/* A run directory that is full may be so no more. */
 		on_connect_failed(vbd, err.text, rc == -EINVAL);
 		vbd->params.nr_queues = 0; /* there is no connection */

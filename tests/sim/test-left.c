@@ -233,6 +233,52 @@ START_TEST(trouble_while_it_serves)
 }
 END_TEST
 
+/*
+ * A worker has answered all for an upgrade, what it left is of another version,
+ * and for a while none can be made anew: the guest waits, and goes on.
+ */
+START_TEST(begun_anew_in_trouble)
+{
+	struct fe_response rsp;
+	struct fe_request rq;
+	char *error;
+	pid_t pid;
+	int fd;
+
+	attach();
+	blkfront_connect(&fe);
+	check_serves();
+	pid = host_worker_pid(&h, 1, XVDB);
+	need(kill(pid, SIGSTOP) == 0, "stop");
+	fd = host_control_begin(&h,
+				json_pack("{s:s,s:s,s:s}", "command", "upgrade",
+					  "domain", g->name, "vdev", "xvdb"));
+	need(host_wait_worker(&h, 1, XVDB, "disconnecting"), "status");
+	need(shell("printf '?' | dd of=vbd-1-51728.inflight bs=1 seek=4 "
+		   "conv=notrunc status=none"),
+	     "no table");
+	make_read_only();
+	need(kill(pid, SIGCONT) == 0, "go on");
+	error = host_wait_any(&h, HOST_WAIT_MS, "%s/error", fe.backend);
+	need(error && strstr(error, "run/vbd-1-51728.inflight'"),
+	     "the error is '%s'", error ? error : "absent");
+	free(error);
+	blkfront_fill(&fe, &rq, FE_READ, 0, 8, 0, 0);
+	blkfront_submit(&fe.queues[0], &fe, &rq);
+	blkfront_kick(&fe, &fe.queues[0]);
+	mend();
+	need(blkfront_poll(&fe, &fe.queues[0], &rsp, HOST_WAIT_MS) &&
+		     rsp.status == FE_OKAY,
+	     "the guest is not answered");
+	json_decref(host_control_end(fd));
+	need(host_wait_worker(&h, 1, XVDB, "connected"), "not connected");
+	need(!host_exists(&h, "%s/error", fe.backend), "the error stays");
+	check_serves();
+	detach();
+	check_no_journal();
+}
+END_TEST
+
 /* Where a file is to be made anew: nobody waits for a reader. */
 START_TEST(fifo_in_the_way)
 {
@@ -636,6 +682,7 @@ int main(void)
 	tcase_add_loop_test(tc, no_files_for_a_connection, 0, NR_TROUBLES);
 	tcase_add_loop_test(tc, detached_in_trouble, 0, NR_TROUBLES);
 	tcase_add_loop_test(tc, trouble_while_it_serves, 0, NR_TROUBLES);
+	tcase_add_test(tc, begun_anew_in_trouble);
 	tcase_add_test(tc, fifo_in_the_way);
 	tcase_add_test(tc, disk_fails_while_it_is_full);
 	tcase_add_test(tc, barriers_wait_on_a_failed_disk);
