@@ -405,8 +405,9 @@ void vbd_check(struct vbd *vbd)
 		find_worker(vbd);
 	if (vbd->refused || vbd->worker_state == VBD_WORKER_ADOPTING)
 		return;
-	if (snap.frontend_garbage && vbd->state != XenbusStateClosing &&
-	    vbd->state != XenbusStateClosed) {
+	/* Before and after these nobody reads it; a fault would change nothing. */
+	if (snap.frontend_garbage && (vbd->state == XenbusStateInitWait ||
+				      vbd->state == XenbusStateConnected)) {
 		vbd_frontend_fault(vbd, "the frontend's state is not a state");
 		vbd_worker_detach(vbd);
 		return;

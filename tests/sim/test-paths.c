@@ -274,6 +274,30 @@ START_TEST(driver_domain_bad_target)
 }
 END_TEST
 
+/* What a guest writes before it is offered a disk keeps nobody busy. */
+START_TEST(driver_domain_garbage_before_2)
+{
+	uint64_t used;
+	char *error;
+
+	host_vbd_add(&h, g, XVDB, "/no/such.img", 'w');
+	blkfront_init(&fe, &h, g, XVDB, FE_ABI_X86_64);
+	error = host_wait_any(&h, HOST_WAIT_MS, "%s/error", fe.backend);
+	need(error, "no error");
+	free(error);
+	host_write(&h, "x", "/local/domain/1/device/vbd/%u/state", XVDB);
+	used = host_cpu_ns(h.daemon);
+	need(!host_wait_value(&h, "2", DWELL_MS, "%s/state", fe.backend),
+	     "state 2");
+	used = host_cpu_ns(h.daemon) - used;
+	need(used < DWELL_MS * UINT64_C(1000000) / 5,
+	     "the daemon was busy for %llu of %u ms",
+	     (unsigned long long)used / 1000000, DWELL_MS);
+	host_vbd_force(&h, g, XVDB);
+	blkfront_fini(&fe);
+}
+END_TEST
+
 /* As `xl devd` does, whose script asks: the answer is right, 2 dwells. */
 START_TEST(driver_domain_with_a_script)
 {
@@ -353,6 +377,7 @@ static Suite *suite(void)
 	tcase_add_test(driver_domain, driver_domain_force_and_again);
 	tcase_add_test(driver_domain, driver_domain_guest_destroyed);
 	tcase_add_test(driver_domain, driver_domain_bad_target);
+	tcase_add_test(driver_domain, driver_domain_garbage_before_2);
 	tcase_add_test(driver_domain, driver_domain_with_a_script);
 	tcase_add_test(driver_domain, driver_domain_restart);
 	tcase_add_test(driver_domain, driver_domain_restart_in_2);
