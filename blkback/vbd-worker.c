@@ -526,6 +526,8 @@ static void on_hello(struct vbd *vbd, const struct worker_message *message,
 	vbd_worker_set_state(vbd, message->hello.disconnecting
 					  ? VBD_WORKER_DISCONNECTING
 					  : VBD_WORKER_CONNECTED);
+	if (message->hello.disconnecting)
+		limit_time(vbd);
 	vbd_log(LOG_LEVEL_INFO, vbd, "worker (pid %d) has served on",
 		vbd->worker_pid);
 }

@@ -501,6 +501,31 @@ START_TEST(a_hanging_write_is_taken_up)
 }
 END_TEST
 
+/* One that does not finish has its time with the next supervisor as well. */
+START_TEST(hangs_while_it_is_upgraded)
+{
+	struct fe_response rsp;
+	int fd;
+
+	attach();
+	blkfront_connect(&fe);
+	write_hangs();
+	fd = host_control_begin(&h,
+				json_pack("{s:s,s:s,s:s}", "command", "upgrade",
+					  "domain", g->name, "vdev", "xvdb"));
+	need(host_wait_worker(&h, 1, XVDB, "disconnecting"), "status");
+	host_daemon_kill(&h);
+	json_decref(host_control_end(fd));
+	daemon_start();
+	need(blkfront_poll(&fe, &fe.queues[0], &rsp, 3 * HOST_WAIT_MS) &&
+		     rsp.status == FE_OKAY,
+	     "not answered");
+	need(is_written(), "not carried out again");
+	detach();
+	check_no_files();
+}
+END_TEST
+
 /* The worker as well, or the supervisor alone. */
 START_TEST(gone_meanwhile)
 {
@@ -692,6 +717,7 @@ int main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, a_hanging_write_is_taken_up);
+	tcase_add_test(tc, hangs_while_it_is_upgraded);
 	tcase_add_loop_test(tc, gone_meanwhile, 0, 2);
 	tcase_add_test(tc, crashed_meanwhile);
 	tcase_add_test(tc, same_numbers_meanwhile);
