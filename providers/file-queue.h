@@ -7,7 +7,7 @@
 
 struct file_queue {
 	struct block_queue base;
-	/* Discards of the device's own, and writes that others held up. */
+	/* Discards of the device's own, and what others held up. */
 	struct mailbox mailbox;
 	/* Nobody waits for discards any more; atomic. */
 	bool abandoned;

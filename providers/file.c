@@ -12,6 +12,7 @@
 #include "common/log.h"
 #include "providers/file-blocks.h"
 #include "providers/file-discard.h"
+#include "providers/file-flush.h"
 #include "providers/file-format.h"
 #include "providers/file-queue.h"
 
@@ -42,6 +43,7 @@ struct file_provider {
 	bool direct; /* fd is O_DIRECT, and blocks say what it takes */
 	struct file_blocks blocks;
 	struct file_discard discard;
+	struct file_flush flush; /* unless direct */
 	/*
 	 * The file is memory, which io_uring would have a thread of its own
 	 * wait for (no FMODE_NOWAIT): it is read and written at once.
@@ -353,6 +355,7 @@ static void file_close(struct block_provider *provider)
 
 	file_discard_fini(&file->discard);
 	file_ranges_fini(&file->blocks.ranges);
+	file_flush_fini(&file->flush);
 	if (file->fd >= 0)
 		close(file->fd);
 	free(file);
@@ -377,6 +380,7 @@ static int file_open(struct provider_spec *spec, bool read_only,
 	rc = open_inode(file, spec->path, read_only, spec->share, err);
 	file_ranges_init(&file->blocks.ranges, file->blocks.block_bytes);
 	file_discard_init(&file->discard, file->fd);
+	file_flush_init(&file->flush);
 	if (rc < 0) {
 		file_close(&file->base);
 		return rc;
@@ -504,8 +508,27 @@ static void transfer_submit(struct file_provider *file, struct block_io *io)
 static void flush_done(struct io_op *op, int result)
 {
 	struct block_io *io = container_of(op, struct block_io, loop_op);
+	struct file_provider *file =
+		container_of(io->queue->provider, struct file_provider, base);
 
+	if (!file->direct)
+		file_flush_leave(&file->flush, result);
 	block_io_complete(io, result);
+}
+
+static void flush_submit(struct file_provider *file, struct block_io *io)
+{
+	int rc = file->direct ? 1 : file_flush_enter(&file->flush, io);
+
+	if (rc < 0)
+		block_io_complete(io, rc);
+	if (rc <= 0)
+		return;
+	io->loop_op.done = flush_done;
+	if (file->in_memory)
+		flush_done(&io->loop_op, fdatasync(file->fd) < 0 ? -errno : 0);
+	else
+		io_loop_fdatasync(io->queue->loop, &io->loop_op, file->fd);
 }
 
 /* ---- discard -------------------------------------------------------- */
@@ -579,13 +602,8 @@ static void file_submit(struct block_queue *queue, struct block_io *io)
 	struct file_provider *file =
 		container_of(queue->provider, struct file_provider, base);
 
-	if (io->op == BLOCK_OP_FLUSH && file->in_memory) {
-		block_io_complete(io, fdatasync(file->fd) < 0 ? -errno : 0);
-		return;
-	}
 	if (io->op == BLOCK_OP_FLUSH) {
-		io->loop_op.done = flush_done;
-		io_loop_fdatasync(queue->loop, &io->loop_op, file->fd);
+		flush_submit(file, io);
 		return;
 	}
 	if (io->op == BLOCK_OP_DISCARD) {
@@ -603,6 +621,8 @@ static void file_delivered(struct block_io *io)
 
 	if (io->op == BLOCK_OP_DISCARD)
 		block_io_complete(io, io->error);
+	else if (io->op == BLOCK_OP_FLUSH)
+		flush_submit(file, io);
 	else
 		transfer_begin(file, io);
 }

@@ -18,6 +18,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define BLOCK 4096u
@@ -374,13 +376,18 @@ static void device_setup(uint64_t size_bytes)
 	unlink(file);
 }
 
-static void open_device(void)
+static void open_target(const char *target)
 {
-	ck_assert_msg(block_provider_open(registry, device.path, false,
-					  &provider, &err) == 0,
+	ck_assert_msg(block_provider_open(registry, target, false, &provider,
+					  &err) == 0,
 		      "%s", err.text);
 	ck_assert_int_eq(io_loop_new(8, &loop), 0);
 	ck_assert_int_eq(block_queue_open(provider, loop, &queue), 0);
+}
+
+static void open_device(void)
+{
+	open_target(device.path);
 }
 
 static void close_device(void)
@@ -497,6 +504,52 @@ START_TEST(blocks_that_are_shared)
 	ck_assert(!shared->info.flush_retryable);
 	block_provider_close(shared);
 	loop_device_close(&device);
+}
+END_TEST
+
+/* A device whose blocks do not all find room where they are kept. */
+static void full_device_setup(void)
+{
+	char dir[256], file[272];
+	int fd;
+
+	snprintf(dir, sizeof(dir), "%s/full", unit_dir());
+	ck_assert(mkdir(dir, 0700) == 0 && unshare(CLONE_NEWNS) == 0 &&
+		  mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+		  mount("none", dir, "tmpfs", 0, "size=256k") == 0);
+	snprintf(file, sizeof(file), "%s/blocks", dir);
+	fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	ck_assert(fd >= 0 && ftruncate(fd, MODEL_BYTES) == 0);
+	close(fd);
+	loop_device_open(&device, file, false, BLOCK);
+}
+
+/* One is told that what was written is lost; the other must not say all is well. */
+START_TEST(flushes_of_lost_writes)
+{
+	static unsigned char data[1 << 20];
+	struct iovec iov = { data, sizeof(data) };
+	struct block_io flushes[2] = { { .op = BLOCK_OP_FLUSH },
+				       { .op = BLOCK_OP_FLUSH } };
+	char target[sizeof(device.path) + 16];
+	unsigned int nr_done = 0;
+
+	full_device_setup();
+	snprintf(target, sizeof(target), "file:%s?share=yes", device.path);
+	open_target(target);
+	ck_assert_int_eq(do_io(BLOCK_OP_FLUSH, 0, 0, NULL, 0), 0);
+	ck_assert_int_eq(do_io(BLOCK_OP_WRITE, 0, sizeof(data), &iov, 1), 0);
+	block_submit(queue, &flushes[0]);
+	block_submit(queue, &flushes[1]);
+	while (nr_done < 2) {
+		ck_assert_int_ge(io_loop_run(loop, true), 0);
+		while (block_queue_next_done(queue))
+			nr_done++;
+	}
+	ck_assert_int_lt(flushes[0].error, 0);
+	ck_assert_int_lt(flushes[1].error, 0);
+	ck_assert_int_lt(do_io(BLOCK_OP_FLUSH, 0, 0, NULL, 0), 0);
+	close_device();
 }
 END_TEST
 
@@ -671,6 +724,7 @@ Suite *suite_file_blocks(void)
 	tcase_add_test(tc, any_sectors_against_a_model);
 	tcase_add_test(tc, queues_share_blocks_of_a_device);
 	tcase_add_test(tc, blocks_that_are_shared);
+	tcase_add_test(tc, flushes_of_lost_writes);
 	tcase_add_test(tc, errors_come_through);
 	tcase_add_test(tc, device_discards);
 	tcase_add_test(tc, long_discards);

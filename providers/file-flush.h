@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Flushes of an image that goes through the page cache, of all its queues, one at
+ * a time.  The kernel tells once for each file description that what was written
+ * is lost (errseq_t, Documentation/core-api/errseq.rst): of two flushes at the same
+ * time, one would be told, and the other that all is well.  After a failure none
+ * succeeds any more.
+ *
+ * Any thread, unless it is said otherwise.
+ */
+#ifndef XEN_DISKD_PROVIDERS_FILE_FLUSH_H
+#define XEN_DISKD_PROVIDERS_FILE_FLUSH_H
+
+#include "providers/provider.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+
+struct file_flush {
+	pthread_mutex_t lock; /* guards what follows */
+	struct list waiting; /* of block_io.node */
+	bool busy;
+	int error; /* of the first that failed */
+};
+
+void file_flush_init(struct file_flush *flush);
+/* Nothing is in flight. */
+void file_flush_fini(struct file_flush *flush);
+
+/*
+ * Queue thread.  1: it is the one that is under way, until file_flush_leave(); 0:
+ * it waits, and comes back by its queue's mailbox, to enter again; else the error
+ * that it is to end with.
+ */
+int file_flush_enter(struct file_flush *flush, struct block_io *io);
+
+/* The one under way has ended, with an error or 0. */
+void file_flush_leave(struct file_flush *flush, int error);
+
+#endif
