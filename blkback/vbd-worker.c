@@ -759,7 +759,7 @@ static void on_exited(void *arg, int wait_status)
 	vbd->info_valid = false;
 	in_order = !wait_status || killed_from_outside(wait_status);
 	if (!vbd->left) {
-		vbd->disk_failed = vbd->poisoned = false;
+		vbd->poisoned = false;
 		if (!vbd->backend->quitting) {
 			vbd_hold_release(vbd);
 			/* Else it may be another version's: see put_back. */

@@ -163,9 +163,9 @@ struct vbd {
 	bool set_aside; /* and is kept: see vbd_journal_put_back() */
 
 	bool has_error;
-	/* The error is the disk's own, and stays as long as the worker. */
+	/* The error is the disk's own, and stays until it is detached. */
 	bool disk_failed;
-	/* It is of a request that was given up, and stays likewise. */
+	/* It is of a request that was given up, and stays as long as the worker. */
 	bool poisoned;
 	struct error_text error;
 	/* Of messages that a guest can cause: errors, and all others. */

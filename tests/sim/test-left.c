@@ -314,6 +314,42 @@ static void restart_with_failing_flushes(void)
 	host_daemon_start(&h);
 }
 
+/* Nor does a new worker for a new driver make anything of it whole. */
+START_TEST(failed_disk_of_a_new_driver)
+{
+	struct fe_request rq;
+	char *error;
+
+	restart_with_failing_flushes();
+	attach();
+	blkfront_connect(&fe);
+	blkfront_fill(&fe, &rq, FE_FLUSH, 0, 0, 0, 0);
+	blkfront_submit(&fe.queues[0], &fe, &rq);
+	blkfront_kick(&fe, &fe.queues[0]);
+	error = host_wait_any(&h, HOST_WAIT_MS, "%s/error", fe.backend);
+	need(error, "the disk has not failed");
+	free(error);
+	blkfront_set_state(&fe, FE_CLOSED);
+	need(blkfront_wait_backend(&fe, FE_CLOSED), "no state 6");
+	blkfront_free(&fe);
+	json_decref(host_control_ok(&h, json_pack("{s:s,s:s,s:s}", "command",
+						  "upgrade", "domain", g->name,
+						  "vdev", "xvdb")));
+	blkfront_set_state(&fe, FE_INITIALISING);
+	blkfront_connect(&fe);
+	need(write_page() == FE_ERROR, "it is written to");
+	unsetenv("POISON_FLUSH");
+	host_vbd_force(&h, g, XVDB);
+	blkfront_fini(&fe);
+	need(host_wait_unlisted(&h, 1, XVDB), "listed");
+	/* Another attach begins anew. */
+	attach();
+	blkfront_connect(&fe);
+	need(write_page() == FE_OKAY, "it is not written to");
+	detach();
+}
+END_TEST
+
 /* It is known to whoever comes after all are killed. */
 START_TEST(disk_fails_while_it_is_full)
 {
@@ -709,6 +745,7 @@ int main(void)
 	tcase_add_loop_test(tc, trouble_while_it_serves, 0, NR_TROUBLES);
 	tcase_add_test(tc, begun_anew_in_trouble);
 	tcase_add_test(tc, fifo_in_the_way);
+	tcase_add_test(tc, failed_disk_of_a_new_driver);
 	tcase_add_test(tc, disk_fails_while_it_is_full);
 	tcase_add_test(tc, barriers_wait_on_a_failed_disk);
 	tcase_add_test(tc, no_run_directory);
