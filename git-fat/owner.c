@@ -140,11 +140,18 @@ static int owner_of_name(const char *path, struct owner *ret_owner)
 	char dot_git[PATH_MAX];
 	struct stat st;
 	int length = snprintf(dot_git, sizeof(dot_git), "%s/.git", path);
+	int rc;
 
 	if (length >= (int)sizeof(dot_git))
 		return -ENAMETOOLONG;
-	return owner_on_the_way(lstat(dot_git, &st) < 0 ? path : dot_git,
-				ret_owner);
+	if (lstat(dot_git, &st) == 0)
+		path = dot_git;
+	else if (stat(path, &st) < 0)
+		return -errno;
+	rc = owner_on_the_way(path, ret_owner);
+	/* He may share it with others than those of what is on the way. */
+	ret_owner->gid = st.st_gid;
+	return rc;
 }
 
 int owner_of_open(git_repository *repository, struct owner *ret_owner,

@@ -28,9 +28,9 @@ struct owner {
  * Finds whose rights a repository is to be read with: those of the first who
  * is not root and owns a directory or a link on the way to its .git, that
  * itself, or, where all these are root's, what leads to the directories that it
- * names.  The group is that of what he owns if he is in it, else his own.  Takes
- * all supplementary groups from the process.  libgit2 is in use.  Errors of
- * lstat(2) and setgroups(2), and -EIO, with a message.
+ * names.  The group is that of the .git, or of the path where there is none in it,
+ * if he is in it, else his own.  Takes all supplementary groups from the process.
+ * libgit2 is in use.  Errors of lstat(2) and setgroups(2), and -EIO, with a message.
  */
 int owner_of(const char *path, struct owner *ret_owner, struct error_text *err);
 

@@ -8,8 +8,10 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -120,6 +122,33 @@ START_TEST(of_a_worktree)
 }
 END_TEST
 
+/* Shared with a group that its owner is in, in a directory of his own group. */
+START_TEST(of_a_group)
+{
+	char groups[SERVED_PATH_BYTES + 16];
+	struct owner owner;
+	FILE *file;
+
+	snprintf(groups, sizeof(groups), "%s-groups", served.path);
+	file = fopen(groups, "we");
+	ck_assert(file && fputs("shared:x:4242:nobody\n", file) > 0 &&
+		  fclose(file) == 0);
+	ck_assert(unshare(CLONE_NEWNS) == 0 &&
+		  mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+		  mount(groups, "/etc/group", NULL, MS_BIND, NULL) == 0);
+	ck_assert_int_eq(chown(unit_dir(), OTHER_ID, OTHER_ID), 0);
+	ck_assert_int_eq(chown(served.path, OTHER_ID, 4242), 0);
+	ck_assert_msg(owner_of(served.path, &owner, &err) == 0, "%s", err.text);
+	ck_assert_uint_eq(owner.uid, OTHER_ID);
+	ck_assert_uint_eq(owner.gid, 4242);
+	/* He is not in this one. */
+	ck_assert_int_eq(chown(served.path, OTHER_ID, 4243), 0);
+	ck_assert_msg(owner_of(served.path, &owner, &err) == 0, "%s", err.text);
+	ck_assert_uint_eq(owner.gid, OTHER_ID);
+	ck_assert_int_eq(chown(unit_dir(), 0, 0), 0);
+}
+END_TEST
+
 static void expect_error(int rc, int expected, const char *part)
 {
 	ck_assert_int_eq(rc, expected);
@@ -185,6 +214,7 @@ Suite *suite_pin(void)
 	tcase_add_test(tc, refusals);
 	if (geteuid() == 0) {
 		tcase_add_test(tc, of_a_worktree);
+		tcase_add_test(tc, of_a_group);
 		tcase_add_test(tc, read_only_directory);
 	} else {
 		unit_skip("pin: worktree", "needs root");
