@@ -566,7 +566,7 @@ static void enter_buffered(struct queue *q, struct list *requests)
 
 /*
  * One after the other, while the limits allow it: the size of an indirect one
- * is known only when its segments have been fetched.
+ * is known only when its segments have been fetched.  Up to a barrier, as above.
  */
 static void take_limited(struct queue *q)
 {

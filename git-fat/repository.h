@@ -44,8 +44,8 @@ int repository_open(const char *path, git_repository **ret_repository,
 		    struct error_text *err);
 
 /*
- * Opens it to read from it, resolves the revision (any of gitrevisions(7) that names one commit, tag or
- * tree) and goes down to subdirectory (NULL or "": the whole tree).  Any
+ * Opens it to read from it, resolves the revision (any of gitrevisions(7) that
+ * names one commit, tag or tree) and goes down to subdirectory (NULL or "": the whole tree).  Any
  * thread; blocks.  Errors: -ENOENT, -EINVAL, -EIO, with a message that names
  * repository and cause.
  */

@@ -314,21 +314,27 @@ static void restart_with_failing_flushes(void)
 	host_daemon_start(&h);
 }
 
-/* Nor does a new worker for a new driver make anything of it whole. */
-START_TEST(failed_disk_of_a_new_driver)
+/* A flush, or a barrier of nothing, that is never answered. */
+static void fail_disk(uint8_t operation)
 {
 	struct fe_request rq;
 	char *error;
 
-	restart_with_failing_flushes();
-	attach();
-	blkfront_connect(&fe);
-	blkfront_fill(&fe, &rq, FE_FLUSH, 0, 0, 0, 0);
+	blkfront_fill(&fe, &rq, operation, 0, 0, 0, 0);
 	blkfront_submit(&fe.queues[0], &fe, &rq);
 	blkfront_kick(&fe, &fe.queues[0]);
 	error = host_wait_any(&h, HOST_WAIT_MS, "%s/error", fe.backend);
 	need(error, "the disk has not failed");
 	free(error);
+}
+
+/* Nor does a new worker for a new driver make anything of it whole. */
+START_TEST(failed_disk_of_a_new_driver)
+{
+	restart_with_failing_flushes();
+	attach();
+	blkfront_connect(&fe);
+	fail_disk(FE_FLUSH);
 	blkfront_set_state(&fe, FE_CLOSED);
 	need(blkfront_wait_backend(&fe, FE_CLOSED), "no state 6");
 	blkfront_free(&fe);
@@ -353,24 +359,15 @@ END_TEST
 /* It is known to whoever comes after all are killed. */
 START_TEST(disk_fails_while_it_is_full)
 {
-	struct fe_request rq;
-	char *error;
-
 	restart_with_failing_flushes();
 	attach();
 	blkfront_connect(&fe);
 	make_full();
-	blkfront_fill(&fe, &rq, FE_FLUSH, 0, 0, 0, 0);
-	blkfront_submit(&fe.queues[0], &fe, &rq);
-	blkfront_kick(&fe, &fe.queues[0]);
-	error = host_wait_any(&h, HOST_WAIT_MS, "%s/error", fe.backend);
-	need(error, "the disk has not failed");
-	free(error);
+	fail_disk(FE_FLUSH);
 	kill_everything();
 	unsetenv("POISON_FLUSH");
 	host_daemon_start(&h);
 	need(host_wait_worker(&h, 1, XVDB, "connected"), "not connected");
-	blkfront_fill(&fe, &rq, FE_WRITE, 0, 8, 0, 0);
 	need(write_page() == FE_ERROR, "it is written to");
 	host_vbd_force(&h, g, XVDB);
 	blkfront_fini(&fe);
@@ -386,20 +383,13 @@ END_TEST
 START_TEST(barriers_wait_on_a_failed_disk)
 {
 	uint8_t got[FE_PAGE];
-	struct fe_request rq;
-	char *error;
 	pid_t pid;
 
 	restart_with_failing_flushes();
 	attach();
 	blkfront_connect(&fe);
 	for (unsigned int i = 0; i < 3; i++) {
-		blkfront_fill(&fe, &rq, FE_BARRIER, 0, 0, 0, 0);
-		blkfront_submit(&fe.queues[0], &fe, &rq);
-		blkfront_kick(&fe, &fe.queues[0]);
-		error = host_wait_any(&h, HOST_WAIT_MS, "%s/error", fe.backend);
-		need(error, "the disk has not failed");
-		free(error);
+		fail_disk(FE_BARRIER);
 		need(blkfront_read(&fe, 8, got, 8) == FE_OKAY, "read");
 	}
 	pid = host_worker_pid(&h, 1, XVDB);

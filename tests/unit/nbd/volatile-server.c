@@ -157,7 +157,6 @@ static void flush(uint64_t cookie)
 		flush_blocks(cookie);
 		return;
 	}
-
 	if (dies || once("flush-fails")) {
 		usleep(100000);
 		memcpy(disk->cache, disk->durable, DISK_BYTES);
