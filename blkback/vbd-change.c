@@ -20,14 +20,15 @@ static int check_served(const struct vbd *vbd, struct error_text *err)
 /* One at a time: no more is ever under way to the worker than it can take. */
 int vbd_change_begin(const struct vbd *vbd, struct error_text *err)
 {
-	if (vbd->changing)
+	if (vbd->change)
 		return error_set(err, -EBUSY,
 				 "vbd %u/%u: is being changed already",
 				 vbd->domid, vbd->devid);
 	return check_served(vbd, err);
 }
 
-static int start_change(struct vbd *vbd, const struct worker_message *message,
+static int start_change(struct vbd *vbd, enum vbd_change change,
+			const struct worker_message *message,
 			struct error_text *err)
 {
 	int rc = vbd_change_begin(vbd, err);
@@ -38,16 +39,29 @@ static int start_change(struct vbd *vbd, const struct worker_message *message,
 	if (rc < 0)
 		return error_set(err, rc, "vbd %u/%u: tell the worker: %s",
 				 vbd->domid, vbd->devid, strerror(-rc));
-	vbd->changing = true;
+	vbd->change = change;
 	return 0;
 }
 
 void vbd_changed(struct vbd *vbd)
 {
-	vbd->changing = false;
+	vbd->change = VBD_CHANGE_NONE;
 	vbd->change_error.text[0] = '\0';
 	vbd_journal_update(vbd);
 	backend_touch(vbd);
+}
+
+void vbd_change_failed(struct vbd *vbd, const char *cause)
+{
+	vbd->change = VBD_CHANGE_NONE;
+	error_set(&vbd->change_error, -EIO, "%s", cause);
+	backend_touch(vbd);
+}
+
+void vbd_change_worker_ended(struct vbd *vbd)
+{
+	if (vbd->change == VBD_CHANGE_SIZE || vbd->change == VBD_CHANGE_LIMITS)
+		vbd_change_failed(vbd, "the worker has ended");
 }
 
 /* ---- size --------------------------------------------------------------- */
@@ -57,16 +71,7 @@ int vbd_resize(struct vbd *vbd, bool may_shrink, struct error_text *err)
 	const struct worker_message message = { .type = WORKER_RESIZE,
 						.may_shrink = may_shrink };
 
-	return start_change(vbd, &message, err);
-}
-
-void vbd_change_failed(struct vbd *vbd, const char *cause)
-{
-	if (!vbd->changing)
-		return;
-	vbd->changing = false;
-	error_set(&vbd->change_error, -EIO, "%s", cause);
-	backend_touch(vbd);
+	return start_change(vbd, VBD_CHANGE_SIZE, &message, err);
 }
 
 /*
@@ -87,7 +92,7 @@ void vbd_resized(struct vbd *vbd, uint64_t size_bytes)
 {
 	int rc = 0;
 
-	if (!vbd->changing)
+	if (vbd->change != VBD_CHANGE_SIZE)
 		return;
 	vbd_log(LOG_LEVEL_INFO, vbd, "resized from %llu to %llu bytes",
 		(unsigned long long)vbd->info.size_bytes,
@@ -103,6 +108,12 @@ void vbd_resized(struct vbd *vbd, uint64_t size_bytes)
 	vbd_changed(vbd);
 }
 
+void vbd_resize_failed(struct vbd *vbd, const char *cause)
+{
+	if (vbd->change == VBD_CHANGE_SIZE)
+		vbd_change_failed(vbd, cause);
+}
+
 /* ---- limits ------------------------------------------------------------- */
 
 int vbd_limit(struct vbd *vbd, const struct block_limits *limits,
@@ -110,7 +121,7 @@ int vbd_limit(struct vbd *vbd, const struct block_limits *limits,
 {
 	const struct worker_message message = { .type = WORKER_LIMIT,
 						.limits = *limits };
-	int rc = start_change(vbd, &message, err);
+	int rc = start_change(vbd, VBD_CHANGE_LIMITS, &message, err);
 
 	if (!rc)
 		vbd->new_limits = *limits;
@@ -119,7 +130,7 @@ int vbd_limit(struct vbd *vbd, const struct block_limits *limits,
 
 void vbd_limited(struct vbd *vbd)
 {
-	if (!vbd->changing || vbd->upgrade)
+	if (vbd->change != VBD_CHANGE_LIMITS)
 		return;
 	vbd->info.limits = vbd->new_limits;
 	vbd_log(LOG_LEVEL_INFO, vbd, "limited to iops=%llu bps=%llu",

@@ -130,6 +130,12 @@ static bool exists(const struct vbd *vbd, enum journal_file file)
 	return lstat(path, &st) == 0;
 }
 
+bool vbd_journal_exists(const struct vbd *vbd)
+{
+	return vbd->mark[0] &&
+	       (exists(vbd, CONNECTION) || exists(vbd, CONNECTION_LOST));
+}
+
 static void rename_file(const struct vbd *vbd, enum journal_file from,
 			enum journal_file to)
 {

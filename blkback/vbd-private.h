@@ -72,6 +72,9 @@ void vbd_worker_adopt(struct vbd *vbd);
 /* Reads the frontend's answer and hands it to the worker. */
 void vbd_worker_connect(struct vbd *vbd, enum queue_origin origin);
 
+/* The guest uses a ring that no worker serves: one is to take it up. */
+bool vbd_is_left(const struct vbd *vbd);
+
 /* True when the worker holds nothing of the guest's. */
 bool vbd_worker_detached(const struct vbd *vbd);
 
@@ -127,10 +130,14 @@ int vbd_change_begin(const struct vbd *vbd, struct error_text *err);
 /* It went well. */
 void vbd_changed(struct vbd *vbd);
 
-/* What the worker answers to a change, or its end. */
-void vbd_resized(struct vbd *vbd, uint64_t size_bytes);
-void vbd_limited(struct vbd *vbd);
 void vbd_change_failed(struct vbd *vbd, const char *cause);
+
+/* What the worker answers: of no meaning where that was not asked. */
+void vbd_resized(struct vbd *vbd, uint64_t size_bytes);
+void vbd_resize_failed(struct vbd *vbd, const char *cause);
+void vbd_limited(struct vbd *vbd);
+/* Or its end. */
+void vbd_change_worker_ended(struct vbd *vbd);
 
 /* ---- vbd-journal.c ------------------------------------------------------ */
 
@@ -155,6 +162,8 @@ void vbd_journal_update(struct vbd *vbd);
  * ->lost keeps.
  */
 int vbd_journal_load(struct vbd *vbd, struct error_text *err);
+/* A connection of the vbd's has left files, whatever is in them. */
+bool vbd_journal_exists(const struct vbd *vbd);
 /* Where the in-flight table is, for messages. */
 void vbd_journal_table_path(const struct vbd *vbd, char path[PATH_MAX]);
 /* The guest has let go, or is gone: nobody is to take it up. */

@@ -26,8 +26,8 @@ static bool old_is_there(const struct vbd *vbd)
 static bool is_moved(const struct vbd *vbd)
 {
 	return vbd->worker_state == VBD_WORKER_CONNECTED ||
-	       (vbd->worker_state == VBD_WORKER_READY && !vbd->left) ||
-	       (vbd->worker_state == VBD_WORKER_NONE && !vbd->left &&
+	       (vbd->worker_state == VBD_WORKER_READY && !vbd_is_left(vbd)) ||
+	       (vbd->worker_state == VBD_WORKER_NONE && !vbd_is_left(vbd) &&
 		(vbd->state == XenbusStateClosing ||
 		 vbd->state == XenbusStateClosed));
 }
@@ -42,22 +42,20 @@ static void check_old(struct vbd *vbd)
 
 void vbd_upgrade_check(struct vbd *vbd)
 {
-	if (vbd->upgrade != VBD_UPGRADE_MOVING)
+	if (vbd->change != VBD_CHANGE_MOVING)
 		return;
 	if (old_is_there(vbd)) {
 		check_old(vbd);
 	} else if (vbd->worker_state == VBD_WORKER_DEAD) {
-		vbd->upgrade = VBD_UPGRADE_NONE;
 		vbd_change_failed(vbd, vbd->error.text);
 	} else if (is_moved(vbd)) {
-		vbd->upgrade = VBD_UPGRADE_NONE;
 		vbd_changed(vbd);
 	}
 }
 
 static void move(struct vbd *vbd)
 {
-	vbd->upgrade = VBD_UPGRADE_MOVING;
+	vbd->change = VBD_CHANGE_MOVING;
 	vbd->upgraded_pid = vbd->worker_pid;
 	vbd_log(LOG_LEVEL_INFO, vbd, "worker (pid %d) is replaced",
 		vbd->worker_pid);
@@ -68,8 +66,6 @@ static void on_trial_exited(struct child_process *child, int wait_status)
 {
 	struct vbd *vbd = container_of(child, struct vbd, trial_child);
 
-	vbd->upgrade = VBD_UPGRADE_NONE;
-	backend_touch(vbd);
 	if (child->timed_out)
 		vbd_change_failed(vbd,
 				  "the new worker does not start: it hangs");
@@ -99,7 +95,6 @@ int vbd_upgrade(struct vbd *vbd, struct error_text *err)
 				 vbd->domid, vbd->devid, program,
 				 strerror(-rc));
 	child_process_limit(&vbd->trial_child, TRIAL_MS);
-	vbd->upgrade = VBD_UPGRADE_TRYING;
-	vbd->changing = true;
+	vbd->change = VBD_CHANGE_TRYING;
 	return 0;
 }

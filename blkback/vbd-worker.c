@@ -377,12 +377,17 @@ void vbd_worker_fail(struct vbd *vbd)
 		vbd_worker_set_state(vbd, VBD_WORKER_DEAD);
 }
 
+bool vbd_is_left(const struct vbd *vbd)
+{
+	return vbd->left || vbd->anew;
+}
+
 void vbd_connection_over(struct vbd *vbd)
 {
 	if (vbd->over)
 		return;
 	vbd->over = true;
-	vbd->left = false;
+	vbd->left = vbd->anew = false;
 	vbd_journal_remove(vbd);
 }
 
@@ -396,7 +401,7 @@ static bool is_attached(const struct vbd *vbd)
 /* The guest uses it, or may at any time: a worker's failure is not its end. */
 static bool is_wanted(const struct vbd *vbd)
 {
-	if (vbd->left)
+	if (vbd_is_left(vbd))
 		return true;
 	return !vbd->let_go &&
 	       (vbd->state == XenbusStateConnected ||
@@ -421,7 +426,7 @@ static void on_open_failed(struct vbd *vbd, const char *cause)
 
 static void on_connected(struct vbd *vbd)
 {
-	vbd->left = vbd->answered = vbd->unfenced = false;
+	vbd->left = vbd->anew = vbd->answered = vbd->unfenced = false;
 	vbd_journal_forget_lost(vbd);
 	vbd_worker_set_state(vbd, VBD_WORKER_CONNECTED);
 	vbd->served_ms = clock_now_ms();
@@ -460,6 +465,7 @@ static void on_connect_failed(struct vbd *vbd, const char *cause, bool refused)
 	}
 	/* The table is not needed, and may be of another version. */
 	if (refused && vbd->params.origin == QUEUE_LEFT && vbd->answered) {
+		vbd->anew = true;
 		vbd_worker_connect(vbd, QUEUE_ANSWERED);
 		return;
 	}
@@ -638,7 +644,7 @@ static void on_message(void *arg, struct worker_message *message, int *fd)
 		vbd_limited(vbd);
 		break;
 	case WORKER_RESIZE_FAILED:
-		vbd_change_failed(vbd, message->error.text);
+		vbd_resize_failed(vbd, message->error.text);
 		break;
 	default:
 		if (log_limit_pass(&vbd->error_limit))
@@ -750,15 +756,14 @@ static void on_exited(void *arg, int wait_status)
 	if (vbd->leaving)
 		return;
 	vbd_journal_hang_up(vbd);
-	if (!vbd->upgrade)
-		vbd_change_failed(vbd, "the worker has ended");
+	vbd_change_worker_ended(vbd);
 	if (!asked) {
 		on_died(vbd, wait_status);
 		return;
 	}
 	vbd->info_valid = false;
 	in_order = !wait_status || killed_from_outside(wait_status);
-	if (!vbd->left) {
+	if (!vbd_is_left(vbd)) {
 		vbd->poisoned = false;
 		if (!vbd->backend->quitting) {
 			vbd_hold_release(vbd);
@@ -869,7 +874,7 @@ static int start_worker(struct vbd *vbd, const char *program)
 	snprintf(message.open.target, sizeof(message.open.target), "%s",
 		 vbd->target);
 	/* The guest uses it: it must not become another disk. */
-	if (vbd->state == XenbusStateConnected || vbd->left)
+	if (vbd->state == XenbusStateConnected || vbd_is_left(vbd))
 		snprintf(message.open.version, sizeof(message.open.version),
 			 "%s", vbd->held_version);
 	/* A failure shows as its exit. */

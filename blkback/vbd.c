@@ -251,6 +251,23 @@ static bool go_on(struct vbd *vbd)
 }
 
 /*
+ * The guest still uses what was connected by a daemon of another version, or what
+ * is not known any more: that is connected anew, which fails unless all that the
+ * guest has asked for is answered.  False as above.
+ */
+static bool begin_anew(struct vbd *vbd)
+{
+	if (!vbd->anew || vbd->worker_state == VBD_WORKER_DEAD)
+		return false;
+	if (vbd->worker_state == VBD_WORKER_NONE)
+		vbd_open(vbd);
+	else if (vbd->worker_state == VBD_WORKER_READY)
+		vbd_worker_connect(vbd, vbd->answered ? QUEUE_ANSWERED
+						      : QUEUE_DRAINED);
+	return true;
+}
+
+/*
  * A frontend that is about to connect has asked for nothing yet.  It may be
  * another driver, on a new ring of the same numbers: what was in flight in the
  * old one is not to be carried out again.
@@ -273,17 +290,13 @@ static void check_connected(struct vbd *vbd, const struct snapshot *snap)
 		vbd->reconnecting = !vbd_worker_detach(vbd);
 		if (!vbd->reconnecting)
 			vbd_switch(vbd, XenbusStateInitWait, NULL);
-	} else if (go_on(vbd)) {
+	} else if (go_on(vbd) || begin_anew(vbd)) {
 		return;
 	} else if (vbd->worker_state == VBD_WORKER_NONE) {
-		vbd_open(vbd); /* the daemon was restarted */
+		vbd_open(vbd);
 	} else if (vbd->worker_state == VBD_WORKER_READY) {
-		/* Ours before: the frontend turned round while we let go. */
-		if (vbd->params.nr_queues)
-			vbd_switch(vbd, XenbusStateInitWait, NULL);
-		else
-			vbd_worker_connect(vbd, vbd->answered ? QUEUE_ANSWERED
-							      : QUEUE_DRAINED);
+		/* The frontend turned round while we let go. */
+		vbd_switch(vbd, XenbusStateInitWait, NULL);
 	}
 }
 
@@ -291,10 +304,11 @@ static void check_closing(struct vbd *vbd, const struct snapshot *snap)
 {
 	if (frontend_let_go(snap))
 		let_go(vbd);
-	else if (go_on(vbd))
+	else if (go_on(vbd) || begin_anew(vbd))
 		return;
-	/* Else the frontend is using it still: keep serving. */
-	else if (vbd_worker_detached(vbd) && !snap->online)
+	/* Else the frontend is using it still: keep serving, or the next does. */
+	else if (vbd_worker_detached(vbd) && !snap->online &&
+		 !vbd->backend->quitting)
 		let_go(vbd);
 }
 
@@ -344,11 +358,21 @@ static void find_worker(struct vbd *vbd)
 static void read_connection(struct vbd *vbd)
 {
 	struct error_text err;
+	int rc = -ENOENT;
 
 	if (vbd_guest_uses(vbd) || vbd->state == XenbusStateInitWait)
-		vbd->left = vbd_journal_load(vbd, &err) == 0;
-	vbd->unfenced = vbd->state != XenbusStateInitialising;
-	if (vbd_guest_uses(vbd) && !vbd->left)
+		rc = vbd_journal_load(vbd, &err);
+	vbd->left = !rc;
+	/* At Closing it is over, unless there are files. */
+	vbd->anew =
+		rc < 0 &&
+		(vbd->state == XenbusStateConnected ||
+		 (vbd->state == XenbusStateClosing && vbd_journal_exists(vbd)));
+	/* Of one that has no mark, nobody was ever connected. */
+	vbd->unfenced = vbd->mark[0] || rc != -ENOENT ||
+			vbd->state == XenbusStateConnected ||
+			vbd->state == XenbusStateClosed;
+	if (vbd->anew)
 		vbd_log(LOG_LEVEL_WARNING, vbd,
 			"is taken up only if nothing is in flight: %s",
 			err.text);
@@ -463,7 +487,7 @@ bool vbd_failed(const struct vbd *vbd)
 bool vbd_idle(const struct vbd *vbd)
 {
 	return !vbd->worker && !vbd_hold_running(vbd) &&
-	       vbd->upgrade != VBD_UPGRADE_TRYING;
+	       vbd->change != VBD_CHANGE_TRYING;
 }
 
 static void on_frontend_event(struct xenstore_watch *watch,

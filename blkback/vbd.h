@@ -63,11 +63,14 @@ enum vbd_hotplug {
 	VBD_HOTPLUG_DONE,
 };
 
-/* The disk gets another worker: see vbd-upgrade.c. */
-enum vbd_upgrade {
-	VBD_UPGRADE_NONE,
-	VBD_UPGRADE_TRYING, /* the program is run for a trial */
-	VBD_UPGRADE_MOVING,
+/* What an operator changes, one at a time: see vbd-change.c. */
+enum vbd_change {
+	VBD_CHANGE_NONE,
+	VBD_CHANGE_SIZE,
+	VBD_CHANGE_LIMITS,
+	/* Its worker: see vbd-upgrade.c. */
+	VBD_CHANGE_TRYING, /* the new program is run for a trial */
+	VBD_CHANGE_MOVING,
 };
 
 /* What is served is kept from being taken away: see vbd-hold.c. */
@@ -147,9 +150,7 @@ struct vbd {
 	/* The last that was, or an earlier daemon had, held; or "". */
 	char held_version[BLOCK_VERSION_BYTES];
 
-	/* Another size, limits or worker are under way. */
-	bool changing;
-	enum vbd_upgrade upgrade;
+	enum vbd_change change; /* under way */
 	pid_t upgraded_pid; /* the worker that was there before */
 	struct child_process trial_child;
 	struct block_limits new_limits;
@@ -160,6 +161,8 @@ struct vbd {
 	int inflight_fd;
 	char mark[VBD_MARK_BYTES];
 	struct error_text lost; /* why an earlier one's could not be loaded */
+	/* The guest uses it, and they cannot be used: it is begun anew. */
+	bool anew;
 	bool set_aside; /* and is kept: see vbd_journal_put_back() */
 
 	bool has_error;
@@ -205,14 +208,14 @@ void vbd_leave(struct vbd *vbd);
 int vbd_hotplug_add(struct vbd *vbd);
 
 /*
- * Has the worker look at the size anew; ->changing is set until it has, and the
+ * Has the worker look at the size anew; ->change is set until it has, and the
  * guest is told.  -ENODEV for a disk that is not served, -EBUSY while another
  * is under way, and those of the worker's socket, with a message.
  */
 int vbd_resize(struct vbd *vbd, bool may_shrink, struct error_text *err);
 
 /*
- * Sets limits, until the worker ends; they hold when ->changing is not set any
+ * Sets limits, until the worker ends; they hold when ->change is not set any
  * more.  Errors as above.
  */
 int vbd_limit(struct vbd *vbd, const struct block_limits *limits,
@@ -220,7 +223,7 @@ int vbd_limit(struct vbd *vbd, const struct block_limits *limits,
 
 /*
  * Moves the disk to a worker of the program that is installed now; over when
- * ->changing is not set any more.  Errors as above, and of starting it.
+ * ->change is not set any more.  Errors as above, and of starting it.
  */
 int vbd_upgrade(struct vbd *vbd, struct error_text *err);
 

@@ -376,14 +376,14 @@ static json_t *poll_change(struct command *command, bool *ret_done)
 	if (!vbd)
 		return answer_error("vbd %u/%u has gone", command->domid,
 				    command->devid);
-	if (vbd->changing && expired(command))
+	if (vbd->change && expired(command))
 		return answer_error("vbd %u/%u: the worker has not answered "
 				    "within %u s: %s",
 				    vbd->domid, vbd->devid,
 				    CHANGE_TIMEOUT_MS / 1000,
 				    vbd->has_error ? vbd->error.text
 						   : "is its medium stuck?");
-	if (vbd->changing)
+	if (vbd->change)
 		return NULL;
 	if (vbd->change_error.text[0])
 		return answer_error("%s", vbd->change_error.text);

@@ -555,6 +555,76 @@ START_TEST(back_to_the_earlier_version)
 }
 END_TEST
 
+/* Of a shell, in the run directory: what the next daemon finds. */
+static const char *const found_at_closing[] = {
+	"true",
+	FOREIGN("vbd-1-51728.connection"),
+	/* And was killed when it had put that aside. */
+	FOREIGN("vbd-1-51728.connection") "; for f in connection inflight; do "
+					  "mv vbd-1-51728.$f "
+					  "vbd-1-51728.$f.lost; done",
+};
+
+/* The guest has it mounted, and refuses to let go. */
+START_TEST(restart_while_it_is_detached)
+{
+	attach_connect(FE_ABI_X86_64);
+	check_serves(&fe);
+	host_vbd_detach_begin(&h, g, XVDB);
+	if (_i & 1)
+		blkfront_set_state(&fe, FE_CLOSING);
+	host_daemon_stop(&h);
+	run_shell("cd run && { %s; }", found_at_closing[_i / 2]);
+	host_daemon_start(&h);
+	need(host_wait_worker(&h, 1, XVDB, "connected"), "not taken up");
+	check_serves(&fe);
+	check_key("state", "5");
+	blkfront_set_state(&fe, FE_CLOSED);
+	host_vbd_detach_end(&h, g, XVDB);
+	blkfront_fini(&fe);
+	run_shell("! ls run/vbd-* >ls 2>&1");
+}
+END_TEST
+
+/* Whoever is at fault is not served again by the next daemon. */
+START_TEST(broken_ring_of_an_earlier_daemon)
+{
+	attach_connect(FE_ABI_X86_64);
+	check_serves(&fe);
+	*blkfront_req_prod(&fe.queues[0]) += 1000;
+	sim_port_notify(g->dom, fe.queues[0].port);
+	need(blkfront_wait_backend(&fe, FE_CLOSING), "no state 5");
+	need(host_wait_worker(&h, 1, XVDB, "ready"), "not let go of");
+	host_daemon_stop(&h);
+	host_daemon_start(&h);
+	detach();
+	need(!host_log_has(&h, "is taken up only if"), "taken up");
+}
+END_TEST
+
+/* No connection was ever there, so nobody can have anything under way. */
+START_TEST(detached_after_a_restart_that_could_not_open_it)
+{
+	char *error;
+	uint64_t begin;
+
+	host_daemon_stop(&h);
+	host_vbd_add(&h, g, XVDB, "file:/no/such/image", 'w');
+	host_daemon_start(&h);
+	error = host_wait_any(&h, HOST_WAIT_MS,
+			      "/local/domain/0/backend/vbd/1/%u/error", XVDB);
+	need(error && strstr(error, "/no/such/image"), "no error");
+	free(error);
+	host_daemon_stop(&h);
+	host_daemon_start(&h);
+	begin = host_now_ms();
+	host_vbd_detach_begin(&h, g, XVDB);
+	host_vbd_detach_end(&h, g, XVDB);
+	need(host_now_ms() - begin < HOST_WAIT_MS, "only after %u ms",
+	     (unsigned int)(host_now_ms() - begin));
+}
+END_TEST
+
 /* Another device of the same numbers has nothing to do with them. */
 START_TEST(files_of_another_device)
 {
@@ -715,6 +785,9 @@ int main(void)
 			    sizeof(damages) / sizeof(*damages));
 	tcase_add_loop_test(tc, back_to_the_earlier_version, 0,
 			    sizeof(other_versions) / sizeof(*other_versions));
+	tcase_add_loop_test(tc, restart_while_it_is_detached, 0, 6);
+	tcase_add_test(tc, broken_ring_of_an_earlier_daemon);
+	tcase_add_test(tc, detached_after_a_restart_that_could_not_open_it);
 	tcase_add_test(tc, files_of_another_device);
 	tcase_add_test(tc, files_of_a_device_that_is_gone);
 	tcase_add_test(tc, foreign_nodes_are_left_alone);

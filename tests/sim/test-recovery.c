@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -500,11 +501,13 @@ START_TEST(worker_of_another_version)
 	attach(FE_ABI_NATIVE, 1, false);
 	load_rounds(&load, 20);
 	pid = host_worker_pid(&h, 1, XVDB);
+	if (_i & 4) /* which the guest does not heed */
+		host_vbd_detach_begin(&h, g, XVDB);
 	endings[_i & 1](&h);
 	load_begin();
 	snprintf(path, sizeof(path), "%s/run/vbd-1-%u.sock", h.dir, XVDB);
 	snprintf(real_path, sizeof(real_path), "%s.real", path);
-	stranger = stranger_start(path, real_path, (unsigned int)_i / 2);
+	stranger = stranger_start(path, real_path, (unsigned int)_i / 2 & 1);
 	host_daemon_start(&h);
 	need(process_wait(stranger, HOST_WAIT_MS, &status) && status == 0,
 	     "the stranger's status is %#x", status);
@@ -711,6 +714,66 @@ START_TEST(broken_upgrade_is_refused)
 	worker_link_to(NULL);
 	json_decref(host_control_ok(&h, upgrade_request()));
 	need(host_worker_pid(&h, 1, XVDB) != pid, "it is the same");
+	load_begin();
+	drain();
+	finish();
+}
+END_TEST
+
+/* A trial that ends when the descriptor is closed. */
+static int slow_trial(void)
+{
+	char path[64], script[64];
+	FILE *f;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/trial", h.dir);
+	snprintf(script, sizeof(script), "%s/worker.sh", h.dir);
+	need(mkfifo(path, 0600) == 0, "mkfifo: %s", strerror(errno));
+	fd = open(script, O_WRONLY | O_CREAT | O_CLOEXEC, 0700);
+	f = fdopen(fd, "w");
+	need(f && fprintf(f, "#!/bin/sh\nread line <%s\nexit 0\n", path) > 0 &&
+		     fclose(f) == 0,
+	     "%s", script);
+	worker_link_to(script);
+	return host_control_begin(&h, upgrade_request());
+}
+
+/* A worker that was taken over says that what nobody asked for is done. */
+START_TEST(forged_end_of_an_upgrade)
+{
+	const struct worker_message forged = {
+		.type = _i ? WORKER_RESIZE_FAILED : WORKER_RESIZED,
+	};
+	const struct worker_message heard = { .type = WORKER_POISONED,
+					      .error = { "forged" } };
+	char path[64], *error;
+	int command, trial, worker, socket_fd;
+	pid_t pid;
+
+	attach(FE_ABI_NATIVE, 1, true);
+	pid = host_worker_pid(&h, 1, XVDB);
+	command = slow_trial();
+	snprintf(path, sizeof(path), "%s/trial", h.dir);
+	trial = open(path, O_WRONLY | O_CLOEXEC);
+	worker = pidfd_open(pid, 0);
+	socket_fd = pidfd_getfd(worker, WORKER_SOCKET_FD, 0);
+	need(trial >= 0 && socket_fd >= 0 &&
+		     !worker_message_send(socket_fd, &forged, -1) &&
+		     !worker_message_send(socket_fd, &heard, -1),
+	     "forge: %s", strerror(errno));
+	need(host_wait_value(&h, "forged", HOST_WAIT_MS, "%s/error",
+			     fe.backend),
+	     "not heard");
+	error = host_control_error(&h, upgrade_request());
+	need(strstr(error, "is being changed already"), "%s", error);
+	free(error);
+	worker_link_to(NULL);
+	close(trial);
+	json_decref(host_control_end(command));
+	need(host_worker_pid(&h, 1, XVDB) != pid, "it is the same");
+	close(socket_fd);
+	close(worker);
 	load_begin();
 	drain();
 	finish();
@@ -1004,7 +1067,7 @@ int main(void)
 	tcase_add_loop_test(tc, guest_gone_without_supervisor, 0, 2);
 	tcase_add_loop_test(tc, detached_without_supervisor, 0, 2);
 	tcase_add_loop_test(tc, ring_broken_without_supervisor, 0, 2);
-	tcase_add_loop_test(tc, worker_of_another_version, 0, 4);
+	tcase_add_loop_test(tc, worker_of_another_version, 0, 8);
 	tcase_add_test(tc, worker_that_hangs_up);
 	tcase_add_test(tc, killed_when_it_is_to_connect);
 	tcase_add_loop_test(tc, upgraded_under_load, 0,
@@ -1024,6 +1087,7 @@ int main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_checked_fixture(tc, setup_own_worker, teardown_own_worker);
 	tcase_add_loop_test(tc, broken_upgrade_is_refused, 0, 3);
+	tcase_add_loop_test(tc, forged_end_of_an_upgrade, 0, 2);
 	tcase_add_test(tc, no_program_for_a_while);
 	suite_add_tcase(suite, tc);
 	return host_run(suite);
