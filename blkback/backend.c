@@ -232,7 +232,8 @@ const struct vbd *backend_conflict(const struct vbd *vbd)
 		 * that had under way may land yet.
 		 */
 		if (other == vbd ||
-		    !(other->left || (other->info_valid && other->worker) ||
+		    !(vbd_is_left(other) ||
+		      (other->info_valid && other->worker) ||
 		      (other->state != XenbusStateClosed && other->let_go &&
 		       other->unfenced && !other->settled &&
 		       other->info.fence_waits)) ||

@@ -133,7 +133,8 @@ static bool exists(const struct vbd *vbd, enum journal_file file)
 bool vbd_journal_exists(const struct vbd *vbd)
 {
 	return vbd->mark[0] &&
-	       (exists(vbd, CONNECTION) || exists(vbd, CONNECTION_LOST));
+	       (exists(vbd, CONNECTION) || exists(vbd, CONNECTION_LOST) ||
+		exists(vbd, INFLIGHT) || exists(vbd, INFLIGHT_LOST));
 }
 
 static void rename_file(const struct vbd *vbd, enum journal_file from,

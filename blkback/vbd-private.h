@@ -72,9 +72,6 @@ void vbd_worker_adopt(struct vbd *vbd);
 /* Reads the frontend's answer and hands it to the worker. */
 void vbd_worker_connect(struct vbd *vbd, enum queue_origin origin);
 
-/* The guest uses a ring that no worker serves: one is to take it up. */
-bool vbd_is_left(const struct vbd *vbd);
-
 /* True when the worker holds nothing of the guest's. */
 bool vbd_worker_detached(const struct vbd *vbd);
 

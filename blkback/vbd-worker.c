@@ -328,7 +328,8 @@ static void on_opened(struct vbd *vbd, const struct block_info *info)
 	if (vbd->worker_state != VBD_WORKER_OPENING || vbd_hold_running(vbd))
 		return;
 	/* The name may be another image's by now. */
-	if (vbd->left && is_another(info, &vbd->info)) {
+	if ((vbd->left || (vbd->anew && vbd->info.size_bytes)) &&
+	    is_another(info, &vbd->info)) {
 		vbd_error(vbd,
 			  "target '%s': it is not the image any more that the "
 			  "guest uses; detach it",
@@ -775,7 +776,7 @@ static void on_exited(void *arg, int wait_status)
 	death_text(vbd, wait_status, text, sizeof(text));
 	if (!in_order)
 		in_order = is_wanted(vbd) && plan_restart(vbd, wait_status);
-	if (!vbd->failed && (in_order || vbd->left)) {
+	if (!vbd->failed && (in_order || vbd_is_left(vbd))) {
 		if (wait_status > 0 && !vbd->worker_killed)
 			vbd_log(LOG_LEVEL_WARNING, vbd, "%s", text);
 		vbd_worker_set_state(vbd, VBD_WORKER_NONE);

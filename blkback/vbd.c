@@ -261,7 +261,7 @@ static bool begin_anew(struct vbd *vbd)
 		return false;
 	if (vbd->worker_state == VBD_WORKER_NONE)
 		vbd_open(vbd);
-	else if (vbd->worker_state == VBD_WORKER_READY)
+	else if (vbd->worker_state == VBD_WORKER_READY && !vbd->retry)
 		vbd_worker_connect(vbd, vbd->answered ? QUEUE_ANSWERED
 						      : QUEUE_DRAINED);
 	return true;
@@ -274,7 +274,7 @@ static bool begin_anew(struct vbd *vbd)
  */
 static void forget_left(struct vbd *vbd, const struct snapshot *snap)
 {
-	if (vbd->left && snap->frontend_state == XenbusStateInitialised)
+	if (vbd_is_left(vbd) && snap->frontend_state == XenbusStateInitialised)
 		vbd_connection_over(vbd);
 }
 
@@ -302,6 +302,7 @@ static void check_connected(struct vbd *vbd, const struct snapshot *snap)
 
 static void check_closing(struct vbd *vbd, const struct snapshot *snap)
 {
+	forget_left(vbd, snap);
 	if (frontend_let_go(snap))
 		let_go(vbd);
 	else if (go_on(vbd) || begin_anew(vbd))

@@ -230,6 +230,9 @@ int vbd_upgrade(struct vbd *vbd, struct error_text *err);
 /* The provider could not be opened, or the node cannot be ours. */
 bool vbd_failed(const struct vbd *vbd);
 
+/* The guest uses a ring that no worker serves: one is to take it up. */
+bool vbd_is_left(const struct vbd *vbd);
+
 /* No process, mapping or port is left that belongs to it. */
 bool vbd_idle(const struct vbd *vbd);
 

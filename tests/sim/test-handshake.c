@@ -559,6 +559,8 @@ END_TEST
 static const char *const found_at_closing[] = {
 	"true",
 	FOREIGN("vbd-1-51728.connection"),
+	/* Which had not found room when something changed. */
+	"rm vbd-1-51728.connection",
 	/* And was killed when it had put that aside. */
 	FOREIGN("vbd-1-51728.connection") "; for f in connection inflight; do "
 					  "mv vbd-1-51728.$f "
@@ -580,6 +582,22 @@ START_TEST(restart_while_it_is_detached)
 	check_serves(&fe);
 	check_key("state", "5");
 	blkfront_set_state(&fe, FE_CLOSED);
+	host_vbd_detach_end(&h, g, XVDB);
+	blkfront_fini(&fe);
+	run_shell("! ls run/vbd-* >ls 2>&1");
+}
+END_TEST
+
+/* It has asked for nothing, and is to be told that the disk goes. */
+START_TEST(new_driver_while_it_is_detached)
+{
+	attach_connect(FE_ABI_X86_64);
+	check_serves(&fe);
+	host_vbd_detach_begin(&h, g, XVDB);
+	host_daemon_stop(&h);
+	run_shell("cd run && { %s; }", found_at_closing[_i]);
+	blkfront_set_state(&fe, FE_INITIALISED);
+	host_daemon_start(&h);
 	host_vbd_detach_end(&h, g, XVDB);
 	blkfront_fini(&fe);
 	run_shell("! ls run/vbd-* >ls 2>&1");
@@ -785,7 +803,8 @@ int main(void)
 			    sizeof(damages) / sizeof(*damages));
 	tcase_add_loop_test(tc, back_to_the_earlier_version, 0,
 			    sizeof(other_versions) / sizeof(*other_versions));
-	tcase_add_loop_test(tc, restart_while_it_is_detached, 0, 6);
+	tcase_add_loop_test(tc, restart_while_it_is_detached, 0, 8);
+	tcase_add_loop_test(tc, new_driver_while_it_is_detached, 0, 2);
 	tcase_add_test(tc, broken_ring_of_an_earlier_daemon);
 	tcase_add_test(tc, detached_after_a_restart_that_could_not_open_it);
 	tcase_add_test(tc, files_of_another_device);
