@@ -67,6 +67,11 @@ struct prey {
 };
 
 static struct killer *shared;
+/* Which of them a worker was to be killed at, in all tests. */
+static struct points {
+	uint64_t nr;
+	bool seen[KILLER_POINTS];
+} * points;
 static struct prey prey;
 static pid_t supervisor_pid;
 static uint64_t nr_workers;
@@ -220,7 +225,6 @@ static void choose(struct prey *p)
 		enum store_kind kind;
 		unsigned int span;
 	} counts[] = KILLER_COUNTS;
-	static bool seen[KILLER_POINTS];
 	const unsigned int nr_counts = sizeof(counts) / sizeof(counts[0]);
 	uint64_t i = nr_workers++ * STRIDE + shared->plan.seed;
 	unsigned int point = 0, count = (unsigned int)(i % nr_counts);
@@ -234,8 +238,9 @@ static void choose(struct prey *p)
 		point += counts[c].span;
 	point += (unsigned int)p->last_store - 1;
 	point = point * KILL_MOMENTS + p->moment;
-	shared->nr_points += !seen[point];
-	seen[point] = true;
+	points->nr += !points->seen[point];
+	points->seen[point] = true;
+	shared->nr_points = points->nr;
 	if (shared->plan.first_stores) {
 		p->counted = STORES_ALL;
 		p->last_store = 1 + i % shared->plan.first_stores;
@@ -490,6 +495,13 @@ static void killer_main(pid_t supervisor)
 
 /* ---- the test's side ----------------------------------------------------------- */
 
+void killer_init(void)
+{
+	points = mmap(NULL, sizeof(*points), PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	need(points != MAP_FAILED, "mmap: %s", strerror(errno));
+}
+
 struct killer *killer_start(pid_t supervisor, const struct killer_plan *plan)
 {
 	struct killer *killer =
@@ -501,6 +513,7 @@ struct killer *killer_start(pid_t supervisor, const struct killer_plan *plan)
 	need(killer != MAP_FAILED, "mmap: %s", strerror(errno));
 	killer->plan = *plan;
 	shared = killer;
+	nr_workers = plan->first_worker;
 	fflush(NULL);
 	pid = fork();
 	need(pid >= 0, "fork: %s", strerror(errno));

@@ -62,6 +62,7 @@ struct killer_plan {
 	uint64_t ring_offset; /* of its first page, in the guest's memory */
 	unsigned int ring_pages;
 	uint64_t seed;
+	uint64_t first_worker; /* so many of the seed's were before */
 	/* Not 0: of the first so many stores only. */
 	uint64_t first_stores;
 	unsigned int later_us; /* at most, of KILL_LATER */
@@ -79,12 +80,16 @@ struct killer {
 	uint64_t nr_stores; /* of all workers */
 	uint64_t kills[STORE_PLACES];
 	uint64_t nr_first; /* that came before the worker's first answer */
-	uint64_t nr_points; /* that differ; of KILLER_POINTS */
+	/* That differ, of KILLER_POINTS, and those of earlier tests. */
+	uint64_t nr_points;
 
 	/* The ring may be another when no worker has one. */
 	struct killer_plan plan;
 	pid_t pid;
 };
+
+/* In the process that starts the tests. */
+void killer_init(void);
 
 /* Follows what the supervisor starts from now on.  Ends the test on failure. */
 struct killer *killer_start(pid_t supervisor, const struct killer_plan *plan);

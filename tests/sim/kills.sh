@@ -31,8 +31,25 @@ for pid in "${pids[@]}"; do
 done
 for kind in $kinds; do
 	# Without the daemon's log, of which a failure prints much.
-	grep -E ': [0-9]+ kills in |:[FE]:' "$out/$kind.log" ||
-		tail -n 3 "$out/$kind.log"
+	grep -E ':[FES]:' "$out/$kind.log" || true
+	awk -v kind="$kind" '
+	/ kills in / {
+		kills += $3
+		points = $9 # of all parts up to this
+		for (i = 10; i < NF; i++) {
+			if ($(i + 1) == "with")
+				busy += $i
+			if ($(i + 1) == "requests" && $(i + 2) == "replayed;")
+				replayed += $i
+			if ($i == "p99" && $(i + 1) > worst)
+				worst = $(i + 1)
+		}
+	}
+	END {
+		printf "kills %s: %d, at %d points, %d with requests in " \
+			"flight, %d requests replayed, p99 %.1f ms at most\n",
+			kind, kills, points, busy, replayed, worst
+	}' "$out/$kind.log"
 done
 cat "$out"/*.log | awk -v seconds=$((SECONDS - start)) '
 $1 == "kills" && $3 == "place:" {
