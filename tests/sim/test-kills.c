@@ -425,22 +425,32 @@ static void wait_and_take(void)
 	take_answers();
 }
 
-/* A worker that is stuck is told from a medium that is slow. */
+/* A worker, or supervisor, that is stuck is told from a medium that is slow. */
 static void print_waits(void)
 {
-	char command[256];
+	static const char tasks[] =
+		"for t in $(grep -l '^State:.D' /proc/*/task/*/status) "
+		"$(grep -l 'iou' /proc/[0-9]*/comm | sed 's,comm$,status,') "
+		"$(ls -d /proc/$0/task/*/status) "
+		"$(pgrep -P $0 | sed 's,.*,/proc/&/task/&/status,'); do "
+		"cd ${t%/status} && echo \"$t: $(cat comm): $(cat wchan)\" && "
+		"cat stack; done; cat /proc/locks; "
+		"tail /proc/pressure/* /sys/block/*/inflight";
+	char command[sizeof(tasks) + 32];
 
-	snprintf(command, sizeof(command),
-		 "for t in /proc/%d/task/*; do "
-		 "echo $t: $(cat $t/comm $t/wchan $t/syscall); done; "
-		 "tail /proc/locks /proc/pressure/* /sys/block/*/inflight",
-		 (int)host_worker_pid(&h, 1, XVDB));
+	snprintf(command, sizeof(command), "sh -c \"$WAITS\" %d 2>&1",
+		 (int)h.daemon);
+	setenv("WAITS", tasks, 1);
+	printf("no answer for %u ms:\n", PATIENCE_MS / 5);
+	fflush(stdout);
 	if (system(command) != 0)
-		printf("%s\n", command);
+		printf("not all could be read\n");
+	fflush(stdout);
 }
 
 static void check_patience(void)
 {
+	static uint64_t printed_ns;
 	uint64_t waited_ns = now_ns() - pauses.last_ns;
 	json_t *vbd;
 	const char *error;
@@ -448,15 +458,18 @@ static void check_patience(void)
 	killer_check(killer);
 	if (waited_ns < PATIENCE_MS * UINT64_C(1000000) / 10)
 		return;
+	if (waited_ns >= PATIENCE_MS * UINT64_C(1000000) / 5 &&
+	    printed_ns != pauses.last_ns) {
+		printed_ns = pauses.last_ns; /* once of each stall */
+		print_waits();
+	}
 	vbd = host_list(&h, 1, XVDB);
 	error = json_string_value(json_object_get(vbd, "error"));
 	need(!error, "after %llu kills: %s", (unsigned long long)pauses.kills,
 	     error);
 	json_decref(vbd);
-	if (waited_ns < PATIENCE_MS * UINT64_C(1000000))
-		return;
-	print_waits();
-	need(false, "no answer for %u ms after %llu kills, %u are missing",
+	need(waited_ns < PATIENCE_MS * UINT64_C(1000000),
+	     "no answer for %u ms after %llu kills, %u are missing",
 	     PATIENCE_MS, (unsigned long long)pauses.kills, queue->nr_busy);
 }
 
