@@ -31,12 +31,12 @@ for pid in "${pids[@]}"; do
 done
 for kind in $kinds; do
 	# Without the daemon's log, of which a failure prints much.
-	grep -E ':[FES]:' "$out/$kind.log" || true
+	grep -E ':[FES]:' "$out/$kind.log" || tail -n 1 "$out/$kind.log"
 	awk -v kind="$kind" '
 	/ kills in / {
 		kills += $3
-		points = $9 # of all parts up to this
-		for (i = 10; i < NF; i++) {
+		points = $10 # of all parts up to this
+		for (i = 11; i < NF; i++) {
 			if ($(i + 1) == "with")
 				busy += $i
 			if ($(i + 1) == "requests" && $(i + 2) == "replayed;")
