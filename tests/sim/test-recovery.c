@@ -176,12 +176,21 @@ static void tell_pauses(const char *what, const char *kind, int *ms,
 	       ms[nr - 1]);
 }
 
-/* Of a busy machine the middle has to hold; the rest is for who reads. */
+/*
+ * Of a busy machine the middle has to hold; the rest is for who reads.  So are the
+ * pauses of workers with AddressSanitizer: such a program faults in so much as it
+ * starts that this alone takes ten times what it takes without, and on some machines
+ * more than the bound.  The bounds are for what is shipped; this suite measures it.
+ */
 static void check_pauses(const char *what, const char *kind, int *ms,
 			 unsigned int nr, int most_ms)
 {
 	tell_pauses(what, kind, ms, nr);
+#ifdef __SANITIZE_ADDRESS__
+	(void)most_ms;
+#else
 	need(ms[nr / 2] < most_ms, "%s: median of %d ms", what, ms[nr / 2]);
+#endif
 }
 
 /* The time of the kill; the worker writes nothing any more. */
