@@ -328,6 +328,19 @@ static int poll_fd(int fd, short *events, uint64_t deadline_ms)
 	return rc == 0 ? -ETIMEDOUT : 0;
 }
 
+uint64_t nbd_address_until_ms(const struct nbd_addresses *addresses,
+			      unsigned int which, uint64_t deadline_ms)
+{
+	uint64_t now_ms = clock_now_ms();
+	unsigned int nr_left = addresses->nr_addresses - which;
+	uint64_t ms;
+
+	if (nr_left == 1 || now_ms >= deadline_ms)
+		return deadline_ms;
+	ms = (deadline_ms - now_ms) / nr_left;
+	return now_ms + (ms < NBD_ADDRESS_MS ? ms : NBD_ADDRESS_MS);
+}
+
 static int connect_one(const struct nbd_addresses *addresses,
 		       unsigned int which, uint64_t deadline_ms, int *ret_fd)
 {
@@ -353,11 +366,10 @@ static int connect_any(const struct nbd_addresses *addresses,
 	int rc = -ENOENT;
 
 	for (unsigned int i = 0; i < addresses->nr_addresses; i++) {
-		uint64_t until_ms = clock_now_ms() + NBD_ADDRESS_MS;
-
-		if (i + 1 == addresses->nr_addresses || until_ms > deadline_ms)
-			until_ms = deadline_ms;
-		rc = connect_one(addresses, i, until_ms, ret_fd);
+		rc = connect_one(addresses, i,
+				 nbd_address_until_ms(addresses, i,
+						      deadline_ms),
+				 ret_fd);
 		if (rc == 0)
 			return 0;
 	}

@@ -14,7 +14,7 @@
 #include <sys/socket.h>
 
 #define NBD_ADDRESSES_MAX 8u
-/* One that does not answer is given up for the next. */
+/* One that does not answer is given up for the next, after this at most. */
 #define NBD_ADDRESS_MS 2000u
 
 /* Where a server may be found; addresses in the order to be tried. */
@@ -30,6 +30,14 @@ struct nbd_addresses {
  */
 int nbd_resolve(const struct nbd_target *target,
 		struct nbd_addresses *ret_addresses, struct error_text *err);
+
+/*
+ * When the address, about to be tried, is given up for the next (the clock of
+ * clock_now_ms()): so that each of those behind it has its share of what is left
+ * until the deadline, which is when the last is given up.
+ */
+uint64_t nbd_address_until_ms(const struct nbd_addresses *addresses,
+			      unsigned int which, uint64_t deadline_ms);
 
 /*
  * Starts to connect a socket, without blocking: writable when it is connected

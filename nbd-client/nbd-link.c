@@ -214,11 +214,12 @@ static void negotiate(struct nbd_link *link)
 static void connect_next(struct nbd_link *link, int rc)
 {
 	while (link->address < link->addresses->nr_addresses) {
+		link->address_until_ms = nbd_address_until_ms(
+			link->addresses, link->address, link->deadline_ms);
 		rc = nbd_socket_start(link->addresses, link->address++,
 				      &link->fd);
 		if (rc == 0) {
 			link->state = NBD_LINK_CONNECTING;
-			link->address_since_ms = clock_now_ms();
 			link->given_up = false;
 			arm(&link->out, POLLOUT);
 			return;
@@ -254,7 +255,7 @@ void nbd_link_check(struct nbd_link *link, uint64_t now_ms)
 {
 	if (link->state != NBD_LINK_CONNECTING || link->given_up ||
 	    link->address == link->addresses->nr_addresses ||
-	    now_ms - link->address_since_ms < NBD_ADDRESS_MS)
+	    now_ms < link->address_until_ms)
 		return;
 	/* The socket is ready then. */
 	link->given_up = true;

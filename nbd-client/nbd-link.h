@@ -31,7 +31,7 @@ struct nbd_link {
 	/* Ours, also once the handle has one of the same socket. */
 	int fd;
 	unsigned int address; /* the one that is tried next */
-	uint64_t address_since_ms; /* the last one */
+	uint64_t address_until_ms; /* the one that was tried last */
 	bool given_up; /* it has not answered */
 	uint64_t deadline_ms; /* of connecting and negotiating */
 	struct nbd_link_poll {

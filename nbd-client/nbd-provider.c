@@ -171,7 +171,8 @@ static int take_record(struct nbd_provider *nbd, int fd, struct error_text *err)
 
 /*
  * That of the worker before.  Without it the disk goes on, unless a guest waits
- * and it is not its disk: that may come back.
+ * and it is not its disk: that may come back.  What is missing here (memory, a
+ * descriptor) says nothing of the record: it is there for the next that tries.
  */
 static int adopt_record(struct nbd_provider *nbd, const struct block_left *left,
 			struct error_text *err)
@@ -183,6 +184,11 @@ static int adopt_record(struct nbd_provider *nbd, const struct block_left *left,
 		return error_set(err, rc,
 				 "nbd server '%.200s': came back as %s; "
 				 "nothing was written to it",
+				 nbd->disk.server, cause.text);
+	if (rc < 0 && rc != -ESTALE && rc != -EINVAL)
+		return error_set(err, rc,
+				 "nbd server '%.200s': the record of the "
+				 "worker before: %s",
 				 nbd->disk.server, cause.text);
 	if (rc < 0)
 		log_warning("nbd server '%.200s', export '%.200s': the record "

@@ -125,6 +125,31 @@ START_TEST(dead_address_does_not_eat_the_time)
 }
 END_TEST
 
+/* As many as there may be, and only the last answers. */
+START_TEST(each_address_is_tried)
+{
+	unsigned int port = make_black_hole("127.0.0.2");
+	uint64_t start;
+
+	NBDKIT_TCP(&server, "memory", "1M");
+	while (addresses.nr_addresses < NBD_ADDRESSES_MAX - 1)
+		add_address("127.0.0.2", port);
+	add_address("127.0.0.1", server.port);
+	start = clock_now_ms();
+	if (_i) {
+		ck_assert_msg(nbd_connect_within(&target, &addresses, 3000,
+						 &handle, &err) == 0,
+			      "%s", err.text);
+	} else {
+		nbd_link_connect(&link_, start + 3000);
+		run_until_settled();
+		ck_assert_msg(link_.state == NBD_LINK_UP, "%s",
+			      link_.error.text);
+	}
+	ck_assert_uint_lt(clock_now_ms() - start, 3000);
+}
+END_TEST
+
 START_TEST(says_what_the_last_address_said)
 {
 	add_address("127.0.0.2", 1);
@@ -263,6 +288,7 @@ Suite *suite_nbd_link(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 30);
 	tcase_add_loop_test(tc, dead_address_does_not_eat_the_time, 0, 2);
+	tcase_add_loop_test(tc, each_address_is_tried, 0, 2);
 	tcase_add_test(tc, says_what_the_last_address_said);
 	tcase_add_test(tc, leaks_no_descriptors);
 	tcase_add_test(tc, closing_waits_for_the_loop);
