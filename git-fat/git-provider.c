@@ -370,6 +370,9 @@ static int open_disk(struct git_provider *git,
 		.flush_retryable = true,
 		.hold_version = true,
 	};
+	/* A guest must not go on with another layout of its commit. */
+	_Static_assert(GIT_DISK_POLICY_VERSION == 1,
+		       "a version without a policy is of policy 1: name it");
 	snprintf(info->version, sizeof(info->version), "%s",
 		 git_disk_version(git->disk));
 	return 0;
