@@ -210,9 +210,10 @@ const struct command command_limit = {
 		"Limits the requests (iops), and the bytes read and written "
 		"(bps, 10M for\ninstance), that the disk VDEV (xvdb) of the "
 		"guest DOMAIN (a name or an id) takes\nin a second, at once and "
-		"until it is detached.  0 lifts a\nlimit; "
-		"one that is not given stays.  The options iops= and bps= of a "
-		"target set\nthem from the start.",
+		"until it is detached, or the daemon is restarted\nwith no "
+		"driver connected.  0 lifts a limit; one that is not given "
+		"stays.\nThe options iops= and bps= of a target set them from "
+		"the start.",
 	.options = OPTION_BIT(OPTION_SOCKET),
 	.run = run_limit,
 };
