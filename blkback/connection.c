@@ -127,15 +127,6 @@ bool connection_answered(const struct connection *connection)
 	return true;
 }
 
-bool connection_used(const struct connection *connection)
-{
-	for (unsigned int i = 0; i < connection->nr_queues; i++) {
-		if (queue_used(connection->queues[i]))
-			return true;
-	}
-	return false;
-}
-
 void connection_limits_changed(struct connection *connection)
 {
 	for (unsigned int i = 0; i < connection->nr_queues; i++)

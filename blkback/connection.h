@@ -91,9 +91,6 @@ void connection_stop(struct connection *connection);
 /* See queue_answered(): that of all queues, after events.stopped. */
 bool connection_answered(const struct connection *connection);
 
-/* The guest has asked for something on this connection, which has not stopped. */
-bool connection_used(const struct connection *connection);
-
 /* See queue_limits_changed(). */
 void connection_limits_changed(struct connection *connection);
 

@@ -1337,12 +1337,6 @@ bool queue_answered(const struct queue *queue)
 	return !queue->nr_busy;
 }
 
-bool queue_used(const struct queue *queue)
-{
-	return __atomic_load_n(&queue->inflight.header->taken,
-			       __ATOMIC_RELAXED) != 0;
-}
-
 void queue_limits_changed(struct queue *queue)
 {
 	queue_wake(queue);

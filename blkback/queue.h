@@ -125,9 +125,6 @@ void queue_serve(struct queue *queue);
  */
 void queue_stop(struct queue *queue);
 
-/* A request was ever taken from its ring, by us or a worker before. */
-bool queue_used(const struct queue *queue);
-
 /* Of one that has stopped: nothing that was taken is left without an answer. */
 bool queue_answered(const struct queue *queue);
 

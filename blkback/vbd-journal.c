@@ -40,7 +40,7 @@
 #include <unistd.h>
 
 #define CONNECTION_MAGIC 0x63646278u /* "xbdc" */
-#define CONNECTION_VERSION 5u
+#define CONNECTION_VERSION 6u
 #define MARK_KEY "connection"
 
 struct connection_file {
@@ -50,7 +50,8 @@ struct connection_file {
 	int32_t slot; /* of the worker */
 	char mark[VBD_MARK_BYTES];
 	char target[PROVIDER_SPEC_BYTES];
-	bool read_only : 1, disk_failed : 1; /* bits: see block_info */
+	/* Bits: see block_info. */
+	bool read_only : 1, disk_failed : 1, frontend_connected : 1;
 	struct block_info info;
 	struct connection_params params;
 	uint64_t check; /* of all before it */
@@ -162,6 +163,16 @@ static void set_aside(struct vbd *vbd)
 		rename_file(vbd, CONNECTION, CONNECTION_LOST);
 }
 
+/* Where there was none, there is none. */
+static void put_back(const struct vbd *vbd, enum journal_file lost,
+		     enum journal_file file)
+{
+	if (exists(vbd, lost))
+		rename_file(vbd, lost, file);
+	else
+		remove_file(vbd, file);
+}
+
 void vbd_journal_put_back(struct vbd *vbd)
 {
 	if (!vbd->set_aside)
@@ -169,12 +180,8 @@ void vbd_journal_put_back(struct vbd *vbd)
 	if (vbd->inflight_fd >= 0)
 		close(vbd->inflight_fd);
 	vbd->inflight_fd = -1;
-	if (exists(vbd, INFLIGHT_LOST))
-		rename_file(vbd, INFLIGHT_LOST, INFLIGHT);
-	if (exists(vbd, CONNECTION_LOST))
-		rename_file(vbd, CONNECTION_LOST, CONNECTION);
-	else
-		remove_files(vbd, INFLIGHT);
+	put_back(vbd, INFLIGHT_LOST, INFLIGHT);
+	put_back(vbd, CONNECTION_LOST, CONNECTION);
 	vbd->set_aside = false;
 }
 
@@ -214,6 +221,7 @@ static int write_connection(const struct vbd *vbd, struct error_text *err)
 	snprintf(file.target, sizeof(file.target), "%s", vbd->target);
 	file.read_only = vbd->read_only;
 	file.disk_failed = vbd->disk_failed;
+	file.frontend_connected = vbd->frontend_connected;
 	memcpy(&file.info, &vbd->info, sizeof(file.info));
 	memcpy(&file.params, &vbd->params, sizeof(file.params));
 	file.check = check_of(&file);
@@ -296,6 +304,14 @@ int vbd_journal_create(struct vbd *vbd, struct error_text *err)
 	else if (rc < 0)
 		vbd_journal_remove(vbd);
 	return rc;
+}
+
+void vbd_journal_note(struct vbd *vbd)
+{
+	struct error_text err;
+
+	if (vbd->inflight_fd >= 0 && write_connection(vbd, &err) < 0)
+		vbd_log(LOG_LEVEL_WARNING, vbd, "%s", err.text);
 }
 
 void vbd_journal_update(struct vbd *vbd)
@@ -381,6 +397,7 @@ static int read_connection(struct vbd *vbd, struct error_text *err)
 	vbd->info = file.info;
 	vbd->params = file.params;
 	vbd->disk_failed = file.disk_failed;
+	vbd->frontend_connected = file.frontend_connected;
 	vbd->slot = file.slot;
 	return 0;
 }
@@ -425,7 +442,7 @@ int vbd_journal_load(struct vbd *vbd, struct error_text *err)
 		vbd->inflight_fd = -1;
 		memset(&vbd->params, 0, sizeof(vbd->params));
 		memset(&vbd->info, 0, sizeof(vbd->info));
-		vbd->disk_failed = false;
+		vbd->frontend_connected = false;
 		vbd->lost = *err;
 	}
 	return rc;

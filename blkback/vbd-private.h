@@ -15,6 +15,9 @@
 	log_write(level, "vbd %u/%u: " fmt, (vbd)->domid, (vbd)->devid, \
 		  ##__VA_ARGS__)
 
+/* Between two tries: what was in the way may go. */
+#define VBD_RETRY_MS UINT64_C(1000)
+
 /* ---- vbd-state.c ---------------------------------------------------- */
 
 /* More nodes to write in the same transaction. */
@@ -25,7 +28,7 @@ typedef int vbd_write_more(struct xenstore *xs, xs_transaction_t tx,
  * Writes new_state, which may be the present one, and what more (or NULL)
  * writes.  Never into a directory that was removed, nor over a state that the
  * toolstack has changed meanwhile: -ENOENT and -ESTALE, and nothing is
- * written.
+ * written.  After any other error the vbd is looked at again.
  */
 int vbd_write(struct vbd *vbd, enum xenbus_state new_state,
 	      vbd_write_more *more);
@@ -151,12 +154,17 @@ int vbd_journal_create(struct vbd *vbd, struct error_text *err);
  */
 void vbd_journal_put_back(struct vbd *vbd);
 void vbd_journal_forget_lost(struct vbd *vbd);
-/* The same connection, of which something has changed; a failure is logged. */
+/*
+ * The same connection, of which something has changed; a failure is logged.  What the
+ * file has said is so no more: better none than that one.
+ */
 void vbd_journal_update(struct vbd *vbd);
+/* Likewise, but the file that is there will do. */
+void vbd_journal_note(struct vbd *vbd);
 /*
  * Finds the connection that an earlier supervisor has made, and its table:
- * ->params, ->info, ->disk_failed and ->inflight_fd.  Errors, with a message, which
- * ->lost keeps.
+ * ->params, ->info, ->disk_failed, ->frontend_connected and ->inflight_fd.  Errors,
+ * with a message, which ->lost keeps.
  */
 int vbd_journal_load(struct vbd *vbd, struct error_text *err);
 /* A connection of the vbd's has left files, whatever is in them. */

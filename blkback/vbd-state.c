@@ -65,9 +65,12 @@ int vbd_write(struct vbd *vbd, enum xenbus_state new_state,
 	if (vbd->directory != VBD_PUBLISHED)
 		return -ENOENT;
 	rc = xenstore_transaction(vbd->backend->xs, guarded_body, &write);
-	if (rc < 0 && rc != -ENOENT && rc != -ESTALE)
-		vbd_log(LOG_LEVEL_ERROR, vbd, "write to '%s': %s", vbd->path,
-			strerror(-rc));
+	if (rc < 0 && rc != -ENOENT && rc != -ESTALE) {
+		if (log_limit_pass(&vbd->error_limit))
+			vbd_log(LOG_LEVEL_ERROR, vbd, "write to '%s': %s",
+				vbd->path, strerror(-rc));
+		backend_touch_after(vbd, VBD_RETRY_MS);
+	}
 	return rc;
 }
 
@@ -108,8 +111,12 @@ void vbd_switch(struct vbd *vbd, enum xenbus_state to, vbd_write_more *more)
 	backend_touch(vbd);
 	if (to == XenbusStateClosed)
 		vbd_connection_over(vbd);
-	if (to == XenbusStateInitWait)
-		vbd->over = vbd->let_go = false;
+	if (to != XenbusStateInitWait)
+		return;
+	/* Whatever was in its worker's way is over with the old ring. */
+	vbd->over = vbd->let_go = false;
+	if (vbd->worker_state == VBD_WORKER_DEAD)
+		vbd_worker_set_state(vbd, VBD_WORKER_NONE);
 }
 
 static int write_error(struct xenstore *xs, xs_transaction_t tx,

@@ -27,8 +27,6 @@
  * that died of their own fault doubled with each.
  */
 #define RESTART_MS UINT64_C(10)
-/* Between two tries to open what a guest uses. */
-#define RETRY_MS UINT64_C(1000)
 /*
  * For a worker to let go: of the ring, the disk, or, of one that was found, of
  * its silence.  A medium may be slow, or a server away.
@@ -244,7 +242,7 @@ static bool settle_again(struct vbd *vbd)
 				"still be written: nobody could wait for it");
 		return false;
 	}
-	vbd->restart_ms = now + RETRY_MS;
+	vbd->restart_ms = now + VBD_RETRY_MS;
 	vbd_worker_set_state(vbd, VBD_WORKER_NONE);
 	return true;
 }
@@ -273,7 +271,7 @@ bool vbd_worker_settled(struct vbd *vbd)
 		worker_fence(vbd);
 		break;
 	case VBD_WORKER_FENCING:
-		backend_touch_after(vbd, RETRY_MS);
+		backend_touch_after(vbd, VBD_RETRY_MS);
 		break;
 	case VBD_WORKER_DEAD:
 		return !settle_again(vbd);
@@ -528,8 +526,6 @@ static void on_hello(struct vbd *vbd, const struct worker_message *message,
 	vbd_journal_forget_lost(vbd);
 	vbd->info_valid = true;
 	vbd->served_ms = clock_now_ms();
-	/* At Initialised it has a new ring by now: see frontend_reconnects(). */
-	vbd->frontend_connected = message->hello.used;
 	vbd_worker_set_state(vbd, message->hello.disconnecting
 					  ? VBD_WORKER_DISCONNECTING
 					  : VBD_WORKER_CONNECTED);
@@ -574,6 +570,13 @@ static void on_fenced(struct vbd *vbd)
 	vbd_worker_set_state(vbd, VBD_WORKER_READY);
 }
 
+static void on_disk_failed(struct vbd *vbd, const char *cause)
+{
+	vbd->disk_failed = true;
+	vbd_journal_update(vbd);
+	vbd_error(vbd, "%s", cause);
+}
+
 static void on_message(void *arg, struct worker_message *message, int *fd)
 {
 	struct vbd *vbd = arg;
@@ -589,6 +592,8 @@ static void on_message(void *arg, struct worker_message *message, int *fd)
 		if (message->type == WORKER_DISCONNECTED) {
 			vbd->answered = true;
 			vbd->unfenced = false;
+		} else if (message->type == WORKER_DISK_FAILED) {
+			on_disk_failed(vbd, message->error.text);
 		}
 		return;
 	}
@@ -630,9 +635,7 @@ static void on_message(void *arg, struct worker_message *message, int *fd)
 		worker_disconnect(vbd);
 		break;
 	case WORKER_DISK_FAILED:
-		vbd->disk_failed = true;
-		vbd_journal_update(vbd);
-		vbd_error(vbd, "%s", message->error.text);
+		on_disk_failed(vbd, message->error.text);
 		break;
 	case WORKER_POISONED:
 		vbd->poisoned = true;
@@ -729,7 +732,7 @@ static void on_died(struct vbd *vbd, int wait_status)
 		  (settling(vbd) && killed_from_outside(wait_status) &&
 		   !vbd->worker_killed);
 	if (vbd->retry) {
-		vbd->restart_ms = clock_now_ms() + RETRY_MS;
+		vbd->restart_ms = clock_now_ms() + VBD_RETRY_MS;
 		vbd_worker_set_state(vbd, VBD_WORKER_NONE);
 		return;
 	}
@@ -913,7 +916,7 @@ void vbd_worker_adopt(struct vbd *vbd)
 		vbd_log(LOG_LEVEL_WARNING, vbd,
 			"find the worker of an earlier daemon: %s",
 			strerror(-rc));
-		backend_touch_after(vbd, RETRY_MS);
+		backend_touch_after(vbd, VBD_RETRY_MS);
 		return;
 	}
 	vbd->worker_pid = worker_process_pid(vbd->worker);
@@ -964,8 +967,8 @@ void vbd_open(struct vbd *vbd)
 	vbd_error(vbd, "start worker '%s': %s", program, strerror(-rc));
 	if (is_wanted(vbd)) {
 		vbd->retry = true;
-		vbd->restart_ms = clock_now_ms() + RETRY_MS;
-		backend_touch_after(vbd, RETRY_MS);
+		vbd->restart_ms = clock_now_ms() + VBD_RETRY_MS;
+		backend_touch_after(vbd, VBD_RETRY_MS);
 	} else {
 		vbd_worker_set_state(vbd, VBD_WORKER_DEAD);
 	}

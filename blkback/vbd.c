@@ -222,10 +222,8 @@ static bool frontend_reconnects(struct vbd *vbd, const struct snapshot *snap)
 	struct connection_params now = { .nr_queues = 0 };
 	struct error_text err;
 
-	if (snap->frontend_state == XenbusStateConnected)
-		vbd->frontend_connected = true;
-	else if (vbd->frontend_connected &&
-		 snap->frontend_state == XenbusStateInitialised)
+	if (vbd->frontend_connected &&
+	    snap->frontend_state == XenbusStateInitialised)
 		return true;
 	if ((vbd->worker_state != VBD_WORKER_CONNECTED && !vbd->left) ||
 	    !frontend_ready(snap))
@@ -270,16 +268,31 @@ static bool begin_anew(struct vbd *vbd)
 /*
  * A frontend that is about to connect has asked for nothing yet.  It may be
  * another driver, on a new ring of the same numbers: what was in flight in the
- * old one is not to be carried out again.
+ * old one is not to be carried out again.  GRUB's stays at Initialised for as long
+ * as it uses its ring.
  */
 static void forget_left(struct vbd *vbd, const struct snapshot *snap)
 {
-	if (vbd_is_left(vbd) && snap->frontend_state == XenbusStateInitialised)
+	bool same = vbd->left && !vbd->frontend_connected;
+
+	if (vbd_is_left(vbd) && !same &&
+	    snap->frontend_state == XenbusStateInitialised)
 		vbd_connection_over(vbd);
+}
+
+/* Back at Initialised, it has a new ring; the next daemon has to know, too. */
+static void note_connected(struct vbd *vbd, const struct snapshot *snap)
+{
+	if (vbd->frontend_connected ||
+	    snap->frontend_state != XenbusStateConnected)
+		return;
+	vbd->frontend_connected = true;
+	vbd_journal_note(vbd);
 }
 
 static void check_connected(struct vbd *vbd, const struct snapshot *snap)
 {
+	note_connected(vbd, snap);
 	forget_left(vbd, snap);
 	if (frontend_let_go(snap)) {
 		let_go(vbd);
@@ -340,8 +353,6 @@ static void check_closed(struct vbd *vbd, const struct snapshot *snap)
 		return;
 	if (!vbd_worker_detach(vbd))
 		return;
-	if (vbd->worker_state == VBD_WORKER_DEAD)
-		vbd_worker_set_state(vbd, VBD_WORKER_NONE);
 	vbd_clear_error(vbd);
 	vbd_switch(vbd, XenbusStateInitWait, write_offer);
 }
@@ -415,8 +426,10 @@ void vbd_check(struct vbd *vbd)
 		return;
 	}
 	if (rc < 0) {
-		vbd_log(LOG_LEVEL_ERROR, vbd, "read its state: %s",
-			strerror(-rc));
+		if (log_limit_pass(&vbd->error_limit))
+			vbd_log(LOG_LEVEL_ERROR, vbd, "read its state: %s",
+				strerror(-rc));
+		backend_touch_after(vbd, VBD_RETRY_MS);
 		return;
 	}
 	if (snap.state == XenbusStateInitialising &&

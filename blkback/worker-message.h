@@ -89,7 +89,6 @@ struct worker_open {
 
 /* Bits, of which any is a truth value: the worker may have been taken over. */
 struct worker_hello {
-	bool used : 1; /* the guest has asked for something */
 	bool disconnecting : 1;
 };
 

@@ -471,11 +471,7 @@ static void say_hello(struct worker *worker)
 {
 	const struct worker_message hello = {
 		.type = WORKER_HELLO,
-		.hello = {
-			.used = worker->disconnecting ||
-				connection_used(worker->connection),
-			.disconnecting = worker->disconnecting,
-		},
+		.hello = { .disconnecting = worker->disconnecting },
 	};
 	const struct worker_message record = { .type = WORKER_RECORD };
 

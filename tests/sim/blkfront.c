@@ -412,7 +412,8 @@ static void go_connected(struct blkfront *fe)
 		     error ? error : "no error node");
 	}
 	blkfront_read_backend(fe);
-	blkfront_set_state(fe, FE_CONNECTED);
+	if (!fe->stays_initialised)
+		blkfront_set_state(fe, FE_CONNECTED);
 }
 
 void blkfront_connect(struct blkfront *fe)

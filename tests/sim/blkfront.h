@@ -119,6 +119,7 @@ struct blkfront {
 	bool no_protocol; /* leave the key out (means x86_32) */
 	bool ring_order_key; /* ring-page-order=N and ring-ref%u */
 	bool persistent; /* feature-persistent */
+	bool stays_initialised; /* never goes to Connected, as GRUB's */
 	uint32_t ring_pages;
 	unsigned int nr_queues;
 	const struct fe_override *overrides; /* ends with a NULL key */

@@ -3,7 +3,7 @@
  * The providers of a worker that has bugs, for tests alone: images as they are,
  * but for reads and writes of some sectors (tests/sim/poison.h), at which it dies
  * of its own fault, is slow, or never gets done; and if $POISON_FLUSH is set, no
- * flush succeeds.
+ * flush succeeds, at once or, if it is "slow", after a while.
  */
 #include "diskd/registry.h"
 #include "providers/file.h"
@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 static void slow_done(struct io_op *op, int result)
@@ -19,6 +20,12 @@ static void slow_done(struct io_op *op, int result)
 
 	(void)result;
 	file_provider_ops.submit(io->queue, io);
+}
+
+static void flush_fails(struct io_op *op, int result)
+{
+	(void)result;
+	block_io_complete(container_of(op, struct block_io, loop_op), -EIO);
 }
 
 static bool covers(const struct block_io *io, uint64_t sector)
@@ -31,8 +38,15 @@ static bool covers(const struct block_io *io, uint64_t sector)
 
 static void poison_submit(struct block_queue *queue, struct block_io *io)
 {
-	if (io->op == BLOCK_OP_FLUSH && getenv("POISON_FLUSH")) {
-		block_io_complete(io, -EIO);
+	const char *flush = getenv("POISON_FLUSH");
+
+	if (io->op == BLOCK_OP_FLUSH && flush) {
+		io->loop_op.done = flush_fails;
+		if (strcmp(flush, "slow") == 0)
+			io_loop_timeout(queue->loop, &io->loop_op,
+					POISON_SLOW_MS);
+		else
+			block_io_complete(io, -EIO);
 		return;
 	}
 	/* Without a system call, which the walls would see. */

@@ -267,8 +267,10 @@ END_TEST
 /* GRUB's frontend never writes 4. */
 START_TEST(frontend_stays_at_3)
 {
-	attach_connect(FE_ABI_X86_32);
-	blkfront_set_state(&fe, FE_INITIALISED);
+	attach(XVDB);
+	blkfront_init(&fe, &h, g, XVDB, FE_ABI_X86_32);
+	fe.stays_initialised = true;
+	blkfront_connect(&fe);
 	check_serves(&fe);
 	check_serves(&fe);
 	detach();

@@ -93,6 +93,26 @@ static void check_error(const char *state, const char *file, const char *cause)
 	json_decref(vbd);
 }
 
+static json_int_t request_number(const char *key)
+{
+	json_t *vbd = host_list(&h, 1, XVDB);
+	json_int_t nr = json_integer_value(
+		json_object_get(json_object_get(vbd, "requests"), key));
+
+	json_decref(vbd);
+	return nr;
+}
+
+static void wait_in_flight(void)
+{
+	uint64_t end = host_now_ms() + HOST_WAIT_MS;
+
+	while (!request_number("in_flight")) {
+		need(host_now_ms() < end, "not taken");
+		poll(NULL, 0, 2); /* nothing tells a reader of list */
+	}
+}
+
 /* Neither has a successor: nobody looks while the other is killed. */
 static void kill_everything(void)
 {
@@ -306,10 +326,10 @@ static int write_page(void)
 	return blkfront_write(&fe, 0, data, 8);
 }
 
-static void restart_with_failing_flushes(void)
+static void restart_with_failing_flushes(const char *how)
 {
 	host_daemon_stop(&h);
-	setenv("POISON_FLUSH", "1", 1);
+	setenv("POISON_FLUSH", how, 1);
 	poison_use();
 	host_daemon_start(&h);
 }
@@ -331,7 +351,7 @@ static void fail_disk(uint8_t operation)
 /* Nor does a new worker for a new driver make anything of it whole. */
 START_TEST(failed_disk_of_a_new_driver)
 {
-	restart_with_failing_flushes();
+	restart_with_failing_flushes("at once");
 	attach();
 	blkfront_connect(&fe);
 	fail_disk(FE_FLUSH);
@@ -359,7 +379,7 @@ END_TEST
 /* It is known to whoever comes after all are killed. */
 START_TEST(disk_fails_while_it_is_full)
 {
-	restart_with_failing_flushes();
+	restart_with_failing_flushes("at once");
 	attach();
 	blkfront_connect(&fe);
 	make_full();
@@ -376,6 +396,60 @@ START_TEST(disk_fails_while_it_is_full)
 }
 END_TEST
 
+/* Its worker was told to end while it flushed: the next must not do that again. */
+START_TEST(disk_fails_at_the_end)
+{
+	struct fe_request rq;
+
+	restart_with_failing_flushes("slow");
+	attach();
+	blkfront_connect(&fe);
+	blkfront_fill(&fe, &rq, FE_FLUSH, 0, 0, 0, 0);
+	blkfront_submit(&fe.queues[0], &fe, &rq);
+	blkfront_kick(&fe, &fe.queues[0]);
+	wait_in_flight();
+	host_daemon_stop(&h);
+	unsetenv("POISON_FLUSH");
+	host_daemon_start(&h);
+	need(host_wait_worker(&h, 1, XVDB, "connected"), "not connected");
+	need(write_page() == FE_ERROR, "it is written to");
+	need(fe.queues[0].nr_busy == 1, "the flush is answered");
+	host_vbd_force(&h, g, XVDB);
+	blkfront_fini(&fe);
+	check_no_journal();
+}
+END_TEST
+
+/*
+ * Of a connection whose file is gone the table is left: nobody can take it up, and
+ * it stays where it was for the operator.
+ */
+START_TEST(refused_table_stays)
+{
+	struct fe_request rq;
+
+	attach();
+	blkfront_connect(&fe);
+	kill_everything();
+	blkfront_fill(&fe, &rq, FE_READ, 0, 8, 0, 0);
+	blkfront_submit(&fe.queues[0], &fe, &rq);
+	blkfront_kick(&fe, &fe.queues[0]);
+	need(shell("rm vbd-1-51728.connection"), "no file");
+	for (unsigned int i = 0; i < 2; i++) {
+		host_daemon_start(&h);
+		need(host_wait_worker(&h, 1, XVDB, "dead"), "not refused");
+		need(shell("test -e vbd-1-51728.inflight && "
+			   "! ls vbd-*.lost vbd-*.connection 2>/dev/null"),
+		     "not as it was");
+		host_daemon_stop(&h);
+	}
+	host_daemon_start(&h);
+	host_vbd_force(&h, g, XVDB);
+	blkfront_fini(&fe);
+	check_no_journal();
+}
+END_TEST
+
 /*
  * Flushes, and barriers of nothing, are never answered on a disk that has failed;
  * reads are, also by the next worker.
@@ -385,7 +459,7 @@ START_TEST(barriers_wait_on_a_failed_disk)
 	uint8_t got[FE_PAGE];
 	pid_t pid;
 
-	restart_with_failing_flushes();
+	restart_with_failing_flushes("at once");
 	attach();
 	blkfront_connect(&fe);
 	for (unsigned int i = 0; i < 3; i++) {
@@ -442,20 +516,9 @@ static void teardown(void)
 	host_stop(&h);
 }
 
-static json_int_t request_number(const char *key)
-{
-	json_t *vbd = host_list(&h, 1, XVDB);
-	json_int_t nr = json_integer_value(
-		json_object_get(json_object_get(vbd, "requests"), key));
-
-	json_decref(vbd);
-	return nr;
-}
-
 /* A write that is in the table, not on the image, and has no answer. */
 static void write_hangs(void)
 {
-	uint64_t end = host_now_ms() + HOST_WAIT_MS;
 	uint8_t data[FE_PAGE];
 	struct fe_request rq;
 
@@ -464,10 +527,7 @@ static void write_hangs(void)
 	blkfront_data_put(&fe, &rq, data);
 	blkfront_submit(&fe.queues[0], &fe, &rq);
 	blkfront_kick(&fe, &fe.queues[0]);
-	while (!request_number("in_flight")) {
-		need(host_now_ms() < end, "not taken");
-		poll(NULL, 0, 2); /* nothing tells a reader of list */
-	}
+	wait_in_flight();
 }
 
 static bool is_written(void)
@@ -737,6 +797,8 @@ int main(void)
 	tcase_add_test(tc, fifo_in_the_way);
 	tcase_add_test(tc, failed_disk_of_a_new_driver);
 	tcase_add_test(tc, disk_fails_while_it_is_full);
+	tcase_add_test(tc, disk_fails_at_the_end);
+	tcase_add_test(tc, refused_table_stays);
 	tcase_add_test(tc, barriers_wait_on_a_failed_disk);
 	tcase_add_test(tc, no_run_directory);
 	suite_add_tcase(suite, tc);

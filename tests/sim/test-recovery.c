@@ -1000,6 +1000,67 @@ START_TEST(guest_lets_go_during_upgrade)
 }
 END_TEST
 
+static void worker_dies(void)
+{
+	wait_successor(kill_worker());
+}
+
+static void supervisor_dies(void)
+{
+	pid_t pid = host_worker_pid(&h, 1, XVDB);
+
+	host_daemon_kill(&h);
+	host_daemon_start(&h);
+	wait_adopted(pid);
+}
+
+static void all_die(void)
+{
+	pid_t pid = host_worker_pid(&h, 1, XVDB);
+
+	need(kill(pid, SIGKILL) == 0, "kill");
+	host_kill_everything(&h);
+	host_daemon_start(&h);
+	need(host_wait_worker(&h, 1, XVDB, "connected"), "worker");
+}
+
+static void all_are_stopped(void)
+{
+	host_daemon_stop(&h);
+	host_daemon_start(&h);
+	need(host_wait_worker(&h, 1, XVDB, "connected"), "worker");
+}
+
+static void upgraded(void)
+{
+	json_decref(host_control_ok(&h, upgrade_request()));
+}
+
+static void (*const interruptions[])(void) = {
+	worker_dies, supervisor_dies, all_die, all_are_stopped, upgraded,
+};
+#define NR_INTERRUPTIONS 5
+
+/* GRUB's never writes 4: there, 3 is not the state of one about to connect. */
+START_TEST(driver_that_stays_at_3)
+{
+	char *error = host_vbd_attach(&h, g, XVDB, image, 'w');
+
+	need(!error, "attach: %s", error);
+	blkfront_init(&fe, &h, g, XVDB, FE_ABI_NATIVE);
+	fe.stays_initialised = true;
+	blkfront_connect(&fe);
+	for (unsigned int i = 0; i < 4; i++) {
+		load_rounds(&load, 10); /* beyond the slots of the ring */
+		load_begin();
+		interruptions[_i]();
+		drain();
+	}
+	finish();
+	load_check_image(&load, image);
+}
+END_TEST
+
 /* Nobody asks anything of it: it is there again when somebody does. */
 START_TEST(killed_at_rest)
 {
@@ -1030,6 +1091,28 @@ START_TEST(another_image_is_refused)
 	kill_worker();
 	need(host_wait_worker(&h, 1, XVDB, "dead"), "not refused");
 	need(host_log_has(&h, "it is not the image any more"), "not told");
+	finish();
+}
+END_TEST
+
+/* What was in its way was of the old ring: a new one is served. */
+START_TEST(resumes_after_a_refusal)
+{
+	uint8_t data[FE_PAGE] = { 1 };
+	char other[64];
+
+	attach(FE_ABI_NATIVE, 1, false);
+	host_image(&h, "b.img", sizeof(model), other);
+	need(rename(other, image) == 0, "rename");
+	kill_worker();
+	need(host_wait_worker(&h, 1, XVDB, "dead"), "not refused");
+	blkfront_resume(&fe);
+	need(sim_wait_bound(g->dom, fe.queues[0].port, HOST_WAIT_MS) == 0,
+	     "the new port is not bound");
+	need(blkfront_wait_backend(&fe, FE_CONNECTED), "no state 4");
+	blkfront_set_state(&fe, FE_CONNECTED);
+	need(blkfront_write(&fe, 0, data, 8) == FE_OKAY, "write");
+	need(!host_exists(&h, "%s/error", fe.backend), "the error stays");
 	finish();
 }
 END_TEST
@@ -1088,8 +1171,10 @@ int main(void)
 	tcase_add_test(tc, left_before_it_is_adopted);
 	tcase_add_test(tc, gone_before_it_is_adopted);
 	tcase_add_test(tc, guest_lets_go_during_upgrade);
+	tcase_add_loop_test(tc, driver_that_stays_at_3, 0, NR_INTERRUPTIONS);
 	tcase_add_test(tc, killed_at_rest);
 	tcase_add_test(tc, another_image_is_refused);
+	tcase_add_test(tc, resumes_after_a_refusal);
 	tcase_add_test(tc, crash_loop_ends);
 	suite_add_tcase(suite, tc);
 	tc = tcase_create("own worker");

@@ -112,7 +112,7 @@ START_TEST(any_byte_is_a_truth_value)
 	sent.type = _i ? WORKER_HELLO : WORKER_OPENED;
 	ck_assert_int_eq(worker_message_send(pair[0], &sent, -1), 0);
 	ck_assert_int_eq(worker_message_receive(pair[1], &got, &fd), 1);
-	n = _i ? got.hello.used + got.hello.disconnecting
+	n = _i ? got.hello.disconnecting
 	       : got.opened.read_only + got.opened.can_flush +
 			    got.opened.flush_retryable + got.opened.any_memory +
 			    got.opened.pins_memory + got.opened.shared +
