@@ -14,8 +14,7 @@
 
 struct io_loop {
 	struct io_uring uring;
-	/* Registered with the kernel; -1 and NULL: none. */
-	int file;
+	/* Registered with the kernel; NULL: none. */
 	const unsigned char *memory;
 	size_t memory_bytes;
 };
@@ -42,9 +41,7 @@ static const struct io_uring_restriction restrictions[] = {
 	ALLOW_OPCODE(IORING_OP_FALLOCATE),
 	ALLOW_OPCODE(IORING_OP_TIMEOUT),
 	ALLOW_OPCODE(IORING_OP_ASYNC_CANCEL),
-	{ .opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED,
-	  .sqe_flags = IOSQE_FIXED_FILE },
-	ALLOW_REGISTER(IORING_REGISTER_FILES),
+	{ .opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED, .sqe_flags = 0 },
 	ALLOW_REGISTER(IORING_REGISTER_BUFFERS),
 };
 
@@ -91,16 +88,8 @@ int io_loop_new(unsigned int entries, struct io_loop **ret_loop)
 		io_loop_free(loop);
 		return rc;
 	}
-	loop->file = -1;
 	*ret_loop = loop;
 	return 0;
-}
-
-void io_loop_register_file(struct io_loop *loop, int fd)
-{
-	assert(loop->file < 0);
-	if (io_uring_register_files(&loop->uring, &fd, 1) == 0)
-		loop->file = fd;
 }
 
 void io_loop_register_memory(struct io_loop *loop, void *memory,
@@ -150,15 +139,6 @@ void io_loop_poll(struct io_loop *loop, struct io_op *op, int fd, short events)
 	loop_queue(sqe, op);
 }
 
-/* After io_uring_prep_*(), which overwrite the flags. */
-static void use_file(const struct io_loop *loop, struct io_uring_sqe *sqe)
-{
-	if (loop->file < 0 || sqe->fd != loop->file)
-		return;
-	sqe->fd = 0;
-	sqe->flags |= IOSQE_FIXED_FILE;
-}
-
 static bool is_registered(const struct io_loop *loop, const struct iovec *iov)
 {
 	size_t offset =
@@ -183,7 +163,6 @@ void io_loop_readv(struct io_loop *loop, struct io_op *op, int fd,
 				   (unsigned int)iov->iov_len, offset_bytes);
 	else
 		io_uring_prep_readv(sqe, fd, iov, nr_iov, offset_bytes);
-	use_file(loop, sqe);
 	loop_queue(sqe, op);
 }
 
@@ -202,7 +181,6 @@ void io_loop_writev(struct io_loop *loop, struct io_op *op, int fd,
 				    (unsigned int)iov->iov_len, offset_bytes);
 	else
 		io_uring_prep_writev(sqe, fd, iov, nr_iov, offset_bytes);
-	use_file(loop, sqe);
 	loop_queue(sqe, op);
 }
 

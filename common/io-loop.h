@@ -55,14 +55,10 @@ void io_loop_free(struct io_loop *loop);
 int io_loop_run(struct io_loop *loop, bool wait);
 
 /*
- * Reads and writes of this descriptor are cheaper from now on: the kernel holds
- * it, until the loop is freed.  One a loop.  Where the kernel refuses, nothing
- * changes.
- */
-void io_loop_register_file(struct io_loop *loop, int fd);
-/*
- * Likewise reads and writes of one piece of this memory, which the kernel pins
- * until the loop is freed.  Limits on locked memory apply.
+ * Reads and writes of one piece of this memory are cheaper from now on: the kernel
+ * pins it, until the loop is freed.  One a loop.  Where the kernel refuses, nothing
+ * changes; limits on locked memory apply.  (Files are not registered: what holds one
+ * until the ring of a process that was killed is gone holds its locks as well.)
  */
 void io_loop_register_memory(struct io_loop *loop, void *memory,
 			     size_t nr_bytes);

@@ -123,9 +123,10 @@ static const unsigned int ioctls[] = {
 
 /* Of io_uring_register(2): what common/io-loop.c registers. */
 static const unsigned int registrations[] = {
-	IORING_REGISTER_BUFFERS,      IORING_UNREGISTER_BUFFERS,
-	IORING_REGISTER_FILES,        IORING_UNREGISTER_FILES,
-	IORING_REGISTER_RESTRICTIONS, IORING_REGISTER_ENABLE_RINGS,
+	IORING_REGISTER_BUFFERS,
+	IORING_UNREGISTER_BUFFERS,
+	IORING_REGISTER_RESTRICTIONS,
+	IORING_REGISTER_ENABLE_RINGS,
 };
 
 static int allow_calls(scmp_filter_ctx filter)

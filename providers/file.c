@@ -631,10 +631,9 @@ static int file_queue_open(struct block_provider *provider,
 			   struct io_loop *loop, struct block_queue **ret_queue)
 {
 	struct file_queue *queue = calloc(1, sizeof(*queue));
-	struct file_provider *file =
-		container_of(provider, struct file_provider, base);
 	int rc;
 
+	(void)provider;
 	if (!queue)
 		return -ENOMEM;
 	rc = mailbox_init(&queue->mailbox, loop, file_delivered);
@@ -642,8 +641,6 @@ static int file_queue_open(struct block_provider *provider,
 		free(queue);
 		return rc;
 	}
-	if (!file->in_memory)
-		io_loop_register_file(loop, file->fd);
 	*ret_queue = &queue->base;
 	return 0;
 }
