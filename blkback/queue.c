@@ -1109,7 +1109,12 @@ static int open_inflight(struct queue *q, struct error_text *err)
 		q->nr_taken = q->inflight.header->taken;
 		ring_recover(&q->ring, p->abi, q->ring.shared, p->nr_pages,
 			     (uint32_t)q->nr_taken, rsp_prod);
-		return 0;
+		if (ring_can_be(&q->ring))
+			return 0;
+		return error_set(err, -EBADMSG,
+				 "in-flight table: %u requests taken, which "
+				 "are not those of the ring",
+				 (uint32_t)q->nr_taken);
 	}
 	if (p->origin == QUEUE_LEFT) {
 		rc = begin_ring(q, p->begun_as, q->ring.shared, err);

@@ -76,6 +76,19 @@ int ring_init(struct ring *ring, const struct ring_abi *abi, void *shared,
 	return 0;
 }
 
+/* Slots of requests that still wait for their answer are taken. */
+static bool can_be(const struct ring *ring, uint32_t req_prod)
+{
+	return req_prod - ring->req_cons <=
+	       ring->nr_slots - (ring->req_cons - ring->rsp_prod);
+}
+
+bool ring_can_be(const struct ring *ring)
+{
+	return can_be(ring, __atomic_load_n(&ring_header(ring)->req_prod,
+					    __ATOMIC_RELAXED));
+}
+
 int ring_take(struct ring *ring, unsigned char slot[BLKIF_SLOT_BYTES_MAX])
 {
 	/* Pairs with the guest's write barrier before it moved req_prod. */
@@ -84,9 +97,7 @@ int ring_take(struct ring *ring, unsigned char slot[BLKIF_SLOT_BYTES_MAX])
 
 	if (req_prod == ring->req_cons)
 		return 0;
-	/* Slots of requests that still wait for their answer are taken. */
-	if (req_prod - ring->req_cons >
-	    ring->nr_slots - (ring->req_cons - ring->rsp_prod))
+	if (!can_be(ring, req_prod))
 		return -EPROTO;
 	memcpy(slot, ring_slot(ring, ring->req_cons), ring->abi->slot_bytes);
 	/* Keep the compiler from reading the slot again behind our back. */

@@ -49,6 +49,9 @@ uint32_t ring_read_rsp_prod(const void *shared);
 void ring_recover(struct ring *ring, const struct ring_abi *abi, void *shared,
 		  unsigned int nr_pages, uint32_t req_cons, uint32_t rsp_prod);
 
+/* False when the guest claims more requests than the ring holds, or fewer than were. */
+bool ring_can_be(const struct ring *ring);
+
 /*
  * Copies the next request into slot.  1: copied.  0: there is none.
  * -EPROTO: the guest claims more requests than the ring holds

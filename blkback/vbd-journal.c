@@ -435,7 +435,8 @@ int vbd_journal_load(struct vbd *vbd, struct error_text *err)
 	if (!rc)
 		rc = open_inflight(vbd, err);
 	/* It was made in place of these, and has not stood yet. */
-	vbd->set_aside = !rc && exists(vbd, CONNECTION_LOST);
+	vbd->set_aside = !rc && (exists(vbd, CONNECTION_LOST) ||
+				 exists(vbd, INFLIGHT_LOST));
 	if (rc < 0) {
 		if (vbd->inflight_fd >= 0)
 			close(vbd->inflight_fd);

@@ -109,8 +109,10 @@ void vbd_switch(struct vbd *vbd, enum xenbus_state to, vbd_write_more *more)
 		vbd_state_name(to));
 	vbd->state = to;
 	backend_touch(vbd);
-	if (to == XenbusStateClosed)
+	if (to == XenbusStateClosed) {
 		vbd_connection_over(vbd);
+		vbd->pinned = false;
+	}
 	if (to != XenbusStateInitWait)
 		return;
 	/* Whatever was in its worker's way is over with the old ring. */

@@ -326,7 +326,7 @@ static void on_opened(struct vbd *vbd, const struct block_info *info)
 	if (vbd->worker_state != VBD_WORKER_OPENING || vbd_hold_running(vbd))
 		return;
 	/* The name may be another image's by now. */
-	if ((vbd->left || (vbd->anew && vbd->info.size_bytes)) &&
+	if ((vbd->left || vbd->pinned || (vbd->anew && vbd->info.size_bytes)) &&
 	    is_another(info, &vbd->info)) {
 		vbd_error(vbd,
 			  "target '%s': it is not the image any more that the "
@@ -387,6 +387,8 @@ void vbd_connection_over(struct vbd *vbd)
 		return;
 	vbd->over = true;
 	vbd->left = vbd->anew = false;
+	/* A guest that has a new ring means the same disk. */
+	vbd->pinned &= vbd_guest_uses(vbd) && !vbd->let_go;
 	vbd_journal_remove(vbd);
 }
 
@@ -426,6 +428,7 @@ static void on_open_failed(struct vbd *vbd, const char *cause)
 static void on_connected(struct vbd *vbd)
 {
 	vbd->left = vbd->anew = vbd->answered = vbd->unfenced = false;
+	vbd->pinned = true;
 	vbd_journal_forget_lost(vbd);
 	vbd_worker_set_state(vbd, VBD_WORKER_CONNECTED);
 	vbd->served_ms = clock_now_ms();
@@ -878,7 +881,8 @@ static int start_worker(struct vbd *vbd, const char *program)
 	snprintf(message.open.target, sizeof(message.open.target), "%s",
 		 vbd->target);
 	/* The guest uses it: it must not become another disk. */
-	if (vbd->state == XenbusStateConnected || vbd_is_left(vbd))
+	if (vbd->state == XenbusStateConnected || vbd->pinned ||
+	    vbd_is_left(vbd))
 		snprintf(message.open.version, sizeof(message.open.version),
 			 "%s", vbd->held_version);
 	/* A failure shows as its exit. */

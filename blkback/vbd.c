@@ -212,25 +212,30 @@ static bool same_ring(const struct connection_params *a,
 		       a->nr_queues * sizeof(a->queues[0]));
 }
 
-/*
- * The frontend has a new ring: a resumed guest grants everything anew and
- * does not wait for InitWait.  It goes back to Initialised, which may be
- * overwritten before it is seen, so the ring's references tell as well.
- */
-static bool frontend_reconnects(struct vbd *vbd, const struct snapshot *snap)
+static bool has_new_ring(const struct vbd *vbd)
 {
 	struct connection_params now = { .nr_queues = 0 };
 	struct error_text err;
 
-	if (vbd->frontend_connected &&
-	    snap->frontend_state == XenbusStateInitialised)
-		return true;
-	if ((vbd->worker_state != VBD_WORKER_CONNECTED && !vbd->left) ||
-	    !frontend_ready(snap))
-		return false;
 	return !negotiate_read_frontend(vbd->backend->xs, vbd->frontend_path,
 					&vbd->limits, &now, &err) &&
 	       !same_ring(&now, &vbd->params);
+}
+
+/*
+ * The frontend has a new ring: a resumed guest grants everything anew and
+ * does not wait for InitWait.  It goes back to Initialised, which may be
+ * overwritten before it is seen, so the ring's references tell as well.  GRUB's
+ * stays at Initialised for as long as it uses its ring.
+ */
+static bool frontend_reconnects(const struct vbd *vbd,
+				const struct snapshot *snap)
+{
+	if (vbd->frontend_connected &&
+	    snap->frontend_state == XenbusStateInitialised)
+		return true;
+	return (vbd->worker_state == VBD_WORKER_CONNECTED || vbd->left) &&
+	       frontend_ready(snap) && has_new_ring(vbd);
 }
 
 /*
@@ -265,21 +270,6 @@ static bool begin_anew(struct vbd *vbd)
 	return true;
 }
 
-/*
- * A frontend that is about to connect has asked for nothing yet.  It may be
- * another driver, on a new ring of the same numbers: what was in flight in the
- * old one is not to be carried out again.  GRUB's stays at Initialised for as long
- * as it uses its ring.
- */
-static void forget_left(struct vbd *vbd, const struct snapshot *snap)
-{
-	bool same = vbd->left && !vbd->frontend_connected;
-
-	if (vbd_is_left(vbd) && !same &&
-	    snap->frontend_state == XenbusStateInitialised)
-		vbd_connection_over(vbd);
-}
-
 /* Back at Initialised, it has a new ring; the next daemon has to know, too. */
 static void note_connected(struct vbd *vbd, const struct snapshot *snap)
 {
@@ -287,13 +277,13 @@ static void note_connected(struct vbd *vbd, const struct snapshot *snap)
 	    snap->frontend_state != XenbusStateConnected)
 		return;
 	vbd->frontend_connected = true;
+	vbd_log(LOG_LEVEL_DEBUG, vbd, "its driver has connected");
 	vbd_journal_note(vbd);
 }
 
 static void check_connected(struct vbd *vbd, const struct snapshot *snap)
 {
 	note_connected(vbd, snap);
-	forget_left(vbd, snap);
 	if (frontend_let_go(snap)) {
 		let_go(vbd);
 	} else if (snap->frontend_state == XenbusStateClosing) {
@@ -313,8 +303,20 @@ static void check_connected(struct vbd *vbd, const struct snapshot *snap)
 	}
 }
 
+/*
+ * A driver that is about to connect has asked for nothing yet, and is to be told that
+ * the disk goes.
+ */
+static void forget_left(struct vbd *vbd, const struct snapshot *snap)
+{
+	if (snap->frontend_state == XenbusStateInitialised &&
+	    (vbd->anew || (vbd->left && frontend_reconnects(vbd, snap))))
+		vbd_connection_over(vbd);
+}
+
 static void check_closing(struct vbd *vbd, const struct snapshot *snap)
 {
+	note_connected(vbd, snap);
 	forget_left(vbd, snap);
 	if (frontend_let_go(snap))
 		let_go(vbd);
@@ -374,7 +376,7 @@ static void read_connection(struct vbd *vbd)
 
 	if (vbd_guest_uses(vbd) || vbd->state == XenbusStateInitWait)
 		rc = vbd_journal_load(vbd, &err);
-	vbd->left = !rc;
+	vbd->left = vbd->pinned = !rc;
 	/* At Closing it is over, unless there are files. */
 	vbd->anew =
 		rc < 0 &&

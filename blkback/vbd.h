@@ -120,6 +120,8 @@ struct vbd {
 	 * table are of the connection that its successor takes over.
 	 */
 	bool left;
+	/* ->info is of what the guest uses: until it lets go no other will do. */
+	bool pinned;
 	bool answered; /* nothing in the table was left to be done */
 	/* A worker before may have I/O under way; none has connected since. */
 	bool unfenced;

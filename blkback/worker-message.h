@@ -23,7 +23,7 @@
 
 /* Of everything here, and of what it is made of. */
 #ifndef WORKER_MESSAGE_VERSION
-#define WORKER_MESSAGE_VERSION 4u
+#define WORKER_MESSAGE_VERSION 5u
 #endif
 
 enum worker_message_type {

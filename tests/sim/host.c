@@ -70,6 +70,16 @@ bool host_log_has(struct host *h, const char *text)
 	return has;
 }
 
+void host_wait_log(struct host *h, const char *text)
+{
+	uint64_t end = host_now_ms() + HOST_WAIT_MS;
+
+	while (!host_log_has(h, text)) {
+		need(host_now_ms() < end, "not in the log: %s", text);
+		poll(NULL, 0, 2); /* nothing tells a reader of it */
+	}
+}
+
 static int remove_one(const char *path, const struct stat *st, int flag,
 		      struct FTW *ftw)
 {

@@ -171,6 +171,8 @@ int host_xl(struct host *h, char *ret_output, size_t output_bytes,
 	    const char *const argv[]);
 /* Whether the daemon's log has the text. */
 bool host_log_has(struct host *h, const char *text);
+/* Waits for it; ends the test when it does not come. */
+void host_wait_log(struct host *h, const char *text);
 
 /* The suite's main(): runs it in fork mode; 0 when nothing failed. */
 int host_run(Suite *suite);

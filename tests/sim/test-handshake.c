@@ -594,6 +594,7 @@ END_TEST
 START_TEST(new_driver_while_it_is_detached)
 {
 	attach_connect(FE_ABI_X86_64);
+	host_wait_log(&h, "its driver has connected");
 	check_serves(&fe);
 	host_vbd_detach_begin(&h, g, XVDB);
 	host_daemon_stop(&h);

@@ -713,6 +713,7 @@ START_TEST(new_ring_meanwhile)
 {
 	attach();
 	blkfront_connect(&fe);
+	host_wait_log(&h, "its driver has connected");
 	write_hangs();
 	kill_everything();
 	if (_i)
@@ -724,6 +725,34 @@ START_TEST(new_ring_meanwhile)
 	     "the new port is not bound");
 	need(blkfront_wait_backend(&fe, FE_CONNECTED), "no state 4");
 	blkfront_set_state(&fe, FE_CONNECTED);
+	check_serves();
+	check_not_applied();
+	detach();
+	check_no_files();
+}
+END_TEST
+
+/*
+ * The old one stayed at Initialised, which tells nothing; but there are fewer
+ * requests than were taken.  The next connection is served.
+ */
+START_TEST(new_ring_of_a_driver_at_3)
+{
+	attach();
+	fe.stays_initialised = true;
+	blkfront_connect(&fe);
+	write_hangs();
+	kill_everything();
+	same_ring_anew();
+	daemon_start();
+	need(host_wait_worker(&h, 1, XVDB, "dead"), "not refused");
+	need(host_log_has(&h, "which are not those of the ring"), "not told");
+	check_not_applied();
+	blkfront_set_state(&fe, FE_CLOSED);
+	need(blkfront_wait_backend(&fe, FE_CLOSED), "no state 6");
+	blkfront_free(&fe);
+	blkfront_set_state(&fe, FE_INITIALISING);
+	blkfront_connect(&fe);
 	check_serves();
 	check_not_applied();
 	detach();
@@ -813,6 +842,7 @@ int main(void)
 	tcase_add_test(tc, crashed_meanwhile);
 	tcase_add_test(tc, same_numbers_meanwhile);
 	tcase_add_loop_test(tc, new_ring_meanwhile, 0, 2);
+	tcase_add_test(tc, new_ring_of_a_driver_at_3);
 	tcase_add_loop_test(tc, reboots_without_a_worker, 0, 2);
 	suite_add_tcase(suite, tc);
 	return host_run(suite);

@@ -242,8 +242,8 @@ START_TEST(first_response_after_kill)
 	     PAUSES);
 	finish();
 	tell_pauses("kill to first response", kinds[_i].name, ms, nr);
-	tell_pauses("of it, the dead worker's I/O", kinds[_i].name, fence_ms,
-		    nr);
+	check_pauses("of it, the dead worker's I/O", kinds[_i].name, fence_ms,
+		     nr, 10);
 	check_pauses("of it, all else", kinds[_i].name, net_ms, nr, 50);
 }
 END_TEST
@@ -1042,7 +1042,7 @@ static void (*const interruptions[])(void) = {
 #define NR_INTERRUPTIONS 5
 
 /* GRUB's never writes 4: there, 3 is not the state of one about to connect. */
-START_TEST(driver_that_stays_at_3)
+static void attach_initialised(void)
 {
 	char *error = host_vbd_attach(&h, g, XVDB, image, 'w');
 
@@ -1050,12 +1050,38 @@ START_TEST(driver_that_stays_at_3)
 	blkfront_init(&fe, &h, g, XVDB, FE_ABI_NATIVE);
 	fe.stays_initialised = true;
 	blkfront_connect(&fe);
+}
+
+START_TEST(driver_that_stays_at_3)
+{
+	attach_initialised();
 	for (unsigned int i = 0; i < 4; i++) {
 		load_rounds(&load, 10); /* beyond the slots of the ring */
 		load_begin();
 		interruptions[_i]();
 		drain();
 	}
+	finish();
+	load_check_image(&load, image);
+}
+END_TEST
+
+/* What it was connected with is not known any more, and all is answered. */
+START_TEST(begun_anew_at_3)
+{
+	char path[96];
+
+	attach_initialised();
+	for (unsigned int i = 0; i < 2; i++) {
+		load_rounds(&load, 10);
+		host_daemon_stop(&h);
+		snprintf(path, sizeof(path), "%s/run/vbd-1-%u.connection",
+			 h.dir, XVDB);
+		need(unlink(path) == 0, "unlink: %s", strerror(errno));
+		host_daemon_start(&h);
+		need(host_wait_worker(&h, 1, XVDB, "connected"), "worker");
+	}
+	load_rounds(&load, 10);
 	finish();
 	load_check_image(&load, image);
 }
@@ -1083,6 +1109,7 @@ END_TEST
 /* The image's name is another's when the worker dies. */
 START_TEST(another_image_is_refused)
 {
+	uint64_t end = host_now_ms() + HOST_WAIT_MS;
 	char other[64];
 
 	attach(FE_ABI_NATIVE, 1, false);
@@ -1091,19 +1118,30 @@ START_TEST(another_image_is_refused)
 	kill_worker();
 	need(host_wait_worker(&h, 1, XVDB, "dead"), "not refused");
 	need(host_log_has(&h, "it is not the image any more"), "not told");
+	/* Nor has a guest that resumes another disk than it had. */
+	blkfront_resume(&fe);
+	while (log_lines("it is not the image any more") < 2) {
+		need(host_now_ms() < end, "not refused again");
+		poll(NULL, 0, 10); /* nothing tells a reader of the log */
+	}
+	need(host_wait_worker(&h, 1, XVDB, "dead"), "not refused again");
 	finish();
 }
 END_TEST
 
-/* What was in its way was of the old ring: a new one is served. */
+/* What was in its worker's way was of the old ring: a new one is served. */
 START_TEST(resumes_after_a_refusal)
 {
 	uint8_t data[FE_PAGE] = { 1 };
-	char other[64];
+	char path[96];
+	int fd;
 
 	attach(FE_ABI_NATIVE, 1, false);
-	host_image(&h, "b.img", sizeof(model), other);
-	need(rename(other, image) == 0, "rename");
+	need(blkfront_write(&fe, 0, data, 8) == FE_OKAY, "write");
+	snprintf(path, sizeof(path), "%s/run/vbd-1-%u.inflight", h.dir, XVDB);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	need(fd >= 0 && pwrite(fd, "?", 1, 4) == 1 && close(fd) == 0, "%s",
+	     path);
 	kill_worker();
 	need(host_wait_worker(&h, 1, XVDB, "dead"), "not refused");
 	blkfront_resume(&fe);
@@ -1172,6 +1210,7 @@ int main(void)
 	tcase_add_test(tc, gone_before_it_is_adopted);
 	tcase_add_test(tc, guest_lets_go_during_upgrade);
 	tcase_add_loop_test(tc, driver_that_stays_at_3, 0, NR_INTERRUPTIONS);
+	tcase_add_test(tc, begun_anew_at_3);
 	tcase_add_test(tc, killed_at_rest);
 	tcase_add_test(tc, another_image_is_refused);
 	tcase_add_test(tc, resumes_after_a_refusal);

@@ -10,7 +10,7 @@
 #	guest_sums NAME [DIRECTORY [TEST]], list_unread
 #	same_files NAME OPTIONS FILE [COUNT [DIRECTORY [TEST]]]
 #	                          what the guest sees is what git has
-#	boot_by_grub pv|pvh LOADER KERNEL PROTOCOL
+#	boot_by_grub pv|pvh LOADER KERNEL PROTOCOL [KILLS]
 #
 # A list of sums has "directory  ./PATH" or "SHA256  ./PATH" for all that is on
 # a disk, under the names that it has there, sorted.
@@ -190,21 +190,45 @@ boot_repository() {
 	echo "$repo"
 }
 
-# boot_by_grub pv|pvh LOADER KERNEL PROTOCOL: a guest whose disk GRUB reads over a
-# ring of that protocol, and then its Linux, with the protocol of 64 bits.  It is
-# given the time to start twice: emulated, GRUB for PVH has been seen to die of a
-# triple fault with Xen's own registers in place of the guest's.
+grub_reads() {
+	local nr
+	nr=$(xen-diskctl stat --json grub xvda 2>/dev/null |
+		jq '.[0].requests.read // 0') || true
+	echo "${nr:-0}"
+}
+
+# kills_while_grub_reads TIMES: of the worker; GRUB's driver never leaves state 3.
+# shellcheck disable=SC2016 # wait_for evaluates it
+kills_while_grub_reads() {
+	local kills reads=0 state
+	for ((kills = 0; kills < $1; kills++)); do
+		reads=$((reads + 200))
+		wait_for '[ "$(grub_reads)" -ge '"$reads ]" 100
+		state=$(xs "/local/domain/$(xl domid grub)/device/vbd/51712/state")
+		assert_eq "$state" 3 "the state of GRUB's driver"
+		kill -KILL "$(worker_pids)"
+	done
+}
+
+# boot_by_grub pv|pvh LOADER KERNEL PROTOCOL [KILLS]: a guest whose disk GRUB reads
+# over a ring of that protocol, and then its Linux, with the protocol of 64 bits.  It
+# is given the time to start twice: emulated, GRUB for PVH has been seen to die of a
+# triple fault with Xen's own registers in place of the guest's.  The worker is killed
+# KILLS times while GRUB reads.
 boot_by_grub() {
-	local repo words vbd start=$SECONDS
+	local repo words vbd start=$SECONDS kills=${5:-0} killer i protocols=
 	words="read by Linux, started by GRUB for $1: $RANDOM"
 	repo=$(boot_repository "$3" "$words")
 	note "the repository: $((SECONDS - start)) s, $(du -sm "$repo" |
 		cut -f 1) MiB"
+	kills_while_grub_reads "$kills" &
+	killer=$!
 	GUEST_LOADER=/usr/lib/grub-xen/$2 GUEST_MEM=256 GUEST_WAIT=170 \
 		guest_create grub "$1" "$(disk_spec xvda "git:$repo?ref=main" \
 			access=ro)"
+	wait "$killer" || fail 'the worker was not killed while GRUB read'
 	vbd=$(xl domid grub)/51712
-	note 'Linux is up'
+	note "Linux is up, after $kills kills in GRUB"
 	assert_eq "$(guest_run grub 'mkdir -p /mnt
 		mount -t vfat -o ro,utf8 /dev/xvda1 /mnt && cat /mnt/words')" \
 		"$words" 'the file on the disk'
@@ -212,9 +236,11 @@ boot_by_grub() {
 		grep -o 'console=.*')" "$(guest_arguments | sed 's/ *$//')" \
 		"what grub.cfg says to the kernel"
 	daemon_log | grep -a "$vbd: connected"
+	for ((i = 0; i <= kills; i++)); do protocols+="$4 "; done
 	assert_eq "$(daemon_log | sed -n \
 		"s|.*vbd $vbd: connected, protocol \([^,]*\),.*|\1|p" |
-		paste -s -d ' ')" "$4 x86_64-abi" 'the protocols, in turn'
+		paste -s -d ' ')" "${protocols}x86_64-abi" \
+		'the protocols, in turn'
 	xen-diskctl list
 	assert_eq "$(xen-diskctl list --json |
 		jq -r '.[] | .protocol + " " + .version')" \
