@@ -36,6 +36,16 @@ static void attach(void)
 	blkfront_init(&fe, &h, g, XVDB, FE_ABI_NATIVE);
 }
 
+/* The driver lets go, and another sets out. */
+static void connect_again(void)
+{
+	blkfront_set_state(&fe, FE_CLOSED);
+	need(blkfront_wait_backend(&fe, FE_CLOSED), "no state 6");
+	blkfront_free(&fe);
+	blkfront_set_state(&fe, FE_INITIALISING);
+	blkfront_connect(&fe);
+}
+
 static void detach(void)
 {
 	host_vbd_detach_begin(&h, g, XVDB);
@@ -206,11 +216,7 @@ START_TEST(no_files_for_a_connection)
 	check_error("Closing", troubles[_i].file, troubles[_i].cause);
 	check_no_journal();
 	mend();
-	blkfront_set_state(&fe, FE_CLOSED);
-	need(blkfront_wait_backend(&fe, FE_CLOSED), "no state 6");
-	blkfront_free(&fe);
-	blkfront_set_state(&fe, FE_INITIALISING);
-	blkfront_connect(&fe);
+	connect_again();
 	check_serves();
 	need(!host_exists(&h, "%s/error", fe.backend), "the error stays");
 	detach();
@@ -748,11 +754,7 @@ START_TEST(new_ring_of_a_driver_at_3)
 	need(host_wait_worker(&h, 1, XVDB, "dead"), "not refused");
 	need(host_log_has(&h, "which are not those of the ring"), "not told");
 	check_not_applied();
-	blkfront_set_state(&fe, FE_CLOSED);
-	need(blkfront_wait_backend(&fe, FE_CLOSED), "no state 6");
-	blkfront_free(&fe);
-	blkfront_set_state(&fe, FE_INITIALISING);
-	blkfront_connect(&fe);
+	connect_again();
 	check_serves();
 	check_not_applied();
 	detach();
