@@ -10,6 +10,8 @@
  *
  *	iops=N mbps=N p50us=N p99us=N errors=N
  *
+ * SIGTERM ends it before its time, with the line of what was done until then.
+ *
  * Raw system calls, so that the program stands alone.
  */
 #define _GNU_SOURCE
@@ -17,6 +19,7 @@
 #include <fcntl.h>
 #include <linux/aio_abi.h>
 #include <linux/fs.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -49,6 +52,14 @@ struct bench {
 	uint64_t nr_done, nr_errors;
 	uint32_t *latencies; /* number, by microsecond */
 };
+
+static volatile sig_atomic_t ended;
+
+static void on_term(int signal_number)
+{
+	(void)signal_number;
+	ended = 1;
+}
 
 static void die(const char *what)
 {
@@ -96,7 +107,7 @@ static void submit(struct bench *bench, struct iocb **list, long nr)
 	}
 }
 
-/* Takes what is done; at least one. */
+/* Takes what is done; at least one, but for a signal. */
 static long reap(struct bench *bench, struct iocb **ret_done)
 {
 	struct io_event events[DEPTH_MAX];
@@ -104,6 +115,8 @@ static long reap(struct bench *bench, struct iocb **ret_done)
 			  NULL);
 	uint64_t now = now_us();
 
+	if (nr < 0 && errno == EINTR)
+		return 0;
 	if (nr < 0)
 		die("io_getevents");
 	for (long i = 0; i < nr; i++) {
@@ -134,7 +147,7 @@ static uint64_t run(struct bench *bench, long depth, uint64_t ms)
 	while (in_flight) {
 		long nr = reap(bench, list);
 
-		if (now_us() < end)
+		if (!ended && now_us() < end)
 			submit(bench, list, nr);
 		else
 			in_flight -= nr;
@@ -203,6 +216,7 @@ int main(int argc, char **argv)
 	if (!bench.latencies)
 		die("memory");
 	set_up(&bench, depth);
+	signal(SIGTERM, on_term);
 	run(&bench, depth, WARM_UP_MS);
 	us = run(&bench, depth, strtoull(argv[5], NULL, 10) * 1000);
 	printf("iops=%.0f mbps=%.1f p50us=%llu p99us=%llu errors=%llu\n",
