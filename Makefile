@@ -56,7 +56,7 @@ COMMON := common/error-text.c common/io-loop.c common/log.c common/number.c \
 CONTRACT := providers/mailbox.c providers/provider-spec.c providers/provider.c \
 	providers/rmw.c
 PROVIDERS := $(CONTRACT) providers/file-blocks.c providers/file-discard.c \
-	providers/file-flush.c providers/file-ranges.c providers/file.c providers/file-format.c \
+	providers/file-flush.c providers/file-map.c providers/file-ranges.c providers/file.c providers/file-format.c \
 	providers/null.c
 # The engine: a git tree as a FAT32 disk.
 GIT_FAT := git-fat/directory.c git-fat/fold.c git-fat/git-disk-options.c \

@@ -3,6 +3,7 @@
 #include "blkback/transfer.h"
 
 #include "blkback/grant-cache.h"
+#include "common/copy-sectors.h"
 #include "gnttab/gnttab.h"
 
 #include <assert.h>
@@ -15,11 +16,6 @@
 #define COPY_BATCH 1024u
 _Static_assert(INFLIGHT_SEGMENTS_MAX <= COPY_BATCH, "any request fits");
 _Static_assert(INFLIGHT_SLOTS_MAX <= COPY_BATCH, "one of each request fits");
-
-/* A multiple of the registers, and a divisor of a sector. */
-#define COPY_BYTES 64u
-_Static_assert(BLOCK_SECTOR_BYTES % COPY_BYTES == 0,
-	       "sectors are copied whole");
 
 struct transfer {
 	struct gnttab *gt;
@@ -111,18 +107,6 @@ static void data_run(struct transfer *transfer, struct list *batch,
 	}
 	assert(i == transfer->nr_copies);
 	transfer->nr_copies = 0;
-}
-
-/*
- * By the processor's vector registers.  The C library would take "rep movsb" for
- * a page, which saves 6 % of a large request's time where a processor has it,
- * and takes ten times as long where one is emulated (docs/performance.md).
- */
-static void copy_sectors(unsigned char *to, const unsigned char *from,
-			 unsigned int nr_bytes)
-{
-	for (unsigned int i = 0; i < nr_bytes; i += COPY_BYTES)
-		memcpy(to + i, from + i, COPY_BYTES);
 }
 
 /* At once, or by a grant copy that is added to the batch. */

@@ -14,6 +14,7 @@
 #include "providers/file-discard.h"
 #include "providers/file-flush.h"
 #include "providers/file-format.h"
+#include "providers/file-map.h"
 #include "providers/file-queue.h"
 
 #include <errno.h>
@@ -49,6 +50,7 @@ struct file_provider {
 	 * wait for (no FMODE_NOWAIT): it is read and written at once.
 	 */
 	bool in_memory;
+	struct file_map map; /* if in_memory */
 };
 
 /*
@@ -297,6 +299,8 @@ static int open_inode(struct file_provider *file, const char *path,
 		return rc;
 	file->in_memory = fstatfs(file->fd, &fs) == 0 &&
 			  fs.f_type == TMPFS_MAGIC && S_ISREG(st.st_mode);
+	if (file->in_memory)
+		file_map_init(&file->map, file->fd, file->base.info.size_bytes);
 	fill_info(file, &st, read_only);
 	warn_of_format(path, path_fd);
 	return 0;
@@ -356,6 +360,7 @@ static void file_close(struct block_provider *provider)
 	file_discard_fini(&file->discard);
 	file_ranges_fini(&file->blocks.ranges);
 	file_flush_fini(&file->flush);
+	file_map_fini(&file->map);
 	if (file->fd >= 0)
 		close(file->fd);
 	free(file);
@@ -440,6 +445,21 @@ static void transfer_end(struct block_io *io, int error)
 	block_io_complete(io, error);
 }
 
+/* Of a file in memory. */
+static int transfer_in_memory(struct file_provider *file,
+			      const struct block_io *io)
+{
+	int n;
+
+	if (io->op == BLOCK_OP_READ && file_map_read(&file->map, io))
+		return (int)(io->length_bytes - io->done_bytes);
+	n = transfer_now(file, io);
+	if (io->op == BLOCK_OP_WRITE && n > 0)
+		file_map_written(&file->map, io->offset_bytes + io->done_bytes,
+				 (uint64_t)n);
+	return n;
+}
+
 static void transfer_done(struct io_op *op, int result);
 
 /* Starts what is left of a transfer. */
@@ -448,7 +468,7 @@ static void transfer_start(struct file_provider *file, struct block_io *io)
 	uint64_t offset = io->offset_bytes + io->done_bytes;
 
 	if (file->in_memory) {
-		transfer_done(&io->loop_op, transfer_now(file, io));
+		transfer_done(&io->loop_op, transfer_in_memory(file, io));
 		return;
 	}
 	if (io->op == BLOCK_OP_READ)
@@ -547,6 +567,22 @@ static void discard_by_device(struct file_provider *file, struct block_io *io)
 		block_io_complete(io, rc);
 }
 
+/* The next one.  False when all is done. */
+static bool discard_step(const struct file_provider *file,
+			 const struct block_io *io, uint64_t *ret_offset,
+			 uint64_t *ret_length)
+{
+	if (!block_discard_range(io, file->base.info.discard_granularity_bytes,
+				 ret_offset, ret_length) ||
+	    io->done_bytes >= *ret_length)
+		return false;
+	*ret_offset += io->done_bytes;
+	*ret_length -= io->done_bytes;
+	if (*ret_length > FILE_DISCARD_BYTES_MAX)
+		*ret_length = FILE_DISCARD_BYTES_MAX;
+	return true;
+}
+
 static void discard_next(struct file_provider *file, struct block_io *io);
 
 static void discard_done(struct io_op *op, int result)
@@ -554,6 +590,7 @@ static void discard_done(struct io_op *op, int result)
 	struct block_io *io = container_of(op, struct block_io, loop_op);
 	struct file_provider *file =
 		container_of(io->queue->provider, struct file_provider, base);
+	uint64_t offset, length;
 
 	if (result == -EOPNOTSUPP &&
 	    file->base.info.identity.kind == BLOCK_IDENTITY_DEVICE) {
@@ -564,8 +601,10 @@ static void discard_done(struct io_op *op, int result)
 		block_io_complete(io, result);
 		return;
 	}
-	if (result == 0)
-		io->done_bytes += FILE_DISCARD_BYTES_MAX;
+	if (result == 0 && discard_step(file, io, &offset, &length)) {
+		file_map_punched(&file->map, offset, length);
+		io->done_bytes += length;
+	}
 	discard_next(file, io);
 }
 
@@ -578,9 +617,7 @@ static void discard_next(struct file_provider *file, struct block_io *io)
 		block_io_complete(io, -ECANCELED);
 		return;
 	}
-	if (!block_discard_range(io, file->base.info.discard_granularity_bytes,
-				 &offset, &length) ||
-	    io->done_bytes >= length) {
+	if (!discard_step(file, io, &offset, &length)) {
 		block_io_complete(io, 0);
 		return;
 	}
@@ -588,10 +625,8 @@ static void discard_next(struct file_provider *file, struct block_io *io)
 		discard_by_device(file, io);
 		return;
 	}
-	offset += io->done_bytes;
-	length -= io->done_bytes;
-	if (length > FILE_DISCARD_BYTES_MAX)
-		length = FILE_DISCARD_BYTES_MAX;
+	/* Not to be filled by reads meanwhile. */
+	file_map_punched(&file->map, offset, length);
 	io->loop_op.done = discard_done;
 	io_loop_fallocate(io->queue->loop, &io->loop_op, file->fd, DISCARD_MODE,
 			  offset, length);

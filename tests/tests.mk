@@ -172,7 +172,8 @@ fast_suites = 'unit-$(1)=build/$(1)/tests/unit' \
 tsan_git_fat = 'unit-$(1)-tsan=CK_RUN_SUITE=$(1) build/tsan/tests/unit-git-fat'
 TSAN_SUITES := $(call tsan_git_fat,git-provider)
 TSAN_SUITES += \
-	'unit-file-blocks-tsan=CK_RUN_SUITE=file-blocks build/tsan/tests/unit'
+	'unit-file-blocks-tsan=CK_RUN_SUITE=file-blocks build/tsan/tests/unit' \
+	'unit-file-map-tsan=CK_RUN_SUITE=file-map build/tsan/tests/unit'
 # The threads are the worker's; the frontend races with it on purpose.
 tsan_sim = 'sim-$(1)-$(2)-tsan=TEST_DAEMON=$$PWD/build/tsan/bin/xen-diskd \
 	TEST_WORKER=$$PWD/build/tsan/tests/xen-diskd-worker-sim \

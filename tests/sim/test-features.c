@@ -485,6 +485,8 @@ START_TEST(discard_gives_back)
 	     "the image is not full");
 	attach(FE_ABI_X86_64);
 	blkfront_connect(&fe);
+	/* What was read before is no less a hole. */
+	need(blkfront_read(&fe, 64, got, 88) == FE_OKAY, "read");
 	need(discard(0, SECTORS) == FE_OKAY, "discard");
 	need(blkfront_read(&fe, 64, got, 88) == FE_OKAY, "read");
 	for (unsigned int i = 0; i < sizeof(got); i++)

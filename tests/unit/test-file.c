@@ -210,11 +210,59 @@ START_TEST(sparse_files)
 }
 END_TEST
 
+/* Bytes of the file that this process has mapped. */
+static unsigned long bytes_mapped(void)
+{
+	FILE *f = fopen("/proc/self/smaps", "re");
+	unsigned long kilobytes, sum = 0;
+	bool inside = false;
+	char line[512];
+
+	while (fgets(line, sizeof(line), f)) {
+		if (strstr(line, path))
+			inside = true;
+		else if (strstr(line, "VmFlags"))
+			inside = false;
+		else if (inside && sscanf(line, "Rss: %lu", &kilobytes) == 1)
+			sum += kilobytes << 10;
+	}
+	fclose(f);
+	return sum;
+}
+
+/* Memory is read where it is: what was written, and what was there before. */
+START_TEST(memory_is_mapped)
+{
+	make_file(place(1), 131072);
+	ck_assert_int_eq(truncate(path, 262144), 0);
+	open_good(false);
+	/* Zeroes, which nobody would take for more than a hole. */
+	memset(buffer, 0, 4096);
+	ck_assert_int_eq(do_write(200704, 4096), 0);
+	ck_assert_int_eq(do_read(200704, 4096), 0);
+	ck_assert_uint_eq(bytes_mapped(), 4096);
+	for (uint64_t at = 0; at < 131072; at += 65536) {
+		ck_assert_int_eq(do_read(at, 65536), 0);
+		check_fill(at, 65536);
+	}
+	ck_assert_uint_ge(bytes_mapped(), 131072 + 4096);
+	ck_assert_int_eq(do_read(131072, 65536), 0);
+	ck_assert_uint_eq(buffer[65535], 0);
+	block_queue_close(queue);
+	block_provider_close(provider);
+	queue = NULL;
+	provider = NULL;
+	ck_assert_uint_eq(bytes_mapped(), 0);
+}
+END_TEST
+
 /* Never bytes that were not read: a read that comes up short is an error. */
 START_TEST(image_cut_short)
 {
 	make_file(place(_i), 16384);
 	open_good(false);
+	/* Whatever is remembered of it. */
+	ck_assert_int_eq(do_read(0, 16384), 0);
 	ck_assert_int_eq(truncate(path, 8192), 0);
 	ck_assert_int_eq(do_read(0, 8192), 0);
 	check_fill(0, 8192);
@@ -629,6 +677,7 @@ static TCase *case_places(int first, int end)
 	tcase_add_loop_test(tc, vectors, first, end);
 	tcase_add_loop_test(tc, sparse_files, first, end);
 	tcase_add_loop_test(tc, image_cut_short, first, end);
+	tcase_add_test(tc, memory_is_mapped);
 	tcase_add_loop_test(tc, serves_read_only, first, end);
 	tcase_add_loop_test(tc, read_only_descriptors, first, end);
 	tcase_add_loop_test(tc, says_what_it_is, first, end);

@@ -5,12 +5,12 @@
 int main(void)
 {
 	static Suite *(*const suites[])(void) = {
-		suite_list,           suite_number,        suite_log,
-		suite_io_loop,        suite_provider_spec, suite_provider,
-		suite_null,           suite_file,          suite_file_blocks,
-		suite_ring,           suite_request,       suite_page_pool,
-		suite_idle_poll,      suite_inflight,      suite_vdev,
-		suite_worker_message, suite_throttle,
+		suite_list,      suite_number,         suite_log,
+		suite_io_loop,   suite_provider_spec,  suite_provider,
+		suite_null,      suite_file,           suite_file_blocks,
+		suite_file_map,  suite_ring,           suite_request,
+		suite_page_pool, suite_idle_poll,      suite_inflight,
+		suite_vdev,      suite_worker_message, suite_throttle,
 	};
 
 	return unit_main("unit", suites, NR_OF(suites));

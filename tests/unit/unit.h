@@ -21,6 +21,7 @@ Suite *suite_provider_spec(void);
 Suite *suite_provider(void);
 Suite *suite_file(void);
 Suite *suite_file_blocks(void);
+Suite *suite_file_map(void);
 Suite *suite_null(void);
 Suite *suite_ring(void);
 Suite *suite_request(void);
