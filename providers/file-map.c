@@ -40,13 +40,12 @@ static void on_sigbus(int number, siginfo_t *info, void *context)
 		raise(number);
 }
 
-/* SA_NODEFER, for the handler does not return. */
 static bool catch_sigbus(void)
 {
 	static bool caught;
 	struct sigaction action = {
 		.sa_sigaction = on_sigbus,
-		.sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK,
+		.sa_flags = SA_SIGINFO | SA_ONSTACK,
 	};
 
 	sigemptyset(&action.sa_mask);
@@ -70,9 +69,14 @@ static bool copy(const unsigned char *from, const struct iovec *iov,
 		 unsigned int nr_iov)
 {
 	sigjmp_buf here;
+	sigset_t set;
 
 	if (sigsetjmp(here, 0)) {
 		way_out = NULL;
+		/* The handler has not returned. */
+		sigemptyset(&set);
+		sigaddset(&set, SIGBUS);
+		pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 		return false;
 	}
 	way_out = &here;
