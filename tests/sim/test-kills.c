@@ -434,14 +434,18 @@ static void print_waits(void)
 		"$(ls -d /proc/$0/task/*/status) "
 		"$(pgrep -P $0 | sed 's,.*,/proc/&/task/&/status,'); do "
 		"cd ${t%/status} && echo \"$t: $(cat comm): $(cat wchan)\" && "
-		"cat stack; done; cat /proc/locks; "
+		"cat stack; done; cat /proc/locks; date; "
+		"for t in $(grep -l kworker /proc/[0-9]*/comm); do "
+		"cd ${t%/comm}; case $(cat wchan) in worker_thread|rescuer*) "
+		";; *) echo $(cat comm); cat stack;; esac; done; "
+		"ps -eo stat,pri,pid,etimes,pcpu,wchan:25,args | grep ^R; "
 		"tail /proc/pressure/* /sys/block/*/inflight";
 	char command[sizeof(tasks) + 32];
 
 	snprintf(command, sizeof(command), "sh -c \"$WAITS\" %d 2>&1",
 		 (int)h.daemon);
 	setenv("WAITS", tasks, 1);
-	printf("no answer for %u ms:\n", PATIENCE_MS / 5);
+	printf("no answer for %u ms:\n", PATIENCE_MS / 10);
 	fflush(stdout);
 	if (system(command) != 0)
 		printf("not all could be read\n");
@@ -458,8 +462,7 @@ static void check_patience(void)
 	killer_check(killer);
 	if (waited_ns < PATIENCE_MS * UINT64_C(1000000) / 10)
 		return;
-	if (waited_ns >= PATIENCE_MS * UINT64_C(1000000) / 5 &&
-	    printed_ns != pauses.last_ns) {
+	if (printed_ns != pauses.last_ns) {
 		printed_ns = pauses.last_ns; /* once of each stall */
 		print_waits();
 	}
