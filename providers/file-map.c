@@ -18,7 +18,7 @@
 struct file_map_chunk {
 	uint64_t present; /* a bit for each page that is no hole; atomic */
 	int32_t wait_pages; /* until it is let in; or as below; atomic */
-	bool looked_at; /* by look(); atomic */
+	bool looked_at; /* atomic; changed with the lock held */
 };
 
 enum { NEVER_READ = 0, KEPT = -1 };
@@ -31,12 +31,14 @@ static struct sigaction action_before;
 
 static void on_sigbus(int number, siginfo_t *info, void *context)
 {
+	bool accessed = info->si_code > 0 && info->si_code != BUS_MCEERR_AO;
+
 	(void)context;
-	if (way_out)
+	if (accessed && way_out)
 		siglongjmp(*way_out, 1);
 	/* Nothing of ours.  One of an access comes again when this returns. */
 	sigaction(SIGBUS, &action_before, NULL);
-	if (info->si_code <= 0 || info->si_code == BUS_MCEERR_AO)
+	if (!accessed)
 		raise(number);
 }
 
@@ -128,13 +130,12 @@ static bool is_zero(const unsigned char *data, size_t nr_bytes)
 }
 
 /*
- * A page that has something else than zeroes is no hole.  Read into memory that
- * is ours alone.  The lock is held.
+ * The pages of a chunk that have something else than zeroes: they are no holes.
+ * Read into memory that is ours alone.
  */
-static void look(const struct file_map *map, uint32_t number)
+static uint64_t look(const struct file_map *map, uint32_t number)
 {
 	enum { PAGES = 4 };
-	struct file_map_chunk *chunk = &map->chunks[number];
 	unsigned char bytes[PAGES * FILE_MAP_PAGE_BYTES];
 	uint64_t present = 0;
 
@@ -150,8 +151,7 @@ static void look(const struct file_map *map, uint32_t number)
 				present |= UINT64_C(1)
 					   << (i + at / FILE_MAP_PAGE_BYTES);
 	}
-	__atomic_fetch_or(&chunk->present, present, __ATOMIC_RELAXED);
-	__atomic_store_n(&chunk->looked_at, true, __ATOMIC_RELAXED);
+	return present;
 }
 
 void file_map_written(struct file_map *map, uint64_t offset_bytes,
@@ -160,8 +160,10 @@ void file_map_written(struct file_map *map, uint64_t offset_bytes,
 	uint64_t end = offset_bytes + length_bytes;
 	struct part part;
 
-	if (!map->bytes || end > map->length_bytes)
+	if (!map->bytes)
 		return;
+	if (end > map->length_bytes)
+		end = map->length_bytes;
 	for (; offset_bytes < end; offset_bytes = part.end_bytes) {
 		struct file_map_chunk *chunk;
 
@@ -183,6 +185,8 @@ void file_map_punched(struct file_map *map, uint64_t offset_bytes,
 		return;
 	if (end > map->length_bytes)
 		end = map->length_bytes;
+	pthread_mutex_lock(&map->lock);
+	map->nr_punches++;
 	for (; offset_bytes < end; offset_bytes = part.end_bytes) {
 		uint64_t *present;
 
@@ -193,6 +197,7 @@ void file_map_punched(struct file_map *map, uint64_t offset_bytes,
 			__atomic_fetch_and(present, ~part.pages,
 					   __ATOMIC_RELAXED);
 	}
+	pthread_mutex_unlock(&map->lock);
 }
 
 /* ---- what is kept --------------------------------------------------- */
@@ -226,6 +231,26 @@ static void keep(struct file_map *map, uint32_t number)
 			 __ATOMIC_RELAXED);
 }
 
+/*
+ * The lock is held, but not while it is looked.  What was a page then may be a
+ * hole by now: that is left for the next time.
+ */
+static void look_once(struct file_map *map, uint32_t number)
+{
+	struct file_map_chunk *chunk = &map->chunks[number];
+	uint64_t nr_punches = map->nr_punches, present;
+
+	if (chunk->looked_at)
+		return;
+	pthread_mutex_unlock(&map->lock);
+	present = look(map, number);
+	pthread_mutex_lock(&map->lock);
+	if (map->nr_punches != nr_punches)
+		return;
+	__atomic_fetch_or(&chunk->present, present, __ATOMIC_RELAXED);
+	__atomic_store_n(&chunk->looked_at, true, __ATOMIC_RELAXED);
+}
+
 /* True when the pages can be read now. */
 static bool let_in(struct file_map *map, const struct part *part)
 {
@@ -233,8 +258,7 @@ static bool let_in(struct file_map *map, const struct part *part)
 	bool present;
 
 	pthread_mutex_lock(&map->lock);
-	if (!chunk->looked_at)
-		look(map, part->number);
+	look_once(map, part->number);
 	present = is_present(chunk, part);
 	if (present && !is_kept(chunk))
 		keep(map, part->number);
@@ -300,6 +324,9 @@ bool file_map_read(struct file_map *map, const struct block_io *io)
 		if (!is_kept(&map->chunks[part.number]))
 			unmap_chunk(map, part.number);
 	}
+	/* Should it get longer again, that is a hole. */
+	if (!done)
+		file_map_punched(map, start, end - start);
 	return done;
 }
 
@@ -328,6 +355,8 @@ static void map_file(struct file_map *map, uint64_t nr_chunks)
 	map->bytes = (const unsigned char *)start;
 	/* To dump what is a hole would fill it. */
 	madvise((void *)start, map->length_bytes, MADV_DONTDUMP);
+	/* No more than is touched, on a tmpfs of huge pages as well. */
+	madvise((void *)start, map->length_bytes, MADV_NOHUGEPAGE);
 }
 
 void file_map_init(struct file_map *map, int fd, uint64_t length_bytes)

@@ -5,8 +5,9 @@
  *
  * To touch a hole through a mapping fills it, also by reading.  So a page goes by
  * the mapping only after it was written, or looked at by a system call that found
- * something else than zeroes in it; holes stay holes.  What the guest has in its
- * own memory decides nothing.
+ * something else than zeroes in it: holes stay holes, but for those that others
+ * make in the file meanwhile.  What the guest has in its own memory decides
+ * nothing.
  *
  * The kernel takes a mapping apart, page by page, before it gives up the
  * process's locks, and the successor of a killed worker waits for that: so no
@@ -39,6 +40,7 @@ struct file_map {
 	pthread_mutex_t lock; /* of what follows */
 	uint32_t *kept; /* numbers of chunks, FILE_MAP_KEPT_MAX of them */
 	uint32_t nr_kept; /* atomic */
+	uint64_t nr_punches;
 	uint32_t next; /* the oldest, once there are that many */
 };
 

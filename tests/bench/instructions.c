@@ -153,6 +153,17 @@ static void on_stopped(void *arg)
 	(void)arg;
 }
 
+/* No holes. */
+static void fill(int fd)
+{
+	static unsigned char bytes[65536];
+
+	memset(bytes, 0x5a, sizeof(bytes));
+	for (off_t at = 0; at < (off_t)DISK_BYTES; at += sizeof(bytes))
+		if (pwrite(fd, bytes, sizeof(bytes), at) != sizeof(bytes))
+			die("memory");
+}
+
 static struct block_provider *open_disk(void)
 {
 	char spec[64] = "null:size=16M";
@@ -164,6 +175,7 @@ static struct block_provider *open_disk(void)
 		fd = memfd_create("disk", MFD_CLOEXEC);
 		if (fd < 0 || ftruncate(fd, DISK_BYTES) < 0)
 			die("memory");
+		fill(fd);
 		snprintf(spec, sizeof(spec), "/proc/self/fd/%d", fd);
 	}
 	if (block_provider_open(registry, spec, false, &provider, &err) < 0)

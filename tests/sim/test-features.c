@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -48,6 +49,16 @@ static void setup(void)
 	g = host_guest(&h, 1, "g1");
 	host_image(&h, "a.img", sizeof(model), image);
 	host_image_read(image, model, sizeof(model));
+}
+
+/* The same image in tmpfs, without a name: it goes with the test. */
+static void move_to_memory(void)
+{
+	int fd = memfd_create("image", MFD_CLOEXEC);
+
+	need(fd >= 0 && write(fd, model, sizeof(model)) == sizeof(model),
+	     "image in memory");
+	snprintf(image, sizeof(image), "/proc/%d/fd/%d", getpid(), fd);
 }
 
 static void teardown(void)
@@ -113,6 +124,24 @@ START_TEST(against_model)
 	need(fe.max_indirect_segments == FE_INDIRECT_SEGMENTS, "indirect");
 	need(fe.feature_discard && fe.discard_granularity == FE_PAGE,
 	     "discard");
+	load.indirect = chosen->indirect;
+	load_rounds(&load, 100);
+	need(blkfront_flush(&fe) == FE_OKAY, "flush");
+	finish();
+	load_check_image(&load, image);
+}
+END_TEST
+
+/* Read out of a mapping. */
+START_TEST(against_model_in_memory)
+{
+	/* Each in one ABI. */
+	const struct combination *chosen = &combinations[_i * 3 + _i % 3];
+
+	move_to_memory();
+	attach(chosen->abi);
+	choose(chosen);
+	blkfront_connect(&fe);
 	load.indirect = chosen->indirect;
 	load_rounds(&load, 100);
 	need(blkfront_flush(&fe) == FE_OKAY, "flush");
@@ -481,6 +510,8 @@ START_TEST(discard_gives_back)
 	uint8_t got[FE_SEGMENTS * FE_PAGE];
 	struct stat before, after;
 
+	if (_i)
+		move_to_memory();
 	need(stat(image, &before) == 0 && before.st_blocks >= SECTORS - 8,
 	     "the image is not full");
 	attach(FE_ABI_X86_64);
@@ -573,6 +604,8 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_loop_test(tc, against_model, 0,
 			    sizeof(combinations) / sizeof(*combinations));
+	tcase_add_loop_test(tc, against_model_in_memory, 0,
+			    sizeof(combinations) / sizeof(*combinations) / 3);
 	if (loop_device_missing())
 		printf("ok - features/against_model_in_blocks # SKIP %s\n",
 		       loop_device_missing());
@@ -586,7 +619,7 @@ int main(void)
 	tcase_add_test(tc, grants_persist);
 	tcase_add_loop_test(tc, hostile_indirect, 0, 3);
 	tcase_add_loop_test(tc, hostile_discard, 0, 3);
-	tcase_add_test(tc, discard_gives_back);
+	tcase_add_loop_test(tc, discard_gives_back, 0, 2);
 	tcase_add_loop_test(tc, discard_is_not_secure, 0, 3);
 	tcase_add_test(tc, discard_is_off);
 	tcase_add_loop_test(tc, more_than_is_offered, 0, 2);
