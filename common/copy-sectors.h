@@ -17,6 +17,7 @@ static inline void copy_sectors(unsigned char *to, const unsigned char *from,
 {
 	/* A multiple of the registers, and a divisor of a sector. */
 	enum { COPY_BYTES = 64 };
+	_Static_assert(512 % COPY_BYTES == 0, "sectors are copied whole");
 
 	for (size_t i = 0; i < nr_bytes; i += COPY_BYTES)
 		memcpy(to + i, from + i, COPY_BYTES);

@@ -135,11 +135,12 @@ static bool is_zero(const unsigned char *data, size_t nr_bytes)
  */
 static uint64_t look(const struct file_map *map, uint32_t number)
 {
-	enum { PAGES = 4 };
+	enum { PAGES = 4 }; /* at once; a divisor of a chunk's */
 	unsigned char bytes[PAGES * FILE_MAP_PAGE_BYTES];
 	uint64_t present = 0;
 
-	for (unsigned int i = 0; i < 64; i += PAGES) {
+	for (unsigned int i = 0; i < FILE_MAP_CHUNK_BYTES / FILE_MAP_PAGE_BYTES;
+	     i += PAGES) {
 		off_t offset = (off_t)number * FILE_MAP_CHUNK_BYTES +
 			       (off_t)i * FILE_MAP_PAGE_BYTES;
 		ssize_t n = pread(map->fd, bytes, sizeof(bytes), offset);

@@ -114,6 +114,16 @@ static void choose(const struct combination *chosen)
 	fe.persistent = chosen->persistent;
 }
 
+/* Of the target and with the features that were chosen, up to its end. */
+static void load_against_model(const struct combination *chosen)
+{
+	load.indirect = chosen->indirect;
+	load_rounds(&load, 100);
+	need(blkfront_flush(&fe) == FE_OKAY, "flush");
+	finish();
+	load_check_image(&load, image);
+}
+
 START_TEST(against_model)
 {
 	const struct combination *chosen = &combinations[_i];
@@ -124,11 +134,7 @@ START_TEST(against_model)
 	need(fe.max_indirect_segments == FE_INDIRECT_SEGMENTS, "indirect");
 	need(fe.feature_discard && fe.discard_granularity == FE_PAGE,
 	     "discard");
-	load.indirect = chosen->indirect;
-	load_rounds(&load, 100);
-	need(blkfront_flush(&fe) == FE_OKAY, "flush");
-	finish();
-	load_check_image(&load, image);
+	load_against_model(chosen);
 }
 END_TEST
 
@@ -142,11 +148,7 @@ START_TEST(against_model_in_memory)
 	attach(chosen->abi);
 	choose(chosen);
 	blkfront_connect(&fe);
-	load.indirect = chosen->indirect;
-	load_rounds(&load, 100);
-	need(blkfront_flush(&fe) == FE_OKAY, "flush");
-	finish();
-	load_check_image(&load, image);
+	load_against_model(chosen);
 }
 END_TEST
 
@@ -171,11 +173,7 @@ START_TEST(against_model_in_blocks)
 	need(host_wait_value(&h, "4096", 0, "%s/physical-sector-size",
 			     fe.backend),
 	     "physical-sector-size");
-	load.indirect = chosen->indirect;
-	load_rounds(&load, 100);
-	need(blkfront_flush(&fe) == FE_OKAY, "flush");
-	finish();
-	load_check_image(&load, image);
+	load_against_model(chosen);
 	loop_device_close(&loop);
 }
 END_TEST

@@ -16,12 +16,13 @@ for name in g1 other; do
 	attach "$name" xvdb "$img"
 done
 
-# How many requests the two disks have had; and until both have had MORE.
+# How many requests each of the two disks has had.
 requests() {
 	xen-diskctl stat --json |
 		jq -c 'map(.requests.read + .requests.write)'
 }
 
+# both_have_had MORE BEFORE: so many more than they had then.
 both_have_had() {
 	jq -n -e --argjson before "$2" --argjson now "$(requests)" --argjson more \
 		"$1" '[$now, $before] | transpose | map(.[0] - .[1] >= $more) | all'
