@@ -943,6 +943,12 @@ static int begin_ring(struct queue *q, enum queue_origin origin, void *shared,
 	const struct queue_params *p = &q->params;
 	uint32_t start = ring_read_rsp_prod(shared);
 
+	/* Its slots hold answers, which are no requests. */
+	if (origin == QUEUE_NEW && start)
+		return error_set(err, -EBUSY,
+				 "the ring is not a new one: %u requests of it "
+				 "were answered",
+				 start);
 	if (origin == QUEUE_ANSWERED)
 		ring_recover(&q->ring, p->abi, shared, p->nr_pages, start,
 			     start);

@@ -110,7 +110,8 @@ struct queue_params {
  * queue_serve(); the caller owns *ret_queue.  Errors, each with a message:
  * -EINVAL for references or a port that the guest has not granted to us; -EBADMSG
  * for an in-flight table that no worker can have left; -EBUSY for a ring with
- * unanswered requests and no table; -ENOMEM and those of io_uring and the provider.
+ * unanswered requests and no table, and for a new one with answers in it; -ENOMEM
+ * and those of io_uring and the provider.
  */
 int queue_start(const struct queue_params *params, struct queue **ret_queue,
 		struct error_text *err);

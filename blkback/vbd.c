@@ -162,47 +162,6 @@ static void let_go(struct vbd *vbd)
 		vbd_switch(vbd, XenbusStateClosed, NULL);
 }
 
-static void check_initwait(struct vbd *vbd, const struct snapshot *snap)
-{
-	if (snap->frontend_state == XenbusStateClosed ||
-	    (snap->frontend_gone && !snap->online)) {
-		let_go(vbd);
-		return;
-	}
-	if (snap->frontend_state == XenbusStateClosing) {
-		vbd_switch(vbd, XenbusStateClosing, NULL);
-		return;
-	}
-	switch (vbd->worker_state) {
-	case VBD_WORKER_NONE:
-		vbd_open(vbd);
-		break;
-	case VBD_WORKER_READY:
-		if (barrier_passed(vbd) && frontend_ready(snap) &&
-		    !vbd_refuse_held(vbd))
-			vbd_worker_connect(vbd, QUEUE_NEW);
-		break;
-	case VBD_WORKER_CONNECTED:
-		/* The frontend may have turned back meanwhile. */
-		if (frontend_ready(snap)) {
-			vbd_switch(vbd, XenbusStateConnected, write_disk);
-			break;
-		}
-		vbd_connection_over(vbd);
-		vbd_worker_detach(vbd);
-		break;
-	default:
-		break;
-	}
-}
-
-/* A frontend that is at its start again let go of what it had before. */
-static bool frontend_let_go(const struct snapshot *snap)
-{
-	return frontend_closed(snap) ||
-	       snap->frontend_state == XenbusStateInitialising;
-}
-
 static bool same_ring(const struct connection_params *a,
 		      const struct connection_params *b)
 {
@@ -223,19 +182,21 @@ static bool has_new_ring(const struct vbd *vbd)
 }
 
 /*
- * The frontend has a new ring: a resumed guest grants everything anew and
- * does not wait for InitWait.  It goes back to Initialised, which may be
- * overwritten before it is seen, so the ring's references tell as well.  GRUB's
- * stays at Initialised for as long as it uses its ring.
+ * What a worker was connected to is in use before the guest is told of it: a guest
+ * that has resumed does not wait for that.  Any other has asked for nothing yet.
  */
-static bool frontend_reconnects(const struct vbd *vbd,
-				const struct snapshot *snap)
+static bool has_begun(const struct vbd *vbd, const struct snapshot *snap)
 {
-	if (vbd->frontend_connected &&
-	    snap->frontend_state == XenbusStateInitialised)
-		return true;
-	return (vbd->worker_state == VBD_WORKER_CONNECTED || vbd->left) &&
-	       frontend_ready(snap) && has_new_ring(vbd);
+	return snap->frontend_state == XenbusStateConnected &&
+	       !has_new_ring(vbd);
+}
+
+/* What was in its worker's way is over with a ring that is not there any more. */
+static void drop_left(struct vbd *vbd)
+{
+	vbd_connection_over(vbd);
+	if (vbd->worker_state == VBD_WORKER_DEAD && has_new_ring(vbd))
+		vbd_worker_set_state(vbd, VBD_WORKER_NONE);
 }
 
 /*
@@ -268,6 +229,67 @@ static bool begin_anew(struct vbd *vbd)
 		vbd_worker_connect(vbd, vbd->answered ? QUEUE_ANSWERED
 						      : QUEUE_DRAINED);
 	return true;
+}
+
+static void check_initwait(struct vbd *vbd, const struct snapshot *snap)
+{
+	if (snap->frontend_state == XenbusStateClosed ||
+	    (snap->frontend_gone && !snap->online)) {
+		let_go(vbd);
+		return;
+	}
+	if (snap->frontend_state == XenbusStateClosing) {
+		vbd_switch(vbd, XenbusStateClosing, NULL);
+		return;
+	}
+	if (vbd_is_left(vbd) && !has_begun(vbd, snap))
+		drop_left(vbd);
+	if (go_on(vbd) || begin_anew(vbd))
+		return;
+	switch (vbd->worker_state) {
+	case VBD_WORKER_NONE:
+		vbd_open(vbd);
+		break;
+	case VBD_WORKER_READY:
+		if (barrier_passed(vbd) && frontend_ready(snap) &&
+		    !vbd_refuse_held(vbd))
+			vbd_worker_connect(vbd, QUEUE_NEW);
+		break;
+	case VBD_WORKER_CONNECTED:
+		/* The frontend may have turned back meanwhile. */
+		if (frontend_ready(snap)) {
+			vbd_switch(vbd, XenbusStateConnected, write_disk);
+			break;
+		}
+		vbd_connection_over(vbd);
+		vbd_worker_detach(vbd);
+		break;
+	default:
+		break;
+	}
+}
+
+/* A frontend that is at its start again let go of what it had before. */
+static bool frontend_let_go(const struct snapshot *snap)
+{
+	return frontend_closed(snap) ||
+	       snap->frontend_state == XenbusStateInitialising;
+}
+
+/*
+ * The frontend has a new ring: a resumed guest grants everything anew and
+ * does not wait for InitWait.  It goes back to Initialised, which may be
+ * overwritten before it is seen, so the ring's references tell as well.  GRUB's
+ * stays at Initialised for as long as it uses its ring.
+ */
+static bool frontend_reconnects(const struct vbd *vbd,
+				const struct snapshot *snap)
+{
+	if (vbd->frontend_connected &&
+	    snap->frontend_state == XenbusStateInitialised)
+		return true;
+	return (vbd->worker_state == VBD_WORKER_CONNECTED || vbd->left) &&
+	       frontend_ready(snap) && has_new_ring(vbd);
 }
 
 /* Back at Initialised, it has a new ring; the next daemon has to know, too. */
@@ -359,16 +381,10 @@ static void check_closed(struct vbd *vbd, const struct snapshot *snap)
 	vbd_switch(vbd, XenbusStateInitWait, write_offer);
 }
 
-/* One that serves and was not yet told of to the guest is adopted as well. */
-static void find_worker(struct vbd *vbd)
-{
-	vbd_worker_adopt(vbd);
-	if (vbd->worker_state == VBD_WORKER_NONE && vbd->left &&
-	    !vbd_guest_uses(vbd))
-		vbd_connection_over(vbd);
-}
-
-/* What a guest has used, and uses still, is taken up. */
+/*
+ * What a guest has used, and uses still, is taken up; also what serves and was not
+ * yet told of to the guest.
+ */
 static void read_connection(struct vbd *vbd)
 {
 	struct error_text err;
@@ -390,7 +406,7 @@ static void read_connection(struct vbd *vbd)
 		vbd_log(LOG_LEVEL_WARNING, vbd,
 			"is taken up only if nothing is in flight: %s",
 			err.text);
-	find_worker(vbd);
+	vbd_worker_adopt(vbd);
 }
 
 /*
@@ -442,7 +458,7 @@ void vbd_check(struct vbd *vbd)
 	}
 	vbd->state = snap.state; /* the toolstack may write it, too */
 	if (vbd->worker_state == VBD_WORKER_ADOPTING && !vbd->worker)
-		find_worker(vbd);
+		vbd_worker_adopt(vbd);
 	if (vbd->refused || vbd->worker_state == VBD_WORKER_ADOPTING)
 		return;
 	/* Before and after these nobody reads it; a fault would change nothing. */

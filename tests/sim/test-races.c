@@ -6,6 +6,7 @@
  * decided and not raced for.
  */
 #include <dirent.h>
+#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,11 +16,15 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <sys/un.h>
+#include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "blkback/worker-message.h"
 #include "tests/sim/blkfront.h"
+#include "tests/sim/host-process.h"
 
 #define XVDB 51728u
 #define IMAGE_BYTES (1u << 20)
@@ -180,6 +185,47 @@ static void thread_hold(pid_t tid)
 static void thread_release(pid_t tid)
 {
 	need(ptrace(PTRACE_DETACH, tid, NULL, NULL) == 0, "thread %d", tid);
+}
+
+static void thread_peek(pid_t tid, unsigned long long from, void *bytes,
+			size_t nr_bytes)
+{
+	struct iovec here = { bytes, nr_bytes };
+	struct iovec there = { (void *)(uintptr_t)from, nr_bytes };
+
+	need(process_vm_readv(tid, &here, 1, &there, 1, 0) == (ssize_t)nr_bytes,
+	     "read thread %d: %s", tid, strerror(errno));
+}
+
+/* On its way into the kernel with a message of that type. */
+static bool is_sending(pid_t tid, const struct user_regs_struct *regs,
+		       enum worker_message_type type)
+{
+	struct worker_message message;
+	struct msghdr msg;
+	struct iovec iov;
+
+	if (regs->orig_rax != SYS_sendmsg || (long long)regs->rax != -ENOSYS)
+		return false;
+	thread_peek(tid, regs->rsi, &msg, sizeof(msg));
+	thread_peek(tid, (uintptr_t)msg.msg_iov, &iov, sizeof(iov));
+	thread_peek(tid, (uintptr_t)iov.iov_base, &message, sizeof(message));
+	return message.type == type;
+}
+
+/* A thread that is held goes on until it is about to send such a message. */
+static void thread_hold_at(pid_t tid, enum worker_message_type type,
+			   struct user_regs_struct *ret_regs)
+{
+	int status;
+
+	do {
+		need(ptrace(PTRACE_SYSCALL, tid, NULL, NULL) == 0 &&
+			     waitpid(tid, &status, __WALL) == tid &&
+			     WIFSTOPPED(status) &&
+			     ptrace(PTRACE_GETREGS, tid, NULL, ret_regs) == 0,
+		     "thread %d does not send %d", tid, (int)type);
+	} while (!is_sending(tid, ret_regs, type));
 }
 
 /* SIGSTOP and SIGCONT are for whole processes; these for each thread. */
@@ -386,8 +432,6 @@ START_TEST(resume_unseen)
 }
 END_TEST
 
-/* ---- two workers, one ring ---- */
-
 static json_int_t request_count(const char *key)
 {
 	json_t *vbd = host_list(&h, 1, XVDB);
@@ -407,6 +451,106 @@ static void submit_read(void)
 	blkfront_submit(&fe.queues[0], &fe, &rq);
 	blkfront_kick(&fe, &fe.queues[0]);
 }
+
+/* Whoever traces it has to wait for it. */
+static void end_worker(pid_t pid)
+{
+	int status;
+
+	need(kill(pid, SIGKILL) == 0 &&
+		     process_wait(pid, HOST_WAIT_MS, &status),
+	     "worker %d does not end", pid);
+}
+
+#define READS 5u
+
+static void expect_answers(unsigned int nr)
+{
+	struct fe_response rsp;
+
+	while (nr--)
+		need(blkfront_poll(&fe, &fe.queues[0], &rsp, HOST_WAIT_MS) &&
+			     rsp.status == FE_OKAY,
+		     "not served");
+}
+
+/*
+ * A guest that has resumed has answers already, and the worker is about to say that
+ * it serves: it is held then.
+ */
+static pid_t resume_and_hold(void)
+{
+	struct user_regs_struct regs;
+	pid_t pid;
+
+	attach_connect();
+	check_serves(&fe);
+	pid = worker_pid();
+	thread_hold(pid);
+	blkfront_resume(&fe);
+	blkfront_set_state(&fe, FE_CONNECTED);
+	for (unsigned int i = 0; i < READS; i++)
+		submit_read();
+	thread_hold_at(pid, WORKER_CONNECTED, &regs);
+	expect_answers(READS);
+	return pid;
+}
+
+static void check_taken_up(void)
+{
+	struct fe_response rsp;
+
+	expect_answers(1);
+	need(blkfront_wait_backend(&fe, FE_CONNECTED), "no state 4");
+	check_serves(&fe);
+	need(request_count("errors") == 0, "a request that nobody sent");
+	need(!host_exists(&h, "%s/error", fe.backend), "an error");
+	need(!blkfront_poll(&fe, &fe.queues[0], &rsp, 100), "answered twice");
+	detach(&fe);
+}
+
+static void in_run_dir(const char *text)
+{
+	char command[128];
+
+	snprintf(command, sizeof(command), "cd %s/run && %s", h.dir, text);
+	need(system(command) == 0, "%s", command);
+}
+
+/* The answers are not taken for requests.  1: the daemon dies, too. */
+START_TEST(killed_before_it_is_known_to_serve)
+{
+	pid_t pid = resume_and_hold();
+
+	if (_i)
+		host_daemon_kill(&h);
+	end_worker(pid);
+	submit_read();
+	if (_i)
+		host_daemon_start(&h);
+	check_taken_up();
+}
+END_TEST
+
+/* It is left to the operator, until the guest has another ring. */
+START_TEST(refused_before_it_is_known_to_serve)
+{
+	pid_t pid = resume_and_hold();
+
+	host_daemon_kill(&h);
+	end_worker(pid);
+	in_run_dir("printf '?' | dd of=vbd-1-51728.inflight bs=1 seek=4 "
+		   "conv=notrunc status=none");
+	host_daemon_start(&h);
+	need(host_wait_worker(&h, 1, XVDB, "dead"), "not refused");
+	blkfront_resume(&fe);
+	blkfront_set_state(&fe, FE_CONNECTED);
+	submit_read();
+	check_taken_up();
+}
+END_TEST
+
+/* ---- two workers, one ring ---- */
 
 /*
  * The supervisor was killed, and its worker has not even noticed when there is
@@ -514,6 +658,8 @@ int main(void)
 	tcase_add_test(tc, recreated_while_the_worker_ends);
 	tcase_add_loop_test(tc, reload_unseen, 0, 2);
 	tcase_add_test(tc, resume_unseen);
+	tcase_add_loop_test(tc, killed_before_it_is_known_to_serve, 0, 2);
+	tcase_add_test(tc, refused_before_it_is_known_to_serve);
 	tcase_add_loop_test(tc, restart_before_the_worker_notices, 0, 2);
 	tcase_add_test(tc, reconnects_are_logged_within_limits);
 	suite_add_tcase(suite, tc);

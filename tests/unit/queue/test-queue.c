@@ -712,6 +712,13 @@ START_TEST(refuses_a_bad_table)
 }
 END_TEST
 
+START_TEST(refuses_answers_in_a_new_ring)
+{
+	slot_put(fake_pages[0], 8, 4, 1);
+	refuse("1 requests of it were answered", -EBUSY);
+}
+END_TEST
+
 START_TEST(refuses_to_resume_a_busy_ring)
 {
 	params.origin = QUEUE_DRAINED;
@@ -1386,6 +1393,7 @@ static TCase *case_life(void)
 	tcase_add_test(tc, refuses_a_bad_ring_ref);
 	tcase_add_test(tc, refuses_a_bad_port);
 	tcase_add_test(tc, refuses_a_bad_table);
+	tcase_add_test(tc, refuses_answers_in_a_new_ring);
 	tcase_add_test(tc, refuses_to_resume_a_busy_ring);
 	tcase_add_loop_test(tc, resumes, 0, 2);
 	tcase_add_loop_test(tc, refuses_what_was_never_begun, 0, 4);
