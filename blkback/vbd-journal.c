@@ -19,7 +19,8 @@
  *
  * A connection is told from later ones of the same numbers by a mark, random, in
  * the file and in the backend's directory: the toolstack makes that anew for each
- * device, and we write another for each connection.
+ * device, and we write another for each connection.  While the ring of a guest that
+ * has another is let go of, the mark is none that a file could have.
  */
 #include "blkback/vbd-private.h"
 
@@ -42,6 +43,7 @@
 #define CONNECTION_MAGIC 0x63646278u /* "xbdc" */
 #define CONNECTION_VERSION 6u
 #define MARK_KEY "connection"
+#define MARK_OVER "over"
 
 struct connection_file {
 	uint32_t magic, version;
@@ -284,6 +286,22 @@ static int make_mark(struct vbd *vbd, struct error_text *err)
 	return 0;
 }
 
+static int write_over(struct xenstore *xs, xs_transaction_t tx, struct vbd *vbd)
+{
+	return xenstore_write(xs, tx, vbd->path, MARK_KEY, MARK_OVER);
+}
+
+int vbd_journal_end(struct vbd *vbd)
+{
+	int rc = strcmp(vbd->mark, MARK_OVER)
+			 ? vbd_write(vbd, vbd->state, write_over)
+			 : 0;
+
+	if (!rc)
+		snprintf(vbd->mark, sizeof(vbd->mark), "%s", MARK_OVER);
+	return rc;
+}
+
 int vbd_journal_create(struct vbd *vbd, struct error_text *err)
 {
 	bool found = vbd->params.origin == QUEUE_DRAINED && vbd->mark[0];
@@ -429,6 +447,8 @@ int vbd_journal_load(struct vbd *vbd, struct error_text *err)
 	if (rc < 0) {
 		vbd->mark[0] = '\0';
 		error_set(err, rc, "no connection is marked");
+	} else if (!strcmp(vbd->mark, MARK_OVER)) {
+		rc = error_set(err, -ESTALE, "the guest has another ring");
 	} else {
 		rc = read_connection(vbd, err);
 	}
@@ -441,9 +461,6 @@ int vbd_journal_load(struct vbd *vbd, struct error_text *err)
 		if (vbd->inflight_fd >= 0)
 			close(vbd->inflight_fd);
 		vbd->inflight_fd = -1;
-		memset(&vbd->params, 0, sizeof(vbd->params));
-		memset(&vbd->info, 0, sizeof(vbd->info));
-		vbd->frontend_connected = false;
 		vbd->lost = *err;
 	}
 	return rc;

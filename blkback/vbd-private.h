@@ -155,6 +155,11 @@ int vbd_journal_create(struct vbd *vbd, struct error_text *err);
 void vbd_journal_put_back(struct vbd *vbd);
 void vbd_journal_forget_lost(struct vbd *vbd);
 /*
+ * The guest has another ring: who comes next finds no connection, and knows why.
+ * Errors as of vbd_write().
+ */
+int vbd_journal_end(struct vbd *vbd);
+/*
  * The same connection, of which something has changed; a failure is logged.  What the
  * file has said is so no more: better none than that one.
  */
@@ -163,8 +168,9 @@ void vbd_journal_update(struct vbd *vbd);
 void vbd_journal_note(struct vbd *vbd);
 /*
  * Finds the connection that an earlier supervisor has made, and its table:
- * ->params, ->info, ->disk_failed, ->frontend_connected and ->inflight_fd.  Errors,
- * with a message, which ->lost keeps.
+ * ->params, ->info, ->disk_failed, ->frontend_connected and ->inflight_fd; without
+ * the last where only the table is no good.  Errors, with a message, which ->lost
+ * keeps: -ESTALE when the guest has another ring (vbd_journal_end()).
  */
 int vbd_journal_load(struct vbd *vbd, struct error_text *err);
 /* A connection of the vbd's has left files, whatever is in them. */

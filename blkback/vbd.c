@@ -171,12 +171,14 @@ static bool same_ring(const struct connection_params *a,
 		       a->nr_queues * sizeof(a->queues[0]));
 }
 
+/* Not to be told where it is not known which one it had. */
 static bool has_new_ring(const struct vbd *vbd)
 {
 	struct connection_params now = { .nr_queues = 0 };
 	struct error_text err;
 
-	return !negotiate_read_frontend(vbd->backend->xs, vbd->frontend_path,
+	return vbd->params.nr_queues &&
+	       !negotiate_read_frontend(vbd->backend->xs, vbd->frontend_path,
 					&vbd->limits, &now, &err) &&
 	       !same_ring(&now, &vbd->params);
 }
@@ -288,8 +290,24 @@ static bool frontend_reconnects(const struct vbd *vbd,
 	if (vbd->frontend_connected &&
 	    snap->frontend_state == XenbusStateInitialised)
 		return true;
-	return (vbd->worker_state == VBD_WORKER_CONNECTED || vbd->left) &&
+	return (vbd->worker_state == VBD_WORKER_CONNECTED ||
+		vbd_is_left(vbd)) &&
 	       frontend_ready(snap) && has_new_ring(vbd);
+}
+
+/*
+ * The old ring is let go of.  That there is another is written down first: whoever
+ * comes next would not know the old one's any more, or still take it for this one.
+ */
+static void reconnect(struct vbd *vbd)
+{
+	vbd->reconnecting = true;
+	if (vbd_journal_end(vbd) < 0)
+		return;
+	vbd_connection_over(vbd);
+	vbd->reconnecting = !vbd_worker_detach(vbd);
+	if (!vbd->reconnecting)
+		vbd_switch(vbd, XenbusStateInitWait, NULL);
 }
 
 /* Back at Initialised, it has a new ring; the next daemon has to know, too. */
@@ -311,10 +329,7 @@ static void check_connected(struct vbd *vbd, const struct snapshot *snap)
 	} else if (snap->frontend_state == XenbusStateClosing) {
 		vbd_switch(vbd, XenbusStateClosing, NULL);
 	} else if (vbd->reconnecting || frontend_reconnects(vbd, snap)) {
-		vbd_connection_over(vbd);
-		vbd->reconnecting = !vbd_worker_detach(vbd);
-		if (!vbd->reconnecting)
-			vbd_switch(vbd, XenbusStateInitWait, NULL);
+		reconnect(vbd);
 	} else if (go_on(vbd) || begin_anew(vbd)) {
 		return;
 	} else if (vbd->worker_state == VBD_WORKER_NONE) {
@@ -393,9 +408,10 @@ static void read_connection(struct vbd *vbd)
 	if (vbd_guest_uses(vbd) || vbd->state == XenbusStateInitWait)
 		rc = vbd_journal_load(vbd, &err);
 	vbd->left = vbd->pinned = !rc;
+	vbd->reconnecting = rc == -ESTALE;
 	/* At Closing it is over, unless there are files. */
 	vbd->anew =
-		rc < 0 &&
+		rc < 0 && !vbd->reconnecting &&
 		(vbd->state == XenbusStateConnected ||
 		 (vbd->state == XenbusStateClosing && vbd_journal_exists(vbd)));
 	/* Of one that has no mark, nobody was ever connected. */

@@ -517,6 +517,63 @@ static void in_run_dir(const char *text)
 	need(system(command) == 0, "%s", command);
 }
 
+/*
+ * The daemon is killed when it has found that out, and the worker before it has let
+ * go of the old ring: the new one is still known for what it is.
+ */
+START_TEST(resume_and_restart)
+{
+	pid_t pid;
+
+	attach_connect();
+	check_serves(&fe);
+	pid = worker_pid();
+	worker_hold(pid);
+	blkfront_resume(&fe);
+	blkfront_set_state(&fe, FE_CONNECTED);
+	submit_read();
+	need(host_wait_worker(&h, 1, XVDB, "disconnecting"), "not noticed");
+	host_daemon_kill(&h);
+	end_worker(pid);
+	host_daemon_start(&h);
+	check_taken_up();
+}
+END_TEST
+
+/*
+ * What is known of the connection is not enough to take it up: a new ring is
+ * noticed all the same.  0: the first was refused; 1: nobody has looked yet.
+ */
+START_TEST(resume_of_what_cannot_be_taken_up)
+{
+	pid_t pid;
+
+	attach_connect();
+	check_serves(&fe);
+	pid = worker_pid();
+	worker_hold(pid);
+	submit_read();
+	host_daemon_kill(&h);
+	end_worker(pid);
+	if (_i == 0) {
+		in_run_dir("rm vbd-1-51728.connection");
+		host_daemon_start(&h);
+		need(host_wait_worker(&h, 1, XVDB, "dead"), "not refused");
+		daemon_hold();
+	} else {
+		in_run_dir("truncate -s 4096 vbd-1-51728.inflight");
+	}
+	blkfront_resume(&fe);
+	blkfront_set_state(&fe, FE_CONNECTED);
+	submit_read();
+	if (_i == 0)
+		daemon_release();
+	else
+		host_daemon_start(&h);
+	check_taken_up();
+}
+END_TEST
+
 /* The answers are not taken for requests.  1: the daemon dies, too. */
 START_TEST(killed_before_it_is_known_to_serve)
 {
@@ -658,6 +715,8 @@ int main(void)
 	tcase_add_test(tc, recreated_while_the_worker_ends);
 	tcase_add_loop_test(tc, reload_unseen, 0, 2);
 	tcase_add_test(tc, resume_unseen);
+	tcase_add_test(tc, resume_and_restart);
+	tcase_add_loop_test(tc, resume_of_what_cannot_be_taken_up, 0, 2);
 	tcase_add_loop_test(tc, killed_before_it_is_known_to_serve, 0, 2);
 	tcase_add_test(tc, refused_before_it_is_known_to_serve);
 	tcase_add_loop_test(tc, restart_before_the_worker_notices, 0, 2);
