@@ -414,6 +414,8 @@ static int read_connection(struct vbd *vbd, struct error_text *err)
 		return error_set(err, -EINVAL, "'%s' %s", path, reason);
 	vbd->info = file.info;
 	vbd->params = file.params;
+	/* Of the next death nobody knows: it counts as one from outside. */
+	vbd->params.crashed = false;
 	vbd->disk_failed = file.disk_failed;
 	vbd->frontend_connected = file.frontend_connected;
 	vbd->slot = file.slot;

@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "blkback/inflight.h"
 #include "tests/sim/blkfront.h"
 #include "tests/sim/host-process.h"
 #include "tests/sim/poison.h"
@@ -575,6 +576,16 @@ static void daemon_start(void)
 	host_daemon_start(&h);
 }
 
+static void worker_aborts(void)
+{
+	pid_t pid = host_worker_pid(&h, 1, XVDB);
+
+	need(kill(pid, SIGABRT) == 0, "kill");
+	while (host_worker_pid(&h, 1, XVDB) == pid)
+		poll(NULL, 0, 2); /* nothing tells a reader of list */
+	need(host_wait_worker(&h, 1, XVDB, "connected"), "no successor");
+}
+
 /* What the test of all the others relies on. */
 START_TEST(a_hanging_write_is_taken_up)
 {
@@ -590,6 +601,36 @@ START_TEST(a_hanging_write_is_taken_up)
 		     rsp.status == FE_OKAY,
 	     "not answered");
 	need(is_written() && request_number("replayed") == 1, "not replayed");
+	detach();
+	check_no_files();
+}
+END_TEST
+
+/* Nor is a request that was at it given up, if a worker long ago had a fault. */
+START_TEST(killed_by_others_after_a_fault)
+{
+	struct fe_response rsp;
+
+	attach();
+	blkfront_connect(&fe);
+	worker_aborts();
+	/* What is known by then is written down. */
+	json_decref(host_control_ok(
+		&h, json_pack("{s:s,s:s,s:s,s:s}", "command", "limit", "domain",
+			      g->name, "vdev", "xvdb", "iops", "10000")));
+	write_hangs();
+	for (unsigned int i = 0; i <= INFLIGHT_TRIALS_MAX; i++) {
+		kill_everything();
+		host_daemon_start(&h);
+		need(host_wait_worker(&h, 1, XVDB, "connected"), "no worker");
+		wait_in_flight();
+	}
+	kill_everything();
+	daemon_start();
+	need(blkfront_poll(&fe, &fe.queues[0], &rsp, HOST_WAIT_MS) &&
+		     rsp.status == FE_OKAY,
+	     "it is given up");
+	need(is_written(), "not carried out again");
 	detach();
 	check_no_files();
 }
@@ -781,16 +822,9 @@ static void worker_dies(void)
 {
 	struct fe_request rq;
 
-	for (unsigned int i = 0; i < 8; i++) {
-		pid_t pid = host_worker_pid(&h, 1, XVDB);
-
-		need(kill(pid, SIGABRT) == 0, "kill");
-		while (i < 7 && host_worker_pid(&h, 1, XVDB) == pid)
-			poll(NULL, 0, 2); /* nothing tells a reader of list */
-		if (i < 7)
-			need(host_wait_worker(&h, 1, XVDB, "connected"),
-			     "no successor");
-	}
+	for (unsigned int i = 0; i < 7; i++)
+		worker_aborts();
+	need(kill(host_worker_pid(&h, 1, XVDB), SIGABRT) == 0, "kill");
 	need(host_wait_worker(&h, 1, XVDB, "none"), "no back-off");
 	blkfront_fill(&fe, &rq, FE_WRITE, POISON_SLOW, 8, 0, 0);
 	blkfront_submit(&fe.queues[0], &fe, &rq);
@@ -839,6 +873,7 @@ int main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, a_hanging_write_is_taken_up);
+	tcase_add_test(tc, killed_by_others_after_a_fault);
 	tcase_add_test(tc, hangs_while_it_is_upgraded);
 	tcase_add_loop_test(tc, gone_meanwhile, 0, 2);
 	tcase_add_test(tc, crashed_meanwhile);
