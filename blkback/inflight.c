@@ -37,7 +37,7 @@ int inflight_map(int fd, unsigned int queue, unsigned int nr_queues,
 	if (fstat(fd, &st) < 0)
 		return -errno;
 	if ((uint64_t)st.st_size != inflight_bytes(nr_queues, nr_slots))
-		return -EINVAL;
+		return -EBADMSG;
 	mapping = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
 		       (off_t)(queue * bytes));
 	if (mapping == MAP_FAILED)

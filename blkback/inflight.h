@@ -90,7 +90,7 @@ size_t inflight_bytes(unsigned int nr_queues, unsigned int nr_slots);
 
 /*
  * Maps one queue's part of the table in fd, whose size must be what
- * inflight_bytes() says (-EINVAL otherwise: never a SIGBUS later).  May block;
+ * inflight_bytes() says (-EBADMSG otherwise: never a SIGBUS later).  May block;
  * any thread.
  */
 int inflight_map(int fd, unsigned int queue, unsigned int nr_queues,

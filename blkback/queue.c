@@ -1107,7 +1107,8 @@ static int open_inflight(struct queue *q, struct error_text *err)
 
 	if (rc < 0)
 		return error_set(err, rc, "map the in-flight table: %s",
-				 strerror(-rc));
+				 rc == -EBADMSG ? "it has been cut"
+						: strerror(-rc));
 	if (p->origin == QUEUE_LEFT && !never_begun(q, rsp_prod)) {
 		/* No worker can have left what is refused. */
 		if (inflight_recover(&q->inflight, rsp_prod, err) < 0)

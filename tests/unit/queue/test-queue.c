@@ -708,7 +708,7 @@ END_TEST
 START_TEST(refuses_a_bad_table)
 {
 	ck_assert_int_eq(ftruncate(params.inflight_fd, 4096), 0);
-	refuse("in-flight table", -EINVAL);
+	refuse("in-flight table: it has been cut", -EBADMSG);
 }
 END_TEST
 
