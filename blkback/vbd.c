@@ -583,6 +583,8 @@ struct vbd *vbd_new(struct backend *backend, const struct vbd_kind *kind,
 		vbd->frontend_state_path = NULL;
 	if (!vbd->target || !vbd->path || !vbd->frontend_path ||
 	    !vbd->frontend_state_path) {
+		/* What there is in /run is not ours to end. */
+		vbd->leaving = true;
 		vbd_free(vbd);
 		return NULL;
 	}
