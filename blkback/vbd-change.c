@@ -47,7 +47,8 @@ void vbd_changed(struct vbd *vbd)
 {
 	vbd->change = VBD_CHANGE_NONE;
 	vbd->change_error.text[0] = '\0';
-	vbd_journal_update(vbd);
+	/* What it says of the connection is so still. */
+	vbd_journal_note(vbd);
 	backend_touch(vbd);
 }
 

@@ -306,6 +306,39 @@ START_TEST(begun_anew_in_trouble)
 }
 END_TEST
 
+/*
+ * A change cannot be written down: what is there stays, and the disk is taken up all
+ * the same.
+ */
+START_TEST(change_that_is_not_written)
+{
+	static const char *const commands[] = { "limit", "resize", "upgrade" };
+	struct fe_response rsp;
+	struct fe_request rq;
+
+	attach();
+	blkfront_connect(&fe);
+	check_serves();
+	need(shell("mkdir vbd-1-51728.connection.new"), "mkdir");
+	json_decref(host_control_ok(&h, json_pack("{s:s,s:s,s:s,s:s}",
+						  "command", commands[_i],
+						  "domain", g->name, "vdev",
+						  "xvdb", "iops", "10000")));
+	need(shell("rmdir vbd-1-51728.connection.new"), "rmdir");
+	kill_everything();
+	blkfront_fill(&fe, &rq, FE_READ, 0, 8, 0, 0);
+	blkfront_submit(&fe.queues[0], &fe, &rq);
+	blkfront_kick(&fe, &fe.queues[0]);
+	host_daemon_start(&h);
+	need(blkfront_poll(&fe, &fe.queues[0], &rsp, HOST_WAIT_MS) &&
+		     rsp.status == FE_OKAY,
+	     "not taken up");
+	check_serves();
+	detach();
+	check_no_journal();
+}
+END_TEST
+
 /* Where a file is to be made anew: nobody waits for a reader. */
 START_TEST(fifo_in_the_way)
 {
@@ -861,6 +894,7 @@ int main(void)
 	tcase_add_loop_test(tc, detached_in_trouble, 0, NR_TROUBLES);
 	tcase_add_loop_test(tc, trouble_while_it_serves, 0, NR_TROUBLES);
 	tcase_add_test(tc, begun_anew_in_trouble);
+	tcase_add_loop_test(tc, change_that_is_not_written, 0, 3);
 	tcase_add_test(tc, fifo_in_the_way);
 	tcase_add_test(tc, failed_disk_of_a_new_driver);
 	tcase_add_test(tc, disk_fails_while_it_is_full);
