@@ -828,7 +828,7 @@ static void send_listen(struct vbd *vbd)
 
 	vbd->listens = fd >= 0;
 	if (vbd->listens)
-		worker_process_send(vbd->worker, &message, fd);
+		tell_or_kill(vbd, &message, fd);
 }
 
 /*
@@ -840,7 +840,7 @@ static void send_record(struct vbd *vbd)
 	const struct worker_message message = { .type = WORKER_RECORD };
 
 	if (vbd->record_fd >= 0)
-		worker_process_send(vbd->worker, &message, vbd->record_fd);
+		tell_or_kill(vbd, &message, vbd->record_fd);
 }
 
 static int start_worker(struct vbd *vbd, const char *program)
@@ -885,8 +885,7 @@ static int start_worker(struct vbd *vbd, const char *program)
 	    vbd_is_left(vbd))
 		snprintf(message.open.version, sizeof(message.open.version),
 			 "%s", vbd->held_version);
-	/* A failure shows as its exit. */
-	worker_process_send(vbd->worker, &message, vbd->stats_fd);
+	tell_or_kill(vbd, &message, vbd->stats_fd);
 	return 0;
 }
 

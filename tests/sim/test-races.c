@@ -660,6 +660,51 @@ START_TEST(restart_before_the_worker_notices)
 }
 END_TEST
 
+/* ---- messages that cannot be sent ---- */
+
+/* As the kernel refuses one for want of memory. */
+static void thread_refuse(pid_t tid, struct user_regs_struct *regs)
+{
+	int status;
+
+	regs->orig_rax = (unsigned long long)-1;
+	need(ptrace(PTRACE_SETREGS, tid, NULL, regs) == 0 &&
+		     ptrace(PTRACE_SYSCALL, tid, NULL, NULL) == 0 &&
+		     waitpid(tid, &status, __WALL) == tid && WIFSTOPPED(status),
+	     "thread %d does not go on", tid);
+	regs->rax = (unsigned long long)-ENOBUFS;
+	need(ptrace(PTRACE_SETREGS, tid, NULL, regs) == 0, "its registers");
+	thread_release(tid);
+}
+
+/* Whoever has not heard what it is to do is no use, and has a successor. */
+START_TEST(message_that_is_not_sent)
+{
+	static const enum worker_message_type types[] = { WORKER_LISTEN,
+							  WORKER_OPEN };
+	struct user_regs_struct regs;
+	pid_t pid;
+
+	attach_connect();
+	check_serves(&fe);
+	pid = worker_pid();
+	thread_hold(h.daemon);
+	need(kill(pid, SIGKILL) == 0, "kill");
+	thread_hold_at(h.daemon, types[_i], &regs);
+	thread_refuse(h.daemon, &regs);
+	check_serves(&fe);
+	need(host_wait_worker(&h, 1, XVDB, "connected"), "not connected");
+	/* It can be found by the next supervisor. */
+	pid = worker_pid();
+	host_daemon_kill(&h);
+	host_daemon_start(&h);
+	need(host_wait_worker(&h, 1, XVDB, "connected"), "not connected");
+	need(worker_pid() == pid, "it is another");
+	check_serves(&fe);
+	detach(&fe);
+}
+END_TEST
+
 /* ---- the log ---- */
 
 #define RECONNECTS 60u
@@ -720,6 +765,7 @@ int main(void)
 	tcase_add_loop_test(tc, killed_before_it_is_known_to_serve, 0, 2);
 	tcase_add_test(tc, refused_before_it_is_known_to_serve);
 	tcase_add_loop_test(tc, restart_before_the_worker_notices, 0, 2);
+	tcase_add_loop_test(tc, message_that_is_not_sent, 0, 2);
 	tcase_add_test(tc, reconnects_are_logged_within_limits);
 	suite_add_tcase(suite, tc);
 	return host_run(suite);
