@@ -101,5 +101,7 @@ int worker_message_receive(int socket_fd, struct worker_message *ret_message,
 	if (*ret_fd >= 0)
 		close(*ret_fd);
 	*ret_fd = -1;
+	if (msg.msg_flags & MSG_CTRUNC)
+		return -EMFILE;
 	return n == 0 ? 0 : -EPROTO;
 }

@@ -120,7 +120,8 @@ int worker_message_send(int socket_fd, const struct worker_message *message,
  * Receives one message; *ret_fd is the descriptor that came with it, which
  * the caller owns, or -1.  1: received, of our version unless it is one of the three.
  * 0: the peer is gone.  -EAGAIN on an empty non-blocking socket, -EPROTO for what
- * is no message.
+ * is no message.  -EMFILE when there was no room for what came with it, which nobody
+ * will send again.
  */
 int worker_message_receive(int socket_fd, struct worker_message *ret_message,
 			   int *ret_fd);

@@ -46,7 +46,7 @@ static void close_received(int fd)
 	close(fd);
 }
 
-/* Delivers what has come; false when the peer is gone. */
+/* Delivers what has come; false when the peer is gone, or what it said is lost. */
 static bool deliver(struct worker_process *worker)
 {
 	for (int i = 0; i < MESSAGES_PER_TURN; i++) {

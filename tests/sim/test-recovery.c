@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -637,6 +638,39 @@ START_TEST(worker_that_hangs_up)
 }
 END_TEST
 
+static void limit_daemon_fds(rlim_t nr)
+{
+	struct rlimit limit;
+
+	need(prlimit(h.daemon, RLIMIT_NOFILE, NULL, &limit) == 0, "limit");
+	limit.rlim_cur = nr < limit.rlim_max ? nr : limit.rlim_max;
+	need(prlimit(h.daemon, RLIMIT_NOFILE, &limit, NULL) == 0, "limit");
+}
+
+/* What it has said is lost: it is not waited for, and has a successor. */
+START_TEST(hello_without_its_descriptor)
+{
+	pid_t pid;
+
+	attach(FE_ABI_NATIVE, 1, false);
+	load_rounds(&load, 20);
+	pid = host_worker_pid(&h, 1, XVDB);
+	need(kill(pid, SIGSTOP) == 0, "stop");
+	host_daemon_kill(&h);
+	load_begin();
+	host_daemon_start(&h);
+	need(host_wait_worker(&h, 1, XVDB, "adopting"), "status");
+	limit_daemon_fds(0);
+	need(kill(pid, SIGCONT) == 0, "go on");
+	wait_gone(pid);
+	limit_daemon_fds(RLIM_INFINITY);
+	drain();
+	need(!host_log_has(&h, "is still adopting"), "it was waited for");
+	finish();
+	load_check_image(&load, image);
+}
+END_TEST
+
 /* ---- upgrades ---- */
 
 static json_t *upgrade_request(void)
@@ -1207,6 +1241,7 @@ int main(void)
 	tcase_add_loop_test(tc, ring_broken_without_supervisor, 0, 2);
 	tcase_add_loop_test(tc, worker_of_another_version, 0, 8);
 	tcase_add_test(tc, worker_that_hangs_up);
+	tcase_add_test(tc, hello_without_its_descriptor);
 	tcase_add_test(tc, killed_when_it_is_to_connect);
 	tcase_add_loop_test(tc, upgraded_under_load, 0,
 			    sizeof(kinds) / sizeof(kinds[0]));

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -69,6 +70,23 @@ START_TEST(carries_a_descriptor)
 	ck_assert_int_eq(fstat(fd, &b), 0);
 	ck_assert_uint_eq(a.st_rdev, b.st_rdev);
 	ck_assert_uint_eq(open_descriptors(), before + 1);
+}
+END_TEST
+
+START_TEST(no_room_for_a_descriptor)
+{
+	int first_free = dup(pair[0]), fd = -1;
+	struct rlimit limit, tight;
+
+	ck_assert_int_eq(worker_message_send(pair[0], &sent, pair[0]), 0);
+	close(first_free);
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	tight = limit;
+	tight.rlim_cur = (rlim_t)first_free;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &tight), 0);
+	ck_assert_int_eq(worker_message_receive(pair[1], &got, &fd), -EMFILE);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	ck_assert_int_eq(fd, -1);
 }
 END_TEST
 
@@ -176,6 +194,7 @@ Suite *suite_worker_message(void)
 	tcase_add_checked_fixture(tc, setup, NULL);
 	tcase_add_test(tc, carries_messages);
 	tcase_add_test(tc, carries_a_descriptor);
+	tcase_add_test(tc, no_room_for_a_descriptor);
 	tcase_add_loop_test(tc, short_messages, 0, 3);
 	tcase_add_loop_test(tc, any_byte_is_a_truth_value, 0, 2);
 	tcase_add_test(tc, the_peer_is_gone);
