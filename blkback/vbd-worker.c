@@ -597,6 +597,8 @@ static void on_message(void *arg, struct worker_message *message, int *fd)
 			vbd->unfenced = false;
 		} else if (message->type == WORKER_DISK_FAILED) {
 			on_disk_failed(vbd, message->error.text);
+		} else if (message->type == WORKER_RECORD) {
+			keep_record(vbd, fd);
 		}
 		return;
 	}

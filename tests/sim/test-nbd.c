@@ -1196,6 +1196,33 @@ START_TEST(upgraded_before_it_has_flushed)
 }
 END_TEST
 
+/*
+ * The same of one that a next daemon has finish, since it does not know what that
+ * was connected to.
+ */
+START_TEST(finished_before_it_has_flushed)
+{
+	uint8_t data[FE_PAGE], got[FE_PAGE];
+	char path[96];
+
+	memset(data, 3, sizeof(data));
+	start_late_server("late-flush");
+	attach_connect("");
+	need(blkfront_write(&fe, 64, data, 8) == FE_OKAY, "write");
+	host_daemon_kill(&h);
+	snprintf(path, sizeof(path), "%s/run/vbd-1-%u.connection", h.dir, XVDB);
+	need(unlink(path) == 0, "%s", path);
+	host_daemon_start(&h);
+	need(host_wait_worker(&h, 1, XVDB, "connected"), "not connected");
+	need(host_log_has(&h, "last flush: "), "it has flushed");
+	server_kill();
+	start_late_server("late-flush");
+	need(blkfront_read(&fe, 64, got, 8) == FE_OKAY, "read");
+	need(!memcmp(got, data, sizeof(got)), "byte %u", got[0]);
+	detach_finish();
+}
+END_TEST
+
 /* Nobody waits for the disk, so that nobody sends it again before the next driver. */
 static void write_and_close(uint8_t byte)
 {
@@ -1516,6 +1543,7 @@ int main(void)
 	tcase_add_loop_test(tc, worker_and_server_killed, 0, 4);
 	tcase_add_loop_test(tc, late_write_of_a_dead_worker, 0, 2);
 	tcase_add_test(tc, upgraded_before_it_has_flushed);
+	tcase_add_test(tc, finished_before_it_has_flushed);
 	tcase_add_test(tc, upgraded_without_a_driver);
 	tcase_add_test(tc, record_survives_a_failed_open);
 	tcase_add_test(tc, record_that_is_not_sent);
