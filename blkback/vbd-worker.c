@@ -24,9 +24,12 @@
 #define DEATHS_MAX 8u
 /*
  * Between a death that is not the first of these and a new worker; for workers
- * that died of their own fault doubled with each.
+ * that died of their own fault, or before they served, doubled with each.
  */
 #define RESTART_MS UINT64_C(10)
+/* Of deaths before they served: so many are told of, and more are not counted. */
+#define EARLY_DEATHS_TOLD 4u
+#define EARLY_DEATHS_MAX 7u
 /*
  * For a worker to let go: of the ring, the disk, or, of one that was found, of
  * its silence.  A medium may be slow, or a server away.
@@ -704,7 +707,8 @@ static bool killed_from_outside(int wait_status)
 /*
  * Whether a worker that died unasked has a successor, and when.  One that dies of
  * its own fault as soon as it serves does so again: it is tried less and less
- * often, and at last no more.
+ * often, and at last no more.  One that is killed before it serves, as for want of
+ * memory, may be so again: it is not tried without a pause.
  */
 static bool plan_restart(struct vbd *vbd, int wait_status)
 {
@@ -713,12 +717,18 @@ static bool plan_restart(struct vbd *vbd, int wait_status)
 
 	if (vbd->served_ms && now - vbd->served_ms >= DEATHS_APART_MS)
 		vbd->nr_deaths = 0;
+	/* At Ready it has done all that there was to do. */
+	if (vbd->served_ms || vbd->worker_state == VBD_WORKER_READY)
+		vbd->nr_early = 0;
+	else if (vbd->nr_early < EARLY_DEATHS_MAX)
+		vbd->nr_early++;
 	vbd->served_ms = 0;
 	if (vbd->nr_deaths)
-		delay = outside ? RESTART_MS : RESTART_MS << vbd->nr_deaths;
+		delay = RESTART_MS
+			<< (outside ? vbd->nr_early : vbd->nr_deaths);
 	vbd->restart_ms = now + delay;
 	/* Of deaths from outside only that there was one counts. */
-	if (!outside || !vbd->nr_deaths)
+	if ((!outside && vbd->nr_deaths <= DEATHS_MAX) || !vbd->nr_deaths)
 		vbd->nr_deaths++;
 	return outside || vbd->nr_deaths <= DEATHS_MAX;
 }
@@ -749,7 +759,10 @@ static void on_died(struct vbd *vbd, int wait_status)
 		return;
 	}
 	vbd_worker_set_state(vbd, VBD_WORKER_NONE);
-	if (log_limit_pass(&vbd->error_limit))
+	if (vbd->nr_early >= EARLY_DEATHS_TOLD)
+		vbd_error(vbd, "%s before it could serve, time and again",
+			  text);
+	else if (log_limit_pass(&vbd->error_limit))
 		vbd_log(LOG_LEVEL_WARNING, vbd, "%s: another goes on", text);
 }
 
@@ -957,7 +970,7 @@ void vbd_open(struct vbd *vbd)
 	if (!vbd_idle(vbd) || vbd->backend->quitting || !restart_due(vbd))
 		return;
 	/* What was in the way of the one before stands until it is not. */
-	if (!vbd->left && !vbd->retry)
+	if (!vbd->left && !vbd->retry && vbd->nr_early < EARLY_DEATHS_TOLD)
 		vbd_clear_error(vbd);
 	if (strlen(vbd->target) >= PROVIDER_SPEC_BYTES) {
 		vbd_worker_set_state(vbd, VBD_WORKER_DEAD);

@@ -128,6 +128,7 @@ struct vbd {
 	bool settled; /* it has not: see vbd_worker_settled() */
 	uint64_t settle_until_ms; /* to find that out; 0: not begun */
 	unsigned int nr_deaths; /* one soon after the other */
+	unsigned int nr_early; /* likewise, and none had served */
 	uint64_t served_ms; /* since when; 0: it does not */
 	uint64_t restart_ms; /* not before; 0: at once */
 	bool listens; /* for the next supervisor */

@@ -847,6 +847,66 @@ START_TEST(no_program_for_a_while)
 }
 END_TEST
 
+/* A worker that is killed as soon as it is started, as for want of memory. */
+static void link_doomed_worker(const char *starts)
+{
+	char script[64];
+	FILE *f;
+
+	snprintf(script, sizeof(script), "%s/worker.sh", h.dir);
+	f = fopen(script, "we");
+	need(f &&
+		     fprintf(f, "#!/bin/sh\necho >>%s\nkill -9 $$\n", starts) >
+			     0 &&
+		     fchmod(fileno(f), 0700) == 0 && fclose(f) == 0,
+	     "%s", script);
+	worker_link_to(script);
+}
+
+/* How many there were. */
+static unsigned int nr_starts(const char *starts)
+{
+	struct stat st;
+
+	return stat(starts, &st) == 0 ? (unsigned int)st.st_size : 0;
+}
+
+/* That is told, and takes no processor's time; when there is room, it serves. */
+START_TEST(killed_before_it_serves)
+{
+	uint64_t end = host_now_ms() + 2 * HOST_WAIT_MS, start;
+	char starts[64], *error;
+	json_t *vbd;
+
+	attach(FE_ABI_NATIVE, 1, true);
+	snprintf(starts, sizeof(starts), "%s/starts", h.dir);
+	link_doomed_worker(starts);
+	load_begin();
+	start = host_now_ms();
+	kill_worker();
+	error = host_wait_any(&h, HOST_WAIT_MS, "%s/error", fe.backend);
+	need(error && strstr(error, "was killed by signal 9"), "error: %s",
+	     error ? error : "none");
+	free(error);
+	vbd = host_list(&h, 1, XVDB);
+	need(json_is_string(json_object_get(vbd, "error")), "not listed");
+	json_decref(vbd);
+	/* The first at once, the others after 20 ms, 40 ms and so on. */
+	while (nr_starts(starts) < 7) {
+		need(host_now_ms() < end, "not tried any more");
+		poll(NULL, 0, 5); /* nothing tells a reader of the file */
+	}
+	need(host_now_ms() - start >= 1260, "tried after %llu ms",
+	     (unsigned long long)(host_now_ms() - start));
+	worker_link_to(NULL);
+	drain();
+	need(host_wait_worker(&h, 1, XVDB, "connected"), "worker");
+	need(!host_exists(&h, "%s/error", fe.backend), "the error stays");
+	finish();
+	load_check_image(&load, image);
+}
+END_TEST
+
 /* A ring that is begun anew after this is not mistaken for one that goes on. */
 static void attach_and_use(void)
 {
@@ -1265,6 +1325,7 @@ int main(void)
 	tcase_add_loop_test(tc, broken_upgrade_is_refused, 0, 3);
 	tcase_add_loop_test(tc, forged_end_of_an_upgrade, 0, 2);
 	tcase_add_test(tc, no_program_for_a_while);
+	tcase_add_test(tc, killed_before_it_serves);
 	suite_add_tcase(suite, tc);
 	return host_run(suite);
 }
