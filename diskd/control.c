@@ -251,11 +251,21 @@ void control_poll(struct control *control)
 
 static void accept_arm(struct control *control);
 
+/* Root's, or ours: the mode of the socket and its directory may be changed. */
+static bool may_ask(int fd)
+{
+	struct ucred peer;
+	socklen_t bytes = sizeof(peer);
+
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) == 0 &&
+	       (peer.uid == 0 || peer.uid == geteuid());
+}
+
 static void accept_client(struct control *control, int fd)
 {
 	struct client *client;
 
-	if (control->nr_clients == CLIENTS_MAX) {
+	if (control->nr_clients == CLIENTS_MAX || !may_ask(fd)) {
 		close(fd);
 		return;
 	}

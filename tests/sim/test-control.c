@@ -4,6 +4,7 @@
  * with messages that name the thing and the cause, and a worker that dies.
  */
 #include <dirent.h>
+#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,10 +16,12 @@
 #include <unistd.h>
 
 #include "tests/sim/blkfront.h"
+#include "tests/sim/host-process.h"
 
 #define XVDB 51728u
 #define XVDC 51744u
 #define IMAGE_BYTES (1u << 20)
+#define NOBODY 65534u
 
 static struct host h;
 static struct guest *g;
@@ -701,6 +704,48 @@ START_TEST(socket_is_private)
 }
 END_TEST
 
+/* In a process of its own, as nobody: 0 when it is hung up on. */
+static pid_t stranger_start(const struct sockaddr_un *sa)
+{
+	static const char request[] = "{\"command\":\"version\"}\n";
+	char answer[256];
+	pid_t pid;
+	int fd;
+
+	fflush(NULL);
+	pid = fork();
+	if (pid)
+		return pid;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
+	    setresuid(NOBODY, NOBODY, NOBODY) < 0 ||
+	    connect(fd, (const struct sockaddr *)sa, sizeof(*sa)) < 0)
+		_exit(1);
+	if (write(fd, request, strlen(request)) < 0)
+		_exit(errno == EPIPE ? 0 : 2);
+	_exit(read(fd, answer, sizeof(answer)) > 0 ? 3 : 0);
+}
+
+/* Should others get at it all the same, they are not heard. */
+START_TEST(strangers_at_the_socket)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	char run_dir[64];
+	int status;
+
+	snprintf(run_dir, sizeof(run_dir), "%s/run", h.dir);
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s/control.sock", run_dir);
+	need(chmod(h.dir, 0711) == 0 && chmod(run_dir, 0711) == 0 &&
+		     chmod(sa.sun_path, 0666) == 0,
+	     "chmod: %s", strerror(errno));
+	need(process_wait(stranger_start(&sa), HOST_WAIT_MS, &status) &&
+		     status == 0,
+	     "the stranger's status is %#x", status);
+	json_decref(
+		host_control_ok(&h, json_pack("{s:s}", "command", "version")));
+}
+END_TEST
+
 START_TEST(garbage_on_the_socket)
 {
 	static const char *const lines[] = {
@@ -775,6 +820,7 @@ int main(void)
 	tcase_add_test(tc, client_leaves_a_full_buffer);
 	tcase_add_test(tc, pipelined_requests);
 	tcase_add_test(tc, socket_is_private);
+	tcase_add_test(tc, strangers_at_the_socket);
 	tcase_add_test(tc, garbage_on_the_socket);
 	suite_add_tcase(suite, tc);
 	return host_run(suite);
