@@ -578,6 +578,9 @@ static void on_fenced(struct vbd *vbd)
 
 static void on_disk_failed(struct vbd *vbd, const char *cause)
 {
+	/* It costs a file and a transaction, and a worker may say so without end. */
+	if (vbd->disk_failed && vbd->has_error)
+		return;
 	vbd->disk_failed = true;
 	vbd_journal_update(vbd);
 	vbd_error(vbd, "%s", cause);

@@ -823,6 +823,42 @@ START_TEST(forged_end_of_an_upgrade)
 }
 END_TEST
 
+/* A worker that was taken over says again and again that its disk has failed. */
+START_TEST(disk_that_fails_without_end)
+{
+	struct worker_message failed = { .type = WORKER_DISK_FAILED,
+					 .error = { "failed once" } };
+	const struct worker_message unknown = { .type = WORKER_LIMITED + 1 };
+	struct stat before, after;
+	char path[96];
+	int worker, socket_fd;
+
+	attach(FE_ABI_NATIVE, 1, true);
+	snprintf(path, sizeof(path), "%s/run/vbd-1-%u.connection", h.dir, XVDB);
+	worker = pidfd_open(host_worker_pid(&h, 1, XVDB), 0);
+	socket_fd = pidfd_getfd(worker, WORKER_SOCKET_FD, 0);
+	need(socket_fd >= 0 && !worker_message_send(socket_fd, &failed, -1),
+	     "forge: %s", strerror(errno));
+	need(host_wait_value(&h, "failed once", HOST_WAIT_MS, "%s/error",
+			     fe.backend),
+	     "not heard");
+	need(stat(path, &before) == 0, "no file");
+	memcpy(failed.error.text, "failed again", sizeof("failed again"));
+	need(!worker_message_send(socket_fd, &failed, -1) &&
+		     !worker_message_send(socket_fd, &unknown, -1),
+	     "forge: %s", strerror(errno));
+	host_wait_log(&h, "from the worker: unknown");
+	need(stat(path, &after) == 0 && after.st_ino == before.st_ino,
+	     "written again");
+	need(host_wait_value(&h, "failed once", HOST_WAIT_MS, "%s/error",
+			     fe.backend),
+	     "told again");
+	close(socket_fd);
+	close(worker);
+	finish();
+}
+END_TEST
+
 /* What keeps a guest's disk from being served may go. */
 START_TEST(no_program_for_a_while)
 {
@@ -1324,6 +1360,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup_own_worker, teardown_own_worker);
 	tcase_add_loop_test(tc, broken_upgrade_is_refused, 0, 3);
 	tcase_add_loop_test(tc, forged_end_of_an_upgrade, 0, 2);
+	tcase_add_test(tc, disk_that_fails_without_end);
 	tcase_add_test(tc, no_program_for_a_while);
 	tcase_add_test(tc, killed_before_it_serves);
 	suite_add_tcase(suite, tc);
