@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Moving a disk to the worker program that is installed now.  The program is
- * tried first, while the old worker serves; then that one answers what it has
- * taken, lets go of the ring, and ends, and another takes the ring up where it
- * stands.  An old worker that has not done so in time is killed: what it had in
+ * tried first, while the old worker serves, and opens the image if that is a file or
+ * a device: a server may have one client alone, and a repository takes its time.
+ * Then the old worker answers what it has taken, lets go of the ring, and ends, and
+ * another takes the ring up where it stands.  An old worker that has not done so in time is killed: what it had in
  * flight is carried out again by the new one, as after any other death.
  */
 #include "blkback/vbd-private.h"
@@ -14,7 +15,6 @@
 #include <string.h>
 #include <sys/wait.h>
 
-/* It only says that it can be run. */
 #define TRIAL_MS 5000u
 
 static bool old_is_there(const struct vbd *vbd)
@@ -70,7 +70,8 @@ static void on_trial_exited(struct child_process *child, int wait_status)
 		vbd_change_failed(vbd,
 				  "the new worker does not start: it hangs");
 	else if (wait_status)
-		vbd_change_failed(vbd, "the new worker does not start; what it "
+		vbd_change_failed(vbd, "the new worker does not start, or "
+				       "cannot open what is served; what it "
 				       "said is in the log");
 	else if (!vbd->worker || vbd->directory == VBD_REMOVED)
 		vbd_change_failed(vbd, "the worker has ended");
@@ -80,13 +81,22 @@ static void on_trial_exited(struct child_process *child, int wait_status)
 
 int vbd_upgrade(struct vbd *vbd, struct error_text *err)
 {
-	char *argv[] = { (char *)"xen-diskd-worker", (char *)"try", NULL };
+	char identity[BLOCK_IDENTITY_BYTES];
+	char *argv[] = { (char *)"xen-diskd-worker",
+			 (char *)"try",
+			 vbd->target,
+			 (char *)(vbd->read_only ? "r" : "w"),
+			 identity,
+			 NULL };
 	char program[PATH_MAX];
 	int rc = vbd_change_begin(vbd, err);
 
 	if (rc < 0)
 		return rc;
 	vbd_worker_path(vbd, program);
+	block_identity_print(&vbd->info.identity, identity);
+	if (vbd->info.identity.kind == BLOCK_IDENTITY_NONE)
+		argv[2] = NULL;
 	vbd->trial_child.exited = on_trial_exited;
 	rc = child_process_spawn(&vbd->trial_child, vbd->backend->loop, program,
 				 argv, -1, -1);

@@ -530,6 +530,31 @@ static void serve(struct worker *worker)
 	}
 }
 
+/*
+ * Before a disk is moved to this program: would it open what is served?  Without the
+ * walls, of which that needs none.
+ */
+static int try_target(const char *target, const char *mode,
+		      const char *identity)
+{
+	char found[BLOCK_IDENTITY_BYTES];
+	struct block_provider *provider;
+	struct error_text err;
+
+	if (block_provider_open(provider_registry, target, *mode == 'r',
+				&provider, &err) < 0) {
+		log_error("trial: %s", err.text);
+		return 1;
+	}
+	block_identity_print(&provider->info.identity, found);
+	block_provider_close(provider);
+	if (!strcmp(found, identity))
+		return 0;
+	log_error("trial: target '%s': it is not what is served any more",
+		  target);
+	return 1;
+}
+
 /* The supervisor ends us by a message, never by a signal. */
 static void ignore_signals(void)
 {
@@ -551,16 +576,18 @@ int main(int argc, char **argv)
 		.lock = PTHREAD_MUTEX_INITIALIZER,
 	};
 
-	/* A trial, before disks are moved to this program: it can be run. */
+	if (level && log_level_parse(level, &log_level) < 0)
+		log_level = LOG_LEVEL_INFO;
+	log_open("xen-diskd-worker", log_level);
+	/* A trial: that it can be run, at least. */
 	if (argc == 2 && !strcmp(argv[1], "try"))
 		return 0;
+	if (argc == 5 && !strcmp(argv[1], "try"))
+		return try_target(argv[2], argv[3], argv[4]);
 	if (argc != 3 || fcntl(worker.socket_fd, F_GETFD) < 0) {
 		fprintf(stderr, "%s: is started by xen-diskd only\n", argv[0]);
 		return 2;
 	}
-	if (level && log_level_parse(level, &log_level) < 0)
-		log_level = LOG_LEVEL_INFO;
-	log_open("xen-diskd-worker", log_level);
 	fcntl(worker.socket_fd, F_SETFD, FD_CLOEXEC);
 	ignore_signals();
 	worker.stopped_fd = eventfd(0, EFD_CLOEXEC);

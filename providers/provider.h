@@ -23,6 +23,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 /* The unit of the guest's requests (blkif.h), whatever the medium's is. */
@@ -81,6 +82,16 @@ struct block_identity {
 	} kind;
 	uint64_t a, b;
 };
+
+/* Its text, for another process to hold against one of its own. */
+#define BLOCK_IDENTITY_BYTES 64
+static inline void block_identity_print(const struct block_identity *identity,
+					char text[BLOCK_IDENTITY_BYTES])
+{
+	snprintf(text, BLOCK_IDENTITY_BYTES, "%d:%llx:%llx",
+		 (int)identity->kind, (unsigned long long)identity->a,
+		 (unsigned long long)identity->b);
+}
 
 /*
  * What a provider serves.  Constant while it is open, but for the size, which

@@ -725,6 +725,29 @@ START_TEST(upgraded_under_load)
 }
 END_TEST
 
+/* Nor is what the new one could not open, or would find another. */
+START_TEST(upgrade_to_another_image_is_refused)
+{
+	char other[64], *error;
+	pid_t pid;
+
+	attach(FE_ABI_NATIVE, 1, true);
+	pid = host_worker_pid(&h, 1, XVDB);
+	host_image(&h, "b.img", sizeof(model), other);
+	need(_i ? unlink(image) == 0 : rename(other, image) == 0, "%s", image);
+	load_begin();
+	error = host_control_error(&h, upgrade_request());
+	need(strstr(error, "cannot open what is served"), "%s", error);
+	free(error);
+	need(host_log_has(&h, _i ? "trial: open '"
+				 : "it is not what is served any more"),
+	     "no cause");
+	drain();
+	need(host_worker_pid(&h, 1, XVDB) == pid, "it has gone");
+	finish();
+}
+END_TEST
+
 static void setup_own_worker(void)
 {
 	worker_link_make();
@@ -1341,6 +1364,7 @@ int main(void)
 	tcase_add_test(tc, killed_when_it_is_to_connect);
 	tcase_add_loop_test(tc, upgraded_under_load, 0,
 			    sizeof(kinds) / sizeof(kinds[0]));
+	tcase_add_loop_test(tc, upgrade_to_another_image_is_refused, 0, 2);
 	tcase_add_test(tc, upgrade_of_a_stuck_worker);
 	tcase_add_loop_test(tc, killed_during_upgrade, 0, 2);
 	tcase_add_test(tc, killed_before_it_says_that_it_serves);
