@@ -385,6 +385,16 @@ static void request_run_step(struct queue *q, struct blk_request *req)
 	}
 }
 
+/*
+ * Of a write that is to be durable, Linux takes EOPNOTSUPP to mean that the disk
+ * needs no flushes, and the write for done: only a discard may end so.
+ */
+static int16_t failure_status(const struct block_io *io)
+{
+	return io->op == BLOCK_OP_DISCARD ? status_of(io->error)
+					  : BLKIF_RSP_ERROR;
+}
+
 /* One I/O of a request has come to its end. */
 static void step_done(struct queue *q, struct blk_request *req)
 {
@@ -400,7 +410,7 @@ static void step_done(struct queue *q, struct blk_request *req)
 		return;
 	}
 	if (error) {
-		request_finish(q, req, status_of(error));
+		request_finish(q, req, failure_status(&req->io));
 		return;
 	}
 	req->flush_failed_ms = 0;

@@ -101,9 +101,6 @@ static int on_reply(void *arg, int *error)
 	if (*error == ENOTCONN || *error == ESHUTDOWN)
 		return 1;
 	request->error = -*error;
-	/* Of data, it would make the guest do without barriers. */
-	if (*error == EOPNOTSUPP && request->command.type != NBD_COMMAND_TRIM)
-		request->error = -EIO;
 	/* libnbd leaves it to us to see whether all of it has come. */
 	if (!*error && request->command.type == NBD_COMMAND_READ &&
 	    request->seen_bytes != request->command.length_bytes)

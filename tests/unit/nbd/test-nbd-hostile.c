@@ -240,14 +240,13 @@ START_TEST(short_read)
 }
 END_TEST
 
-/* Of data or a flush, the guest would take it for one of barriers. */
 START_TEST(unsupported)
 {
 	start("unsupported", NULL);
 	disk_open(&server, "");
-	ck_assert_int_eq(do_read(0, 4096), -EIO);
-	ck_assert_int_eq(do_write(0, 4096), -EIO);
-	ck_assert_int_eq(do_flush(), -EIO);
+	ck_assert_int_eq(do_read(0, 4096), -EOPNOTSUPP);
+	ck_assert_int_eq(do_write(0, 4096), -EOPNOTSUPP);
+	ck_assert_int_eq(do_flush(), -EOPNOTSUPP);
 	ck_assert_int_eq(do_io(BLOCK_OP_DISCARD, 0, 4096, 0), -EOPNOTSUPP);
 	ck_assert_uint_eq(status.reconnects, 0);
 }

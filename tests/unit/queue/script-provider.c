@@ -22,8 +22,8 @@ static struct {
 	struct block_provider base;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	bool hold[3];
-	int error[3];
+	bool hold[4]; /* by enum block_op */
+	int error[4];
 	char log[LOG_BYTES];
 	unsigned int nr_log;
 	struct block_io *held[HELD_MAX];
@@ -40,7 +40,7 @@ static struct {
 static void note(enum block_op op, bool capital)
 {
 	ck_assert_uint_lt(script.nr_log, LOG_BYTES - 1);
-	script.log[script.nr_log++] = (capital ? "RWF" : "rwf")[op];
+	script.log[script.nr_log++] = (capital ? "RWFD" : "rwfd")[op];
 	pthread_cond_broadcast(&script.changed);
 }
 

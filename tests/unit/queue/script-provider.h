@@ -3,7 +3,7 @@
  * A provider that does what a test says: a small disk in memory, whose I/Os
  * may be held until the test lets them go, each with the error it names.
  *
- * Its log has a letter for each I/O that reaches it (r, w, f), and the same
+ * Its log has a letter for each I/O that reaches it (r, w, f, d), and the same
  * as a capital when it is let go after it was held.
  */
 #ifndef XEN_DISKD_UNIT_QUEUE_SCRIPT_PROVIDER_H

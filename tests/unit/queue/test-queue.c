@@ -284,29 +284,49 @@ START_TEST(writes_from_read_only_grants)
 }
 END_TEST
 
-static const struct {
-	int error, status;
-} errors[] = { { -EIO, -1 }, { -ENOSPC, -1 }, { -EOPNOTSUPP, -2 } };
+static const int errors[] = { -EIO, -ENOSPC, -EOPNOTSUPP };
 
 START_TEST(errors_are_answered)
 {
 	start();
 	memset(fake_pages[GUEST_DATA], 0x5a, 4096);
-	script_error(BLOCK_OP_READ, errors[_i].error);
-	script_error(BLOCK_OP_WRITE, errors[_i].error);
+	script_error(BLOCK_OP_READ, errors[_i]);
+	script_error(BLOCK_OP_WRITE, errors[_i]);
 	guest_put(SLOT_READ, 1, 0, 1, GUEST_DATA);
 	guest_push();
-	guest_expect(SLOT_READ, 1, errors[_i].status);
+	guest_expect(SLOT_READ, 1, -1);
 	/* And no byte of a buffer that was not read into. */
 	ck_assert_uint_eq(fake_pages[GUEST_DATA][0], 0x5a);
 	guest_put(SLOT_WRITE, 2, 0, 1, GUEST_DATA);
 	guest_push();
-	guest_expect(SLOT_WRITE, 2, errors[_i].status);
+	guest_expect(SLOT_WRITE, 2, -1);
 	script_error(BLOCK_OP_READ, 0);
 	guest_put(SLOT_READ, 3, 3, 1, GUEST_DATA);
 	guest_push();
 	guest_expect(SLOT_READ, 3, 0);
 	ck_assert_uint_eq(fake_pages[GUEST_DATA][0], 3);
+	stop();
+}
+END_TEST
+
+static void put_discard(uint64_t id, uint64_t sector, uint64_t nr_sectors)
+{
+	unsigned char *slot = guest_slot(guest_req_prod);
+
+	guest_put(SLOT_DISCARD, id, sector, 0, 0);
+	slot_put(slot, guest_layout->segments, 8, nr_sectors);
+}
+
+/* A hint, which the guest does not send again. */
+START_TEST(discard_that_is_not_supported)
+{
+	params.provider->info.discard_granularity_bytes = 512;
+	start();
+	script_error(BLOCK_OP_DISCARD, errors[_i]);
+	put_discard(1, 8, 16);
+	guest_push();
+	guest_expect(SLOT_DISCARD, 1, errors[_i] == -EOPNOTSUPP ? -2 : -1);
+	ck_assert_str_eq(script_log(), "d");
 	stop();
 }
 END_TEST
@@ -468,10 +488,11 @@ START_TEST(empty_barrier)
 }
 END_TEST
 
+/* EOPNOTSUPP would have Linux do without barriers, and take this one for done. */
 START_TEST(barrier_with_an_error)
 {
 	start();
-	script_error(BLOCK_OP_WRITE, -EIO);
+	script_error(BLOCK_OP_WRITE, _i ? -EOPNOTSUPP : -EIO);
 	guest_put(SLOT_BARRIER, 1, 8, 1, GUEST_DATA);
 	guest_put(SLOT_READ, 2, 8, 1, GUEST_DATA);
 	guest_push();
@@ -1343,6 +1364,8 @@ static TCase *case_requests(void)
 	tcase_add_loop_test(tc, bad_requests_harm_nobody, 0, (int)NR_OF(bad));
 	tcase_add_test(tc, writes_from_read_only_grants);
 	tcase_add_loop_test(tc, errors_are_answered, 0, (int)NR_OF(errors));
+	tcase_add_loop_test(tc, discard_that_is_not_supported, 0,
+			    (int)NR_OF(errors));
 	tcase_add_test(tc, read_only_disk);
 	tcase_add_test(tc, binds_no_other_guests_ports);
 	tcase_add_test(tc, in_flight);
@@ -1360,7 +1383,7 @@ static TCase *case_flushes(void)
 	tcase_add_test(tc, flush_with_data);
 	tcase_add_test(tc, barrier_is_ordered);
 	tcase_add_test(tc, empty_barrier);
-	tcase_add_test(tc, barrier_with_an_error);
+	tcase_add_loop_test(tc, barrier_with_an_error, 0, 2);
 	tcase_add_test(tc, disk_without_flush);
 	tcase_add_test(tc, failed_flush_is_tried_again);
 	tcase_add_test(tc, flush_that_cannot_be_retried);
