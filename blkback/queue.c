@@ -111,9 +111,11 @@ static void count(uint64_t *counter, uint64_t n)
 static void count_request(struct queue *q, const struct blk_request *req)
 {
 	struct queue_stats *stats = q->params.stats;
-	uint64_t bytes = req->entry->length_bytes;
+	uint64_t bytes = 0; /* of what failed, they are what the guest says */
 
-	if (req->status != BLKIF_RSP_OKAY)
+	if (req->status == BLKIF_RSP_OKAY)
+		bytes = req->entry->length_bytes;
+	else
 		count(&stats->errors, 1);
 	switch (req->entry->operation) {
 	case BLKIF_OP_READ:

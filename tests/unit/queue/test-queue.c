@@ -269,6 +269,8 @@ START_TEST(bad_requests_harm_nobody)
 	ck_assert_mem_eq(before, script_disk, sizeof(before));
 	stop();
 	ck_assert_uint_eq(stats.errors, 1);
+	ck_assert_uint_eq(stats.read_bytes, 8192);
+	ck_assert_uint_eq(stats.written_bytes, 0);
 }
 END_TEST
 
@@ -328,6 +330,29 @@ START_TEST(discard_that_is_not_supported)
 	guest_expect(SLOT_DISCARD, 1, errors[_i] == -EOPNOTSUPP ? -2 : -1);
 	ck_assert_str_eq(script_log(), "d");
 	stop();
+}
+END_TEST
+
+/* All too long; in bytes, the last one wraps around. */
+static const uint64_t wild_sectors[] = { SCRIPT_SECTORS + 1,
+					 (UINT64_C(1) << 55) - 1,
+					 (UINT64_C(1) << 55) + 8 };
+
+/* A counter never runs backwards. */
+START_TEST(refused_discards_move_nothing)
+{
+	params.provider->info.discard_granularity_bytes = 512;
+	start();
+	put_discard(1, 8, 16);
+	guest_push();
+	guest_expect(SLOT_DISCARD, 1, 0);
+	put_discard(2, 0, wild_sectors[_i]);
+	guest_push();
+	guest_expect(SLOT_DISCARD, 2, -1);
+	stop();
+	ck_assert_uint_eq(stats.discards, 2);
+	ck_assert_uint_eq(stats.errors, 1);
+	ck_assert_uint_eq(stats.discarded_bytes, 8192);
 }
 END_TEST
 
@@ -1366,6 +1391,8 @@ static TCase *case_requests(void)
 	tcase_add_loop_test(tc, errors_are_answered, 0, (int)NR_OF(errors));
 	tcase_add_loop_test(tc, discard_that_is_not_supported, 0,
 			    (int)NR_OF(errors));
+	tcase_add_loop_test(tc, refused_discards_move_nothing, 0,
+			    (int)NR_OF(wild_sectors));
 	tcase_add_test(tc, read_only_disk);
 	tcase_add_test(tc, binds_no_other_guests_ports);
 	tcase_add_test(tc, in_flight);
