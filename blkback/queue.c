@@ -305,8 +305,8 @@ static void disk_fail(struct queue *q, const char *cause)
 /*
  * A flush that was not durable is never acknowledged, and an empty one never
  * answered with an error either: Linux takes that for "flushes not needed"
- * and stops sending them.  So it waits, is tried again, and at the limit the
- * disk fails: the flush then waits for ever, and writes are refused.
+ * and stops sending them.  So it waits, is tried again if that can help, and at
+ * the limit the disk fails: the flush then waits for ever, and writes are refused.
  */
 static void flush_has_failed(struct queue *q, struct blk_request *req,
 			     int error)
@@ -315,7 +315,8 @@ static void flush_has_failed(struct queue *q, struct blk_request *req,
 
 	if (!req->flush_failed_ms)
 		req->flush_failed_ms = now;
-	if (!q->block->provider->info.flush_retryable ||
+	if ((!block_flush_untried(error) &&
+	     !q->block->provider->info.flush_retryable) ||
 	    now - req->flush_failed_ms >= q->params.flush_timeout_ms)
 		disk_fail(q, strerror(-error));
 	if (disk_failed(q) && req->entry->nr_segments) {

@@ -245,7 +245,6 @@ static void fill_info(struct file_provider *file, const struct stat *st,
 	info->fence_waits = !info->read_only;
 	info->unshareable = has_blocks(file) && !info->read_only;
 	info->discard_granularity_bytes = discard_granularity(file, st);
-	info->flush_retryable = file->direct;
 	info->identity.kind =
 		device ? BLOCK_IDENTITY_DEVICE : BLOCK_IDENTITY_FILE;
 	info->identity.a = device ? st->st_rdev : st->st_dev;

@@ -21,6 +21,7 @@
 #include "common/list.h"
 #include "providers/provider-spec.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -108,8 +109,9 @@ struct block_info {
 	uint32_t discard_granularity_bytes;
 	/*
 	 * A failed flush that succeeds when it is tried again has made the
-	 * data durable.  Not so for the page cache: it reports a lost write
-	 * once and forgets it.
+	 * data durable, whatever the error was.  Not so for files and devices:
+	 * the page cache reports a lost write once and forgets it, and so does
+	 * many a device what was in its own cache.
 	 */
 	bool flush_retryable : 1;
 	/*
@@ -149,6 +151,15 @@ struct block_info {
 	 */
 	bool hold_version : 1;
 };
+
+/*
+ * The error of a flush says that it was not carried out at all: nothing is lost
+ * by that, and it may be tried again on any disk.
+ */
+static inline bool block_flush_untried(int error)
+{
+	return error == -EINTR || error == -EAGAIN || error == -ENOMEM;
+}
 
 enum block_link {
 	BLOCK_LINK_NONE, /* it depends on nobody */

@@ -150,7 +150,7 @@ static void setup_run_dir(void)
 	     "mount: %s", strerror(errno));
 	host_daemon_start(&h);
 	g = host_guest(&h, 1, "g1");
-	/* In memory, where a flush that failed is not tried again. */
+	/* In memory, where all is done at once.  No flush is tried again. */
 	host_image(&h, "mem/a.img", 1 << 20, image);
 }
 

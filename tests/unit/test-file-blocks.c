@@ -452,8 +452,7 @@ START_TEST(any_sectors_against_a_model)
 
 	device_setup(MODEL_BYTES);
 	open_device();
-	/* Directly: or a flush that failed could not be tried again. */
-	ck_assert(provider->info.flush_retryable);
+	ck_assert(provider->info.pins_memory); /* directly */
 	ck_assert_uint_eq(provider->info.logical_block_bytes, 512);
 	ck_assert_uint_eq(provider->info.physical_block_bytes, BLOCK);
 	srandom(7);
@@ -501,7 +500,7 @@ START_TEST(blocks_that_are_shared)
 		block_provider_open(registry, target, false, &shared, &err), 0);
 	ck_assert(shared->info.shared);
 	ck_assert(!shared->info.unshareable);
-	ck_assert(!shared->info.flush_retryable);
+	ck_assert(!shared->info.pins_memory); /* through the page cache */
 	block_provider_close(shared);
 	loop_device_close(&device);
 }
@@ -513,7 +512,7 @@ static void full_device_setup(void)
 	char dir[256], file[272];
 	int fd;
 
-	snprintf(dir, sizeof(dir), "%s/full", unit_dir());
+	snprintf(dir, sizeof(dir), "%s/full.%d", unit_dir(), (int)getpid());
 	ck_assert(mkdir(dir, 0700) == 0 && unshare(CLONE_NEWNS) == 0 &&
 		  mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
 		  mount("none", dir, "tmpfs", 0, "size=256k") == 0);
@@ -550,6 +549,30 @@ START_TEST(flushes_of_lost_writes)
 	ck_assert_int_lt(flushes[1].error, 0);
 	ck_assert_int_lt(do_io(BLOCK_OP_FLUSH, 0, 0, NULL, 0), 0);
 	close_device();
+}
+END_TEST
+
+/*
+ * Written directly, to a device with a cache that forgets what it could not keep,
+ * as one loop device over another one is: a second flush says that all is well.
+ */
+START_TEST(device_forgets_lost_writes)
+{
+	static unsigned char data[1 << 20];
+	struct iovec iov = { data, sizeof(data) };
+	struct loop_device upper;
+
+	full_device_setup();
+	loop_device_open(&upper, device.path, false, BLOCK);
+	open_target(upper.path);
+	ck_assert(provider->info.pins_memory); /* directly */
+	ck_assert_int_eq(do_io(BLOCK_OP_FLUSH, 0, 0, NULL, 0), 0);
+	ck_assert_int_eq(do_io(BLOCK_OP_WRITE, 0, sizeof(data), &iov, 1), 0);
+	ck_assert_int_lt(do_io(BLOCK_OP_FLUSH, 0, 0, NULL, 0), 0);
+	ck_assert_int_eq(fdatasync(upper.fd), 0);
+	ck_assert(!provider->info.flush_retryable);
+	close_device();
+	loop_device_close(&upper);
 }
 END_TEST
 
@@ -725,6 +748,7 @@ Suite *suite_file_blocks(void)
 	tcase_add_test(tc, queues_share_blocks_of_a_device);
 	tcase_add_test(tc, blocks_that_are_shared);
 	tcase_add_test(tc, flushes_of_lost_writes);
+	tcase_add_test(tc, device_forgets_lost_writes);
 	tcase_add_test(tc, errors_come_through);
 	tcase_add_test(tc, device_discards);
 	tcase_add_test(tc, long_discards);

@@ -596,7 +596,29 @@ static void check_disk_failed(void)
 	ck_assert_uint_eq(script_disk[0], 0);
 }
 
-/* The page cache reports a lost write once: a second try proves nothing. */
+/* It was not carried out at all: of what else it is never known. */
+static const int untried[] = { -EINTR, -EAGAIN, -ENOMEM };
+
+START_TEST(flush_that_was_not_tried)
+{
+	params.provider->info.flush_retryable = false;
+	script_hold(BLOCK_OP_FLUSH, true);
+	start();
+	guest_put(SLOT_FLUSH, 1, 0, 0, 0);
+	guest_push();
+	script_wait_held(1);
+	script_release(untried[_i]);
+	script_wait_log(3);
+	script_wait_held(1);
+	script_release(0);
+	guest_expect(SLOT_FLUSH, 1, 0);
+	ck_assert_str_eq(script_log(), "fFfF");
+	ck_assert_uint_eq(events.disk_failed, 0);
+	stop();
+}
+END_TEST
+
+/* A lost write may be reported once: a second try proves nothing. */
 START_TEST(flush_that_cannot_be_retried)
 {
 	params.provider->info.flush_retryable = false;
@@ -641,8 +663,9 @@ END_TEST
 START_TEST(flush_limit_reached)
 {
 	params.flush_timeout_ms = 500;
+	params.provider->info.flush_retryable = !_i;
 	start();
-	script_error(BLOCK_OP_FLUSH, -EIO);
+	script_error(BLOCK_OP_FLUSH, _i ? -ENOMEM : -EIO);
 	guest_put(SLOT_FLUSH, 1, 0, 0, 0);
 	guest_push();
 	script_wait_log(2);
@@ -1414,7 +1437,9 @@ static TCase *case_flushes(void)
 	tcase_add_test(tc, disk_without_flush);
 	tcase_add_test(tc, failed_flush_is_tried_again);
 	tcase_add_test(tc, flush_that_cannot_be_retried);
-	tcase_add_test(tc, flush_limit_reached);
+	tcase_add_loop_test(tc, flush_that_was_not_tried, 0,
+			    (int)NR_OF(untried));
+	tcase_add_loop_test(tc, flush_limit_reached, 0, 2);
 	tcase_add_test(tc, data_waits_when_the_disk_fails);
 	tcase_add_test(tc, barrier_on_a_failed_disk);
 	tcase_add_loop_test(tc, barrier_behind_a_withheld_flush, 0, 2);
