@@ -110,7 +110,6 @@ int file_discard_start(struct file_discard *discard, struct block_io *io)
 {
 	int rc;
 
-	__atomic_store_n(&discard->preferred, true, __ATOMIC_RELAXED);
 	pthread_mutex_lock(&discard->lock);
 	rc = start_thread(discard);
 	pthread_mutex_unlock(&discard->lock);

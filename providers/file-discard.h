@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Discards of block devices that cannot make zeroes of a range without writing
- * them, such as thin volumes of device-mapper: BLKDISCARD.  It blocks, so a
- * thread of the provider's issues it, one for all queues, started when the
- * first discard needs it.
+ * Discards of block devices: BLKDISCARD.  It blocks, so a thread of the provider's
+ * issues it, one for all queues, started with the first discard.
  *
  * What is read there afterwards is the device's to say: zeroes, what it was, or
  * anything else; not what was written elsewhere, which the standards of disks
@@ -24,7 +22,6 @@
 
 struct file_discard {
 	int fd;
-	bool preferred; /* the device is known to need it; atomic */
 	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t work;
 	struct list jobs; /* of block_io.node */

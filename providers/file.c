@@ -552,19 +552,8 @@ static void flush_submit(struct file_provider *file, struct block_io *io)
 
 /* ---- discard -------------------------------------------------------- */
 
-/*
- * A hole reads as zeroes, in a file as on a device: what the kernel cannot make
- * one of it leaves alone (BLKDEV_ZERO_NOFALLBACK), and file-discard takes over.
- */
+/* Of a file, a hole. */
 #define DISCARD_MODE (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)
-
-static void discard_by_device(struct file_provider *file, struct block_io *io)
-{
-	int rc = file_discard_start(&file->discard, io);
-
-	if (rc < 0)
-		block_io_complete(io, rc);
-}
 
 /* The next one.  False when all is done. */
 static bool discard_step(const struct file_provider *file,
@@ -591,11 +580,6 @@ static void discard_done(struct io_op *op, int result)
 		container_of(io->queue->provider, struct file_provider, base);
 	uint64_t offset, length;
 
-	if (result == -EOPNOTSUPP &&
-	    file->base.info.identity.kind == BLOCK_IDENTITY_DEVICE) {
-		discard_by_device(file, io);
-		return;
-	}
 	if (result < 0 && result != -EINTR && result != -EAGAIN) {
 		block_io_complete(io, result);
 		return;
@@ -620,15 +604,28 @@ static void discard_next(struct file_provider *file, struct block_io *io)
 		block_io_complete(io, 0);
 		return;
 	}
-	if (__atomic_load_n(&file->discard.preferred, __ATOMIC_RELAXED)) {
-		discard_by_device(file, io);
-		return;
-	}
 	/* Not to be filled by reads meanwhile. */
 	file_map_punched(&file->map, offset, length);
 	io->loop_op.done = discard_done;
 	io_loop_fallocate(io->queue->loop, &io->loop_op, file->fd, DISCARD_MODE,
 			  offset, length);
+}
+
+/*
+ * Of a device, fallocate(2) asks for zeroes (WRITE ZEROES), which may take as long
+ * as writing them, and need not give anything back.
+ */
+static void discard_submit(struct file_provider *file, struct block_io *io)
+{
+	int rc;
+
+	if (file->base.info.identity.kind != BLOCK_IDENTITY_DEVICE) {
+		discard_next(file, io);
+		return;
+	}
+	rc = file_discard_start(&file->discard, io);
+	if (rc < 0)
+		block_io_complete(io, rc);
 }
 
 static void file_submit(struct block_queue *queue, struct block_io *io)
@@ -641,7 +638,7 @@ static void file_submit(struct block_queue *queue, struct block_io *io)
 		return;
 	}
 	if (io->op == BLOCK_OP_DISCARD) {
-		discard_next(file, io);
+		discard_submit(file, io);
 		return;
 	}
 	transfer_submit(file, io);

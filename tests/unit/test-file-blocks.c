@@ -635,6 +635,46 @@ START_TEST(device_discards)
 }
 END_TEST
 
+/* How many sectors the device was asked to write, and to discard. */
+static void count_sectors(unsigned long long *ret_written,
+			  unsigned long long *ret_discarded)
+{
+	char name[128];
+	FILE *f;
+
+	snprintf(name, sizeof(name), "/sys/block/%s/stat",
+		 device.path + strlen("/dev/"));
+	f = fopen(name, "re");
+	ck_assert_ptr_nonnull(f);
+	ck_assert_int_eq(fscanf(f,
+				"%*u %*u %*u %*u %*u %*u %llu %*u %*u %*u %*u "
+				"%*u %*u %llu",
+				ret_written, ret_discarded),
+			 2);
+	fclose(f);
+}
+
+/* Zeroes would be written by many a device. */
+START_TEST(device_discards_write_nothing)
+{
+	unsigned long long written, discarded, then_written, then_discarded;
+	uint64_t unit;
+
+	device_setup(64 * BLOCK);
+	open_device();
+	unit = provider->info.discard_granularity_bytes;
+	count_sectors(&written, &discarded);
+	ck_assert_int_eq(do_io(BLOCK_OP_DISCARD, unit + 512, 4 * unit, NULL, 0),
+			 0);
+	/* There is no whole one in it. */
+	ck_assert_int_eq(do_io(BLOCK_OP_DISCARD, 512, unit, NULL, 0), 0);
+	count_sectors(&then_written, &then_discarded);
+	ck_assert_uint_eq(then_written, written);
+	ck_assert_uint_eq(then_discarded, discarded + 3 * unit / 512);
+	close_device();
+}
+END_TEST
+
 /* Several steps, each from where the last one ended. */
 START_TEST(long_discards)
 {
@@ -751,6 +791,7 @@ Suite *suite_file_blocks(void)
 	tcase_add_test(tc, device_forgets_lost_writes);
 	tcase_add_test(tc, errors_come_through);
 	tcase_add_test(tc, device_discards);
+	tcase_add_test(tc, device_discards_write_nothing);
 	tcase_add_test(tc, long_discards);
 	tcase_add_test(tc, discard_errors_come_through);
 	tcase_add_test(tc, discards_are_abandoned);
