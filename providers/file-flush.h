@@ -4,7 +4,7 @@
  * a time.  The kernel tells once for each file description that what was written
  * is lost (errseq_t, Documentation/core-api/errseq.rst): of two flushes at the same
  * time, one would be told, and the other that all is well.  After a failure none
- * succeeds any more.
+ * succeeds any more.  Those that wait while one is under way share the next one.
  *
  * Any thread, unless it is said otherwise.
  */
@@ -18,8 +18,10 @@
 
 struct file_flush {
 	pthread_mutex_t lock; /* guards what follows */
-	struct list waiting; /* of block_io.node */
-	bool busy;
+	/* It is under way, or on its way to its queue to be; or NULL. */
+	struct block_io *current;
+	struct list sharing; /* its end, of block_io.node */
+	struct list waiting; /* for a later one, likewise */
 	int error; /* of the first that failed */
 };
 
@@ -29,10 +31,16 @@ void file_flush_fini(struct file_flush *flush);
 
 /*
  * Queue thread.  1: it is the one that is under way, until file_flush_leave(); 0:
- * it waits, and comes back by its queue's mailbox, to enter again; else the error
- * that it is to end with.
+ * it waits, and comes back by its queue's mailbox; else the error that it is to end
+ * with.
  */
 int file_flush_enter(struct file_flush *flush, struct block_io *io);
+
+/*
+ * Queue thread; it has come back.  True: it is the one that is under way, as above;
+ * else it has ended, with io->error.
+ */
+bool file_flush_delivered(struct file_flush *flush, const struct block_io *io);
 
 /* The one under way has ended, with an error or 0. */
 void file_flush_leave(struct file_flush *flush, int error);

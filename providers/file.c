@@ -535,19 +535,23 @@ static void flush_done(struct io_op *op, int result)
 	block_io_complete(io, result);
 }
 
+static void flush_begin(struct file_provider *file, struct block_io *io)
+{
+	io->loop_op.done = flush_done;
+	if (file->in_memory)
+		flush_done(&io->loop_op, fdatasync(file->fd) < 0 ? -errno : 0);
+	else
+		io_loop_fdatasync(io->queue->loop, &io->loop_op, file->fd);
+}
+
 static void flush_submit(struct file_provider *file, struct block_io *io)
 {
 	int rc = file->direct ? 1 : file_flush_enter(&file->flush, io);
 
 	if (rc < 0)
 		block_io_complete(io, rc);
-	if (rc <= 0)
-		return;
-	io->loop_op.done = flush_done;
-	if (file->in_memory)
-		flush_done(&io->loop_op, fdatasync(file->fd) < 0 ? -errno : 0);
-	else
-		io_loop_fdatasync(io->queue->loop, &io->loop_op, file->fd);
+	if (rc > 0)
+		flush_begin(file, io);
 }
 
 /* ---- discard -------------------------------------------------------- */
@@ -650,12 +654,13 @@ static void file_delivered(struct block_io *io)
 	struct file_provider *file =
 		container_of(io->queue->provider, struct file_provider, base);
 
-	if (io->op == BLOCK_OP_DISCARD)
-		block_io_complete(io, io->error);
-	else if (io->op == BLOCK_OP_FLUSH)
-		flush_submit(file, io);
-	else
+	if (io->op == BLOCK_OP_WRITE)
 		transfer_begin(file, io);
+	else if (io->op == BLOCK_OP_FLUSH &&
+		 file_flush_delivered(&file->flush, io))
+		flush_begin(file, io);
+	else
+		block_io_complete(io, io->error);
 }
 
 static int file_queue_open(struct block_provider *provider,

@@ -6,6 +6,7 @@
  */
 #include "common/io-loop.h"
 #include "providers/file-discard.h"
+#include "providers/file-flush.h"
 #include "providers/file-queue.h"
 #include "providers/file-ranges.h"
 #include "providers/file.h"
@@ -31,16 +32,18 @@ static struct {
 	struct block_provider base;
 	struct file_ranges ranges;
 	struct file_discard discard;
-	/* Queue thread: a write may start. */
+	struct file_flush flush;
+	/* Queue thread: a write or flush may start. */
 	void (*started)(struct block_io *io);
 } fake;
 
 static void fake_delivered(struct block_io *io)
 {
-	if (io->op == BLOCK_OP_DISCARD)
-		block_io_complete(io, io->error);
-	else
+	if (io->op == BLOCK_OP_WRITE ||
+	    (io->op == BLOCK_OP_FLUSH && file_flush_delivered(&fake.flush, io)))
 		fake.started(io);
+	else
+		block_io_complete(io, io->error);
 }
 
 static int fake_queue_open(struct block_provider *provider,
@@ -59,11 +62,23 @@ static void fake_queue_close(struct block_queue *queue)
 	free(file_queue_of(queue));
 }
 
+static void fake_flush(struct block_io *io)
+{
+	int rc = file_flush_enter(&fake.flush, io);
+
+	if (rc < 0)
+		block_io_complete(io, rc);
+	if (rc > 0)
+		fake.started(io);
+}
+
 static void fake_submit(struct block_queue *queue, struct block_io *io)
 {
 	(void)queue;
 	if (io->op == BLOCK_OP_DISCARD)
 		ck_assert_int_eq(file_discard_start(&fake.discard, io), 0);
+	else if (io->op == BLOCK_OP_FLUSH)
+		fake_flush(io);
 	else if (file_ranges_enter(&fake.ranges, io))
 		fake.started(io);
 }
@@ -79,14 +94,17 @@ static void fake_open(uint64_t size_bytes, int fd)
 {
 	fake.base.ops = &fake_ops;
 	fake.base.info.size_bytes = size_bytes;
+	fake.base.info.can_flush = true;
 	fake.base.info.discard_granularity_bytes = BLOCK;
 	file_ranges_init(&fake.ranges, BLOCK);
 	file_discard_init(&fake.discard, fd);
+	file_flush_init(&fake.flush);
 }
 
 static void fake_close(void)
 {
 	file_discard_fini(&fake.discard);
+	file_flush_fini(&fake.flush);
 	file_ranges_fini(&fake.ranges);
 }
 
@@ -198,6 +216,79 @@ START_TEST(nobody_is_overtaken)
 	ends(&first, &long_one);
 	ends(&long_one, &last);
 	ends(&last, NULL);
+}
+END_TEST
+
+/* ---- flushes, one at a time -------------------------------------------- */
+
+static bool flush_starts(struct block_io *io)
+{
+	*io = (struct block_io){ .op = BLOCK_OP_FLUSH };
+	last_started = NULL;
+	block_submit(queue, io);
+	return last_started == io;
+}
+
+/* Ends it as said.  Another one is started by it, or none. */
+static void flush_ends(struct block_io *io, int error,
+		       const struct block_io *then)
+{
+	last_started = NULL;
+	file_flush_leave(&fake.flush, error);
+	block_io_complete(io, error);
+	io_loop_run(loop, then != NULL);
+	ck_assert_ptr_eq(last_started, then);
+}
+
+static void flush_has_ended(const struct block_io *io, int error)
+{
+	struct block_io *done;
+
+	while (!(done = block_queue_next_done(queue)))
+		ck_assert_int_ge(io_loop_run(loop, true), 0);
+	ck_assert_ptr_eq(done, io);
+	ck_assert_int_eq(io->error, error);
+}
+
+/* Of all that came while another was under way, the first is for the others, too. */
+START_TEST(flushes_share_one)
+{
+	struct block_io first, second, third, fourth, late;
+
+	ck_assert(flush_starts(&first));
+	ck_assert(!flush_starts(&second));
+	ck_assert(!flush_starts(&third));
+	ck_assert(!flush_starts(&fourth));
+	flush_ends(&first, 0, &second);
+	flush_has_ended(&first, 0);
+	ck_assert(!flush_starts(&late)); /* and has to be for itself */
+	flush_ends(&second, 0, &late);
+	flush_has_ended(&second, 0);
+	flush_has_ended(&third, 0);
+	flush_has_ended(&fourth, 0);
+	ck_assert_ptr_null(block_queue_next_done(queue));
+	flush_ends(&late, 0, NULL);
+	flush_has_ended(&late, 0);
+}
+END_TEST
+
+/* Those that share it fail, and those that would be next, and all others. */
+START_TEST(flushes_share_a_failure)
+{
+	struct block_io first, second, third, next, late;
+
+	ck_assert(flush_starts(&first));
+	ck_assert(!flush_starts(&second));
+	ck_assert(!flush_starts(&third));
+	flush_ends(&first, 0, &second);
+	flush_has_ended(&first, 0);
+	ck_assert(!flush_starts(&next));
+	flush_ends(&second, -EIO, NULL);
+	flush_has_ended(&second, -EIO);
+	flush_has_ended(&third, -EIO);
+	flush_has_ended(&next, -EIO);
+	ck_assert(!flush_starts(&late));
+	flush_has_ended(&late, -EIO);
 }
 END_TEST
 
@@ -773,6 +864,11 @@ Suite *suite_file_blocks(void)
 	tcase_add_test(tc, whole_blocks_wait_for_parts);
 	tcase_add_test(tc, parts_wait_for_whole_blocks);
 	tcase_add_test(tc, nobody_is_overtaken);
+	suite_add_tcase(suite, tc);
+	tc = tcase_create("flushes");
+	tcase_add_checked_fixture(tc, ranges_setup, ranges_teardown);
+	tcase_add_test(tc, flushes_share_one);
+	tcase_add_test(tc, flushes_share_a_failure);
 	suite_add_tcase(suite, tc);
 	tc = tcase_create("queues");
 	tcase_set_timeout(tc, 20);
