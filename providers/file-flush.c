@@ -65,15 +65,16 @@ static struct block_io *post_first(struct list *list, int error)
 	return io;
 }
 
-void file_flush_leave(struct file_flush *flush, int error)
+void file_flush_leave(struct file_flush *flush, int error, bool lost)
 {
 	pthread_mutex_lock(&flush->lock);
-	flush->error = error;
+	if (lost)
+		flush->error = error;
 	while (post_first(&flush->sharing, error))
 		; /* all of them */
-	/* The next one; after a failure all of these, too. */
+	/* The next one; or all of these, too. */
 	do
-		flush->current = post_first(&flush->waiting, error);
-	while (error && flush->current);
+		flush->current = post_first(&flush->waiting, flush->error);
+	while (flush->error && flush->current);
 	pthread_mutex_unlock(&flush->lock);
 }

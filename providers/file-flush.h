@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Flushes of an image that goes through the page cache, of all its queues, one at
- * a time.  The kernel tells once for each file description that what was written
- * is lost (errseq_t, Documentation/core-api/errseq.rst): of two flushes at the same
- * time, one would be told, and the other that all is well.  After a failure none
- * succeeds any more.  Those that wait while one is under way share the next one.
+ * Flushes of a file or a device, of all its queues, one at a time.  The kernel tells
+ * once for each file description that what was written is lost (errseq_t,
+ * Documentation/core-api/errseq.rst), and so do devices of what was in their own
+ * cache: of two flushes at the same time, one would be told, and the other that all
+ * is well.  After such a failure none succeeds any more.  Those that wait while one
+ * is under way share the next one.
  *
  * Any thread, unless it is said otherwise.
  */
@@ -22,7 +23,7 @@ struct file_flush {
 	struct block_io *current;
 	struct list sharing; /* its end, of block_io.node */
 	struct list waiting; /* for a later one, likewise */
-	int error; /* of the first that failed */
+	int error; /* all fail with it: data is lost, or may be */
 };
 
 void file_flush_init(struct file_flush *flush);
@@ -42,7 +43,10 @@ int file_flush_enter(struct file_flush *flush, struct block_io *io);
  */
 bool file_flush_delivered(struct file_flush *flush, const struct block_io *io);
 
-/* The one under way has ended, with an error or 0. */
-void file_flush_leave(struct file_flush *flush, int error);
+/*
+ * The one under way has ended, with an error or 0.  lost: the error may mean that
+ * what was written is gone.
+ */
+void file_flush_leave(struct file_flush *flush, int error, bool lost);
 
 #endif

@@ -44,7 +44,7 @@ struct file_provider {
 	bool direct; /* fd is O_DIRECT, and blocks say what it takes */
 	struct file_blocks blocks;
 	struct file_discard discard;
-	struct file_flush flush; /* unless direct */
+	struct file_flush flush;
 	/*
 	 * The file is memory, which io_uring would have a thread of its own
 	 * wait for (no FMODE_NOWAIT): it is read and written at once.
@@ -530,8 +530,10 @@ static void flush_done(struct io_op *op, int result)
 	struct file_provider *file =
 		container_of(io->queue->provider, struct file_provider, base);
 
-	if (!file->direct)
-		file_flush_leave(&file->flush, result);
+	/* Through the page cache, any error may be that of a write. */
+	file_flush_leave(&file->flush, result,
+			 result < 0 && !(file->direct &&
+					 block_flush_untried(result)));
 	block_io_complete(io, result);
 }
 
@@ -546,7 +548,7 @@ static void flush_begin(struct file_provider *file, struct block_io *io)
 
 static void flush_submit(struct file_provider *file, struct block_io *io)
 {
-	int rc = file->direct ? 1 : file_flush_enter(&file->flush, io);
+	int rc = file_flush_enter(&file->flush, io);
 
 	if (rc < 0)
 		block_io_complete(io, rc);

@@ -234,7 +234,7 @@ static void flush_ends(struct block_io *io, int error,
 		       const struct block_io *then)
 {
 	last_started = NULL;
-	file_flush_leave(&fake.flush, error);
+	file_flush_leave(&fake.flush, error, error == -EIO);
 	block_io_complete(io, error);
 	io_loop_run(loop, then != NULL);
 	ck_assert_ptr_eq(last_started, then);
@@ -289,6 +289,25 @@ START_TEST(flushes_share_a_failure)
 	flush_has_ended(&next, -EIO);
 	ck_assert(!flush_starts(&late));
 	flush_has_ended(&late, -EIO);
+}
+END_TEST
+
+/* Nothing is lost: who shares it learns of it, and the next one has its turn. */
+START_TEST(flushes_share_a_try)
+{
+	struct block_io first, second, third, next;
+
+	ck_assert(flush_starts(&first));
+	ck_assert(!flush_starts(&second));
+	ck_assert(!flush_starts(&third));
+	flush_ends(&first, -ENOMEM, &second);
+	flush_has_ended(&first, -ENOMEM);
+	ck_assert(!flush_starts(&next));
+	flush_ends(&second, -EAGAIN, &next);
+	flush_has_ended(&second, -EAGAIN);
+	flush_has_ended(&third, -EAGAIN);
+	flush_ends(&next, 0, NULL);
+	flush_has_ended(&next, 0);
 }
 END_TEST
 
@@ -615,18 +634,14 @@ static void full_device_setup(void)
 }
 
 /* One is told that what was written is lost; the other must not say all is well. */
-START_TEST(flushes_of_lost_writes)
+static void lose_writes(void)
 {
 	static unsigned char data[1 << 20];
 	struct iovec iov = { data, sizeof(data) };
 	struct block_io flushes[2] = { { .op = BLOCK_OP_FLUSH },
 				       { .op = BLOCK_OP_FLUSH } };
-	char target[sizeof(device.path) + 16];
 	unsigned int nr_done = 0;
 
-	full_device_setup();
-	snprintf(target, sizeof(target), "file:%s?share=yes", device.path);
-	open_target(target);
 	ck_assert_int_eq(do_io(BLOCK_OP_FLUSH, 0, 0, NULL, 0), 0);
 	ck_assert_int_eq(do_io(BLOCK_OP_WRITE, 0, sizeof(data), &iov, 1), 0);
 	block_submit(queue, &flushes[0]);
@@ -639,6 +654,16 @@ START_TEST(flushes_of_lost_writes)
 	ck_assert_int_lt(flushes[0].error, 0);
 	ck_assert_int_lt(flushes[1].error, 0);
 	ck_assert_int_lt(do_io(BLOCK_OP_FLUSH, 0, 0, NULL, 0), 0);
+}
+
+START_TEST(flushes_of_lost_writes)
+{
+	char target[sizeof(device.path) + 16];
+
+	full_device_setup();
+	snprintf(target, sizeof(target), "file:%s?share=yes", device.path);
+	open_target(target);
+	lose_writes();
 	close_device();
 }
 END_TEST
@@ -649,17 +674,13 @@ END_TEST
  */
 START_TEST(device_forgets_lost_writes)
 {
-	static unsigned char data[1 << 20];
-	struct iovec iov = { data, sizeof(data) };
 	struct loop_device upper;
 
 	full_device_setup();
 	loop_device_open(&upper, device.path, false, BLOCK);
 	open_target(upper.path);
 	ck_assert(provider->info.pins_memory); /* directly */
-	ck_assert_int_eq(do_io(BLOCK_OP_FLUSH, 0, 0, NULL, 0), 0);
-	ck_assert_int_eq(do_io(BLOCK_OP_WRITE, 0, sizeof(data), &iov, 1), 0);
-	ck_assert_int_lt(do_io(BLOCK_OP_FLUSH, 0, 0, NULL, 0), 0);
+	lose_writes();
 	ck_assert_int_eq(fdatasync(upper.fd), 0);
 	ck_assert(!provider->info.flush_retryable);
 	close_device();
@@ -869,6 +890,7 @@ Suite *suite_file_blocks(void)
 	tcase_add_checked_fixture(tc, ranges_setup, ranges_teardown);
 	tcase_add_test(tc, flushes_share_one);
 	tcase_add_test(tc, flushes_share_a_failure);
+	tcase_add_test(tc, flushes_share_a_try);
 	suite_add_tcase(suite, tc);
 	tc = tcase_create("queues");
 	tcase_set_timeout(tc, 20);
