@@ -32,6 +32,12 @@
 #define REBIND_MS 10000u
 #define REBIND_NEW_MS 1000u
 #define REBIND_LOOK_MS 1
+/*
+ * A guest that sends events and no requests costs a turn for each.  From so many in a
+ * row on, the port stays masked for so long after each (XSA-332).
+ */
+#define VAIN_EVENTS_MAX 100u
+#define VAIN_EVENT_MS 10u
 /* Looks at the ring between two at the clock. */
 #define LOOKS_PER_CLOCK 16u
 /* A part of the requests of a turn that is answered before the others. */
@@ -88,8 +94,11 @@ struct queue {
 	struct blk_request *barrier; /* nothing is taken while it is there */
 
 	struct io_op evtchn_op, wake_op, retry_op, idle_op, throttle_op;
+	struct io_op vain_op;
 	unsigned int nr_loop_ops; /* of these, in flight */
 	bool evtchn_armed, retry_armed, idle_armed, throttle_armed;
+	bool vain_armed;
+	unsigned int nr_vain_events; /* since there was a request */
 	struct throttle_payer payer;
 	struct idle_poll poll;
 	bool masked; /* an event was taken; the port cannot fire */
@@ -525,6 +534,12 @@ static struct blk_request *request_take(struct queue *q)
 	return req;
 }
 
+static void work_begins(struct queue *q)
+{
+	q->nr_vain_events = 0;
+	idle_poll_work(&q->poll, clock_now_ns());
+}
+
 /* Up to a barrier: what is behind it stays in the ring until it is answered. */
 static void take_slots(struct queue *q, unsigned int most)
 {
@@ -536,7 +551,7 @@ static void take_slots(struct queue *q, unsigned int most)
 			return;
 		req = request_take(q);
 		if (req && first)
-			idle_poll_work(&q->poll, clock_now_ns());
+			work_begins(q);
 		if (req)
 			list_add_tail(&q->parsed, &req->node);
 		first = false;
@@ -823,12 +838,13 @@ static void evtchn_done(struct io_op *op, int result)
 	struct queue *q = container_of(op, struct queue, evtchn_op);
 	uint32_t port;
 
-	(void)result;
 	q->evtchn_armed = false;
 	q->nr_loop_ops--;
 	/* The handle has this one port, which stays masked: there is no second. */
-	if (!evtchn_pending(q->ec, &port))
-		q->masked = true;
+	if (evtchn_take(q->ec, result, &port) < 0)
+		return;
+	q->masked = true;
+	q->nr_vain_events++; /* until there is a request */
 }
 
 static void evtchn_arm(struct queue *q)
@@ -836,8 +852,40 @@ static void evtchn_arm(struct queue *q)
 	if (q->evtchn_armed)
 		return;
 	q->evtchn_op.done = evtchn_done;
-	io_loop_poll(q->loop, &q->evtchn_op, evtchn_fd(q->ec), POLLIN);
+	evtchn_wait(q->ec, q->loop, &q->evtchn_op);
 	q->evtchn_armed = true;
+	q->nr_loop_ops++;
+}
+
+static void unmask(struct queue *q)
+{
+	q->masked = false;
+	evtchn_unmask(q->ec, q->loop, q->port);
+}
+
+static void vain_done(struct io_op *op, int result)
+{
+	struct queue *q = container_of(op, struct queue, vain_op);
+
+	(void)result;
+	q->vain_armed = false;
+	q->nr_loop_ops--;
+	if (!q->stopping)
+		unmask(q);
+}
+
+/* The guest may send events again; in a while, if that is all it does. */
+static void allow_event(struct queue *q)
+{
+	if (!q->masked || q->vain_armed)
+		return;
+	if (q->nr_vain_events < VAIN_EVENTS_MAX) {
+		unmask(q);
+		return;
+	}
+	q->vain_op.done = vain_done;
+	io_loop_timeout(q->loop, &q->vain_op, VAIN_EVENT_MS);
+	q->vain_armed = true;
 	q->nr_loop_ops++;
 }
 
@@ -892,10 +940,7 @@ static bool prepare_sleep(struct queue *q)
 		return false; /* completions, or time, will wake us */
 	if (ring_final_check(&q->ring))
 		return true;
-	if (q->masked) {
-		q->masked = false;
-		evtchn_unmask(q->ec, q->port);
-	}
+	allow_event(q);
 	return false;
 }
 
@@ -1230,6 +1275,8 @@ static void quiesce(struct queue *q)
 		io_loop_cancel(q->loop, &q->idle_op);
 	if (q->throttle_armed)
 		io_loop_cancel(q->loop, &q->throttle_op);
+	if (q->vain_armed)
+		io_loop_cancel(q->loop, &q->vain_op);
 	while (q->nr_loop_ops && io_loop_run(q->loop, true) >= 0)
 		;
 }

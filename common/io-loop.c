@@ -41,7 +41,8 @@ static const struct io_uring_restriction restrictions[] = {
 	ALLOW_OPCODE(IORING_OP_FALLOCATE),
 	ALLOW_OPCODE(IORING_OP_TIMEOUT),
 	ALLOW_OPCODE(IORING_OP_ASYNC_CANCEL),
-	{ .opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED, .sqe_flags = 0 },
+	{ .opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED,
+	  .sqe_flags = IOSQE_CQE_SKIP_SUCCESS },
 	ALLOW_REGISTER(IORING_REGISTER_BUFFERS),
 };
 
@@ -182,6 +183,26 @@ void io_loop_writev(struct io_loop *loop, struct io_op *op, int fd,
 	else
 		io_uring_prep_writev(sqe, fd, iov, nr_iov, offset_bytes);
 	loop_queue(sqe, op);
+}
+
+void io_loop_read(struct io_loop *loop, struct io_op *op, int fd, void *data,
+		  unsigned int nr_bytes)
+{
+	struct io_uring_sqe *sqe = loop_sqe(loop);
+
+	io_uring_prep_read(sqe, fd, data, nr_bytes, 0);
+	loop_queue(sqe, op);
+}
+
+void io_loop_write_untold(struct io_loop *loop, int fd, const void *data,
+			  unsigned int nr_bytes)
+{
+	struct io_uring_sqe *sqe = loop_sqe(loop);
+
+	io_uring_prep_write(sqe, fd, data, nr_bytes, 0);
+	/* A completion would end the wait. */
+	sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+	loop_queue(sqe, NULL);
 }
 
 void io_loop_fdatasync(struct io_loop *loop, struct io_op *op, int fd)

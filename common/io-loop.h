@@ -74,6 +74,20 @@ void io_loop_writev(struct io_loop *loop, struct io_op *op, int fd,
 		    const struct iovec *iov, unsigned int nr_iov,
 		    uint64_t offset_bytes);
 
+/*
+ * Of what is no file: a device, an eventfd, which is O_NONBLOCK.  Done with the number
+ * of bytes, when there are any.
+ */
+void io_loop_read(struct io_loop *loop, struct io_op *op, int fd, void *data,
+		  unsigned int nr_bytes);
+
+/*
+ * To the same, and never done: nobody hears how it went.  data stays until the next
+ * io_loop_run() has returned.
+ */
+void io_loop_write_untold(struct io_loop *loop, int fd, const void *data,
+			  unsigned int nr_bytes);
+
 /* fdatasync(2). */
 void io_loop_fdatasync(struct io_loop *loop, struct io_op *op, int fd);
 

@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Event channels of the hypervisor, over libxenevtchn. */
+/*
+ * Event channels of the hypervisor, over libxenevtchn.
+ *
+ * Linux's driver (drivers/xen/evtchn.c) gives the port of one event for each four bytes
+ * that are read from it, and unmasks the port that is written to it:
+ * xenevtchn_pending() and xenevtchn_unmask() are that, as system calls.
+ */
 #include "evtchn/evtchn.h"
 
 #include <errno.h>
@@ -9,6 +15,8 @@
 
 struct evtchn {
 	xenevtchn_handle *xce;
+	evtchn_port_t event; /* read by the kernel */
+	evtchn_port_t unmask; /* and by it, too */
 };
 
 const char *evtchn_path(void)
@@ -19,7 +27,7 @@ const char *evtchn_path(void)
 int evtchn_open(struct evtchn **ret_ec)
 {
 	struct evtchn *ec = calloc(1, sizeof(*ec));
-	int flags, rc;
+	int fd, flags, rc;
 
 	if (!ec)
 		return -ENOMEM;
@@ -28,8 +36,9 @@ int evtchn_open(struct evtchn **ret_ec)
 		rc = -errno;
 		goto fail;
 	}
-	flags = fcntl(evtchn_fd(ec), F_GETFL);
-	if (flags < 0 || fcntl(evtchn_fd(ec), F_SETFL, flags | O_NONBLOCK)) {
+	fd = xenevtchn_fd(ec->xce);
+	flags = fcntl(fd, F_GETFL);
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK)) {
 		rc = -errno;
 		goto fail;
 	}
@@ -47,11 +56,6 @@ void evtchn_close(struct evtchn *ec)
 	if (ec->xce)
 		xenevtchn_close(ec->xce);
 	free(ec);
-}
-
-int evtchn_fd(const struct evtchn *ec)
-{
-	return xenevtchn_fd(ec->xce);
 }
 
 int evtchn_restrict(struct evtchn *ec, uint16_t domid)
@@ -81,17 +85,25 @@ int evtchn_notify(struct evtchn *ec, uint32_t port)
 	return xenevtchn_notify(ec->xce, port) < 0 ? -errno : 0;
 }
 
-int evtchn_pending(struct evtchn *ec, uint32_t *ret_port)
+void evtchn_wait(struct evtchn *ec, struct io_loop *loop, struct io_op *op)
 {
-	xenevtchn_port_or_error_t port = xenevtchn_pending(ec->xce);
+	io_loop_read(loop, op, xenevtchn_fd(ec->xce), &ec->event,
+		     sizeof(ec->event));
+}
 
-	if (port < 0)
-		return -errno;
-	*ret_port = (uint32_t)port;
+int evtchn_take(struct evtchn *ec, int result, uint32_t *ret_port)
+{
+	if (result < 0)
+		return result;
+	if (result != sizeof(ec->event))
+		return -EAGAIN;
+	*ret_port = ec->event;
 	return 0;
 }
 
-int evtchn_unmask(struct evtchn *ec, uint32_t port)
+void evtchn_unmask(struct evtchn *ec, struct io_loop *loop, uint32_t port)
 {
-	return xenevtchn_unmask(ec->xce, port) < 0 ? -errno : 0;
+	ec->unmask = port;
+	io_loop_write_untold(loop, xenevtchn_fd(ec->xce), &ec->unmask,
+			     sizeof(ec->unmask));
 }

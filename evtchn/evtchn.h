@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Event channels: one handle, the interdomain ports bound through it.
+ * Event channels: one handle, the interdomain ports bound through it.  Events are
+ * waited for, and asked for again, in an io_loop, with whatever else its turn does:
+ * neither is a system call of its own.
  *
  * The implementation is chosen by which object is linked: evtchn-xen.c over
  * libxenevtchn, or tests/sim/evtchn-sim.c over eventfd.  A handle and its
@@ -11,6 +13,8 @@
  */
 #ifndef XEN_DISKD_EVTCHN_H
 #define XEN_DISKD_EVTCHN_H
+
+#include "common/io-loop.h"
 
 #include <stdint.h>
 
@@ -37,12 +41,6 @@ void evtchn_close(struct evtchn *ec);
 int evtchn_restrict(struct evtchn *ec, uint16_t domid);
 
 /*
- * The descriptor that becomes readable when a bound port is pending.  It is
- * non-blocking, close-on-exec and owned by the handle.
- */
-int evtchn_fd(const struct evtchn *ec);
-
-/*
  * Binds a new local port to remote_port of domain domid
  * (EVTCHNOP_bind_interdomain).  The new port is pending at once, so that no
  * kick sent before the bind is lost: the owner drains it like any event.
@@ -59,13 +57,24 @@ void evtchn_unbind(struct evtchn *ec, uint32_t port);
 int evtchn_notify(struct evtchn *ec, uint32_t port);
 
 /*
- * Takes one pending event.  The port it names stays masked until
- * evtchn_unmask(): a peer that sends without pause costs one wake-up, not a
- * storm (XSA-332).  -EAGAIN when nothing is pending.
+ * Waits for an event of any port: op is done when there is one, with a result for
+ * evtchn_take().  One at a time; it is done, or cancelled and done, before the handle
+ * is closed.
  */
-int evtchn_pending(struct evtchn *ec, uint32_t *ret_port);
+void evtchn_wait(struct evtchn *ec, struct io_loop *loop, struct io_op *op);
 
-/* Lets the port fire again.  An event sent meanwhile fires at once. */
-int evtchn_unmask(struct evtchn *ec, uint32_t port);
+/*
+ * Takes the event that evtchn_wait() has waited for.  The port it names stays masked
+ * until evtchn_unmask(): a peer that sends without pause costs one wake-up, not a
+ * storm (XSA-332).  -EAGAIN when there was none after all; else what the wait ended
+ * with.
+ */
+int evtchn_take(struct evtchn *ec, int result, uint32_t *ret_port);
+
+/*
+ * Lets the port fire again, from the loop's next run on.  An event sent meanwhile
+ * fires at once.  One port at a time between two runs.
+ */
+void evtchn_unmask(struct evtchn *ec, struct io_loop *loop, uint32_t port);
 
 #endif

@@ -87,7 +87,9 @@ LIBS_test-kills := $(CHECK_LIBS) -lxenstore -ljansson
 # Is a worker itself, too, that was taken over.
 SOURCES_test-git += blkback/worker-message.c
 SOURCES_test-recovery += common/sealed-memfd.c blkback/worker-message.c
-SOURCES_test-transport += tests/sim/conformance.c $(TRANSPORT_SIM)
+SOURCES_test-transport += tests/sim/conformance.c common/io-loop.c \
+	$(TRANSPORT_SIM)
+LIBS_test-transport += -luring
 
 # Preloaded into programs that are not ours: never with a sanitizer, nor with
 # _FORTIFY_SOURCE, whose inline open() it would collide with.

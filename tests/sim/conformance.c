@@ -5,7 +5,6 @@
 #include "tests/sim/conformance.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
 
 #include "evtchn/evtchn.h"
@@ -17,21 +16,72 @@
 
 static const struct peer_ops *peer;
 
-static bool readable(const struct evtchn *ec, int timeout_ms)
-{
-	struct pollfd p = { evtchn_fd(ec), POLLIN, 0 };
+static struct io_loop *loop;
+static struct io_op event_op, time_op;
+static bool waits, came, late;
+static int event_result;
 
-	return poll(&p, 1, timeout_ms) == 1;
+static void event_done(struct io_op *op, int result)
+{
+	(void)op;
+	waits = false;
+	came = true;
+	event_result = result;
+}
+
+static void time_done(struct io_op *op, int result)
+{
+	(void)op;
+	(void)result;
+	late = true;
+}
+
+static void open_handle(struct evtchn **ret_ec)
+{
+	ck_assert_int_eq(evtchn_open(ret_ec), 0);
+	ck_assert_int_eq(io_loop_new(8, &loop), 0);
+	waits = came = false;
+}
+
+static void close_handle(struct evtchn *ec)
+{
+	if (waits)
+		io_loop_cancel(loop, &event_op);
+	while (waits)
+		ck_assert_int_ge(io_loop_run(loop, true), 0);
+	io_loop_free(loop);
+	evtchn_close(ec);
 }
 
 /* Takes the next event; 0 when none comes. */
-static uint32_t take(struct evtchn *ec, int timeout_ms)
+static uint32_t take(struct evtchn *ec, unsigned int timeout_ms)
 {
-	uint32_t port;
+	uint32_t port = 0;
 
-	if (!readable(ec, timeout_ms) || evtchn_pending(ec, &port) < 0)
-		return 0;
+	event_op.done = event_done;
+	time_op.done = time_done;
+	late = false;
+	io_loop_timeout(loop, &time_op, timeout_ms);
+	while (!late && !port) {
+		if (!waits && !came)
+			evtchn_wait(ec, loop, &event_op);
+		waits = !came;
+		ck_assert_int_ge(io_loop_run(loop, !came), 0);
+		if (came && evtchn_take(ec, event_result, &port) < 0)
+			ck_assert_int_ge(event_result, 0);
+		came = false;
+	}
+	if (!late)
+		io_loop_cancel(loop, &time_op);
+	while (!late)
+		ck_assert_int_ge(io_loop_run(loop, true), 0);
 	return port;
+}
+
+static void unmask(struct evtchn *ec, uint32_t port)
+{
+	evtchn_unmask(ec, loop, port);
+	ck_assert_int_ge(io_loop_run(loop, false), 0);
 }
 
 /* A bound port whose first event is drained. */
@@ -41,21 +91,19 @@ static uint32_t bind_quiet(struct evtchn *ec, uint32_t remote)
 
 	ck_assert_int_eq(evtchn_bind(ec, peer->domid(), remote, &port), 0);
 	ck_assert_uint_eq(take(ec, WAIT_MS), port);
-	ck_assert_int_eq(evtchn_unmask(ec, port), 0);
+	unmask(ec, port);
 	return port;
 }
 
 /* ---- event channels ---- */
 
-START_TEST(evtchn_fd_is_quiet_when_open)
+START_TEST(evtchn_is_quiet_when_open)
 {
 	struct evtchn *ec;
-	uint32_t port;
 
-	ck_assert_int_eq(evtchn_open(&ec), 0);
-	ck_assert(!readable(ec, 0));
-	ck_assert_int_eq(evtchn_pending(ec, &port), -EAGAIN);
-	evtchn_close(ec);
+	open_handle(&ec);
+	ck_assert_uint_eq(take(ec, QUIET_MS), 0);
+	close_handle(ec);
 	evtchn_close(NULL);
 }
 END_TEST
@@ -65,11 +113,11 @@ START_TEST(evtchn_is_pending_after_bind)
 	uint32_t remote = peer->port(), port;
 	struct evtchn *ec;
 
-	ck_assert_int_eq(evtchn_open(&ec), 0);
+	open_handle(&ec);
 	ck_assert_int_eq(evtchn_bind(ec, peer->domid(), remote, &port), 0);
 	ck_assert_uint_eq(take(ec, WAIT_MS), port);
 	ck_assert_uint_eq(take(ec, QUIET_MS), 0);
-	evtchn_close(ec);
+	close_handle(ec);
 }
 END_TEST
 
@@ -78,7 +126,7 @@ START_TEST(evtchn_bind_refuses)
 	uint32_t remote = peer->port(), port = 77, other;
 	struct evtchn *ec;
 
-	ck_assert_int_eq(evtchn_open(&ec), 0);
+	open_handle(&ec);
 	ck_assert_int_lt(evtchn_bind(ec, peer->domid(), 4000, &port), 0);
 	ck_assert_int_eq(evtchn_bind(ec, 32000, remote, &port), -ESRCH);
 	ck_assert_uint_eq(port, 77);
@@ -86,7 +134,7 @@ START_TEST(evtchn_bind_refuses)
 	ck_assert_int_eq(evtchn_bind(ec, peer->domid(), remote, &port), 0);
 	ck_assert_int_eq(evtchn_bind(ec, peer->domid(), remote, &other),
 			 -EINVAL);
-	evtchn_close(ec);
+	close_handle(ec);
 }
 END_TEST
 
@@ -95,7 +143,7 @@ START_TEST(evtchn_restricts_to_one_domain)
 	uint32_t remote = peer->port(), port;
 	struct evtchn *ec;
 
-	ck_assert_int_eq(evtchn_open(&ec), 0);
+	open_handle(&ec);
 	ck_assert_int_eq(evtchn_restrict(ec, 0), -EINVAL);
 	port = bind_quiet(ec, remote);
 	ck_assert_int_eq(evtchn_restrict(ec, peer->domid()), 0);
@@ -105,7 +153,7 @@ START_TEST(evtchn_restricts_to_one_domain)
 	ck_assert_int_eq(evtchn_notify(ec, port), 0);
 	evtchn_unbind(ec, port);
 	bind_quiet(ec, remote);
-	evtchn_close(ec);
+	close_handle(ec);
 }
 END_TEST
 
@@ -114,15 +162,15 @@ START_TEST(evtchn_binds_again_after_unbind_and_close)
 	uint32_t remote = peer->port(), port;
 	struct evtchn *ec;
 
-	ck_assert_int_eq(evtchn_open(&ec), 0);
+	open_handle(&ec);
 	port = bind_quiet(ec, remote);
 	evtchn_unbind(ec, port);
 	bind_quiet(ec, remote);
 	/* Closing the handle closes its ports. */
-	evtchn_close(ec);
-	ck_assert_int_eq(evtchn_open(&ec), 0);
+	close_handle(ec);
+	open_handle(&ec);
 	bind_quiet(ec, remote);
-	evtchn_close(ec);
+	close_handle(ec);
 }
 END_TEST
 
@@ -131,16 +179,16 @@ START_TEST(evtchn_carries_events_both_ways)
 	uint32_t remote = peer->port(), port;
 	struct evtchn *ec;
 
-	ck_assert_int_eq(evtchn_open(&ec), 0);
+	open_handle(&ec);
 	port = bind_quiet(ec, remote);
 	peer->port_wait(remote, 0);
 	peer->port_notify(remote);
 	ck_assert_uint_eq(take(ec, WAIT_MS), port);
-	ck_assert_int_eq(evtchn_unmask(ec, port), 0);
+	unmask(ec, port);
 	ck_assert(!peer->port_wait(remote, QUIET_MS));
 	ck_assert_int_eq(evtchn_notify(ec, port), 0);
 	ck_assert(peer->port_wait(remote, WAIT_MS));
-	evtchn_close(ec);
+	close_handle(ec);
 }
 END_TEST
 
@@ -150,7 +198,7 @@ START_TEST(evtchn_is_masked_until_unmask)
 	struct evtchn *ec;
 	int i;
 
-	ck_assert_int_eq(evtchn_open(&ec), 0);
+	open_handle(&ec);
 	port = bind_quiet(ec, remote);
 	peer->port_notify(remote);
 	ck_assert_uint_eq(take(ec, WAIT_MS), port);
@@ -159,11 +207,11 @@ START_TEST(evtchn_is_masked_until_unmask)
 		peer->port_notify(remote);
 	ck_assert_uint_eq(take(ec, QUIET_MS), 0);
 	/* ... and is one event afterwards. */
-	ck_assert_int_eq(evtchn_unmask(ec, port), 0);
+	unmask(ec, port);
 	ck_assert_uint_eq(take(ec, WAIT_MS), port);
-	ck_assert_int_eq(evtchn_unmask(ec, port), 0);
+	unmask(ec, port);
 	ck_assert_uint_eq(take(ec, QUIET_MS), 0);
-	evtchn_close(ec);
+	close_handle(ec);
 }
 END_TEST
 
@@ -173,7 +221,7 @@ START_TEST(evtchn_serves_two_ports)
 	uint32_t a, b, first, second;
 	struct evtchn *ec;
 
-	ck_assert_int_eq(evtchn_open(&ec), 0);
+	open_handle(&ec);
 	a = bind_quiet(ec, remote_a);
 	b = bind_quiet(ec, remote_b);
 	ck_assert_uint_ne(a, b);
@@ -183,7 +231,7 @@ START_TEST(evtchn_serves_two_ports)
 	second = take(ec, WAIT_MS);
 	ck_assert((first == a && second == b) || (first == b && second == a));
 	ck_assert_uint_eq(take(ec, QUIET_MS), 0);
-	evtchn_close(ec);
+	close_handle(ec);
 }
 END_TEST
 
@@ -192,14 +240,14 @@ START_TEST(evtchn_peer_may_close)
 	uint32_t remote = peer->port(), port;
 	struct evtchn *ec;
 
-	ck_assert_int_eq(evtchn_open(&ec), 0);
+	open_handle(&ec);
 	port = bind_quiet(ec, remote);
 	peer->port_close(remote);
 	/* What is sent to nobody is dropped. */
 	ck_assert_int_eq(evtchn_notify(ec, port), 0);
 	evtchn_unbind(ec, port);
 	ck_assert_int_lt(evtchn_notify(ec, port), 0);
-	evtchn_close(ec);
+	close_handle(ec);
 }
 END_TEST
 
@@ -345,7 +393,7 @@ TCase *conformance_tests(const struct peer_ops *ops)
 
 	peer = ops;
 	tcase_add_checked_fixture(tc, ops->setup, ops->teardown);
-	tcase_add_test(tc, evtchn_fd_is_quiet_when_open);
+	tcase_add_test(tc, evtchn_is_quiet_when_open);
 	tcase_add_test(tc, evtchn_is_pending_after_bind);
 	tcase_add_test(tc, evtchn_bind_refuses);
 	tcase_add_test(tc, evtchn_restricts_to_one_domain);

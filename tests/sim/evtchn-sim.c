@@ -17,6 +17,7 @@
 struct evtchn {
 	int sock;
 	int event_fd;
+	uint64_t count; /* read by the kernel */
 	uint16_t only_domid; /* 0: any */
 	struct sim_ports *ports;
 	uint32_t port_of[SIM_NR_SLOTS]; /* 0: free */
@@ -81,11 +82,6 @@ void evtchn_close(struct evtchn *ec)
 	close(ec->event_fd);
 	close(ec->sock);
 	free(ec);
-}
-
-int evtchn_fd(const struct evtchn *ec)
-{
-	return ec->event_fd;
 }
 
 /* The slot of a bound port, or -1. */
@@ -154,16 +150,22 @@ int evtchn_notify(struct evtchn *ec, uint32_t port)
 	return 0;
 }
 
-int evtchn_pending(struct evtchn *ec, uint32_t *ret_port)
+void evtchn_wait(struct evtchn *ec, struct io_loop *loop, struct io_op *op)
+{
+	io_loop_read(loop, op, ec->event_fd, &ec->count, sizeof(ec->count));
+}
+
+int evtchn_take(struct evtchn *ec, int result, uint32_t *ret_port)
 {
 	struct sim_ports *p = ec->ports;
-	uint64_t ready, bit, count;
+	uint64_t ready, bit;
 
+	if (result < 0)
+		return result;
 	/*
-	 * The descriptor is cleared before the bits are read: a frontend sets
+	 * The descriptor was cleared before the bits are read: a frontend sets
 	 * its bit and then writes, so nothing it sends in between is lost.
 	 */
-	(void)!read(ec->event_fd, &count, sizeof(count));
 	ready = atomic_load(&p->pending) & ~atomic_load(&p->masked);
 	if (!ready)
 		return -EAGAIN;
@@ -177,17 +179,17 @@ int evtchn_pending(struct evtchn *ec, uint32_t *ret_port)
 	return 0;
 }
 
-int evtchn_unmask(struct evtchn *ec, uint32_t port)
+void evtchn_unmask(struct evtchn *ec, struct io_loop *loop, uint32_t port)
 {
 	int slot = slot_of(ec, port);
 	uint64_t bit;
 
+	(void)loop;
 	if (slot < 0)
-		return -ENOTCONN;
+		return;
 	bit = UINT64_C(1) << slot;
 	/* Pairs with sim_port_notify(): bit first, then the mask is read. */
 	atomic_fetch_and(&ec->ports->masked, ~bit);
 	if (atomic_load(&ec->ports->pending) & bit)
 		kick(ec->event_fd);
-	return 0;
 }

@@ -120,6 +120,39 @@ START_TEST(moves_bytes)
 }
 END_TEST
 
+/* Reads wait for data; what is written untold ends no wait, and is there. */
+START_TEST(moves_bytes_of_no_file)
+{
+	int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	struct counted in = fresh(), time = fresh();
+	uint64_t value = 0, two = 2;
+
+	io_loop_read(loop, &in.op, fd, &value, sizeof(value));
+	ck_assert_int_eq(io_loop_run(loop, false), 0);
+	ck_assert_int_eq(write(fd, &two, sizeof(two)), sizeof(two));
+	ck_assert_int_eq(run_until_done(&in), sizeof(value));
+	ck_assert_uint_eq(value, 2);
+	io_loop_write_untold(loop, fd, &two, sizeof(two));
+	io_loop_timeout(loop, &time.op, 30);
+	ck_assert_int_eq(io_loop_run(loop, true), 1);
+	ck_assert_int_eq(run_until_done(&time), -ETIME);
+	in = fresh();
+	value = 0;
+	io_loop_read(loop, &in.op, fd, &value, sizeof(value));
+	ck_assert_int_eq(run_until_done(&in), sizeof(value));
+	ck_assert_uint_eq(value, 2);
+	/* A failure of it is nobody's, either. */
+	io_loop_write_untold(loop, -1, &two, sizeof(two));
+	ck_assert_int_eq(io_loop_run(loop, false), 0);
+	in = fresh();
+	io_loop_read(loop, &in.op, fd, &value, sizeof(value));
+	ck_assert_int_eq(io_loop_run(loop, false), 0);
+	io_loop_cancel(loop, &in.op);
+	ck_assert_int_eq(run_until_done(&in), -ECANCELED);
+	close(fd);
+}
+END_TEST
+
 /* The number that the next descriptor gets. */
 static int next_fd(void)
 {
@@ -311,6 +344,7 @@ Suite *suite_io_loop(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, polls);
 	tcase_add_loop_test(tc, moves_bytes, 0, (int)NR_OF(registered_bytes));
+	tcase_add_test(tc, moves_bytes_of_no_file);
 	tcase_add_test(tc, takes_nothing_else);
 	tcase_add_test(tc, reports_errors);
 	tcase_add_test(tc, times_out);

@@ -27,12 +27,12 @@ static struct {
 	   .backend_fd = -1,
 	   .guest_fd = -1 };
 
-/* Handles carry nothing: there is one guest. */
+/* There is one guest. */
 struct gnttab {
 	char unused;
 };
 struct evtchn {
-	char unused;
+	uint64_t count; /* read by the kernel */
 };
 
 static void add(unsigned int *counter, int n)
@@ -73,13 +73,20 @@ void fake_reset(void)
 	fake.guest_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 }
 
+/* The port is masked from here on.  The lock is held. */
+static void fire(void)
+{
+	fake.masked = true;
+	raise_fd(fake.backend_fd);
+}
+
 void fake_kick(void)
 {
 	pthread_mutex_lock(&fake.lock);
 	if (fake.bound && fake.masked)
 		fake.later = true;
 	else if (fake.bound)
-		raise_fd(fake.backend_fd);
+		fire();
 	pthread_mutex_unlock(&fake.lock);
 }
 
@@ -208,12 +215,6 @@ void evtchn_close(struct evtchn *ec)
 	add(&fake.handles, -1);
 }
 
-int evtchn_fd(const struct evtchn *ec)
-{
-	(void)ec;
-	return fake.backend_fd;
-}
-
 int evtchn_restrict(struct evtchn *ec, uint16_t domid)
 {
 	(void)ec;
@@ -233,7 +234,7 @@ int evtchn_bind(struct evtchn *ec, uint16_t domid, uint32_t remote_port,
 	pthread_mutex_lock(&fake.lock);
 	fake.ports++;
 	fake.bound = true;
-	raise_fd(fake.backend_fd); /* pending at once, as Xen has it */
+	fire(); /* pending at once, as Xen has it */
 	pthread_mutex_unlock(&fake.lock);
 	return 0;
 }
@@ -261,34 +262,32 @@ int evtchn_notify(struct evtchn *ec, uint32_t port)
 	return 0;
 }
 
-int evtchn_pending(struct evtchn *ec, uint32_t *ret_port)
+void evtchn_wait(struct evtchn *ec, struct io_loop *loop, struct io_op *op)
 {
-	uint64_t count;
-	int rc = -EAGAIN;
-
-	(void)ec;
-	pthread_mutex_lock(&fake.lock);
-	if (read(fake.backend_fd, &count, sizeof(count)) > 0) {
-		fake.masked = true;
-		*ret_port = FAKE_PORT + 100;
-		rc = 0;
-	}
-	pthread_mutex_unlock(&fake.lock);
-	return rc;
+	io_loop_read(loop, op, fake.backend_fd, &ec->count, sizeof(ec->count));
 }
 
-int evtchn_unmask(struct evtchn *ec, uint32_t port)
+int evtchn_take(struct evtchn *ec, int result, uint32_t *ret_port)
 {
 	(void)ec;
+	if (result < 0)
+		return result;
+	*ret_port = FAKE_PORT + 100;
+	return 0;
+}
+
+void evtchn_unmask(struct evtchn *ec, struct io_loop *loop, uint32_t port)
+{
+	(void)ec;
+	(void)loop;
 	if (port != FAKE_PORT + 100)
 		abort();
 	pthread_mutex_lock(&fake.lock);
 	fake.masked = false;
 	if (fake.later)
-		raise_fd(fake.backend_fd);
+		fire();
 	fake.later = false;
 	pthread_mutex_unlock(&fake.lock);
 	if (fake_on_unmask)
 		fake_on_unmask();
-	return 0;
 }

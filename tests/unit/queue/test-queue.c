@@ -448,6 +448,40 @@ START_TEST(many_events)
 }
 END_TEST
 
+static unsigned int nr_unmasked;
+
+static void kick_again(void)
+{
+	__atomic_add_fetch(&nr_unmasked, 1, __ATOMIC_RELAXED);
+	fake_kick();
+}
+
+/* Whoever sends events without end, and nothing else, costs little (XSA-332). */
+START_TEST(events_without_requests)
+{
+	unsigned int first = 100, per_second = 100;
+
+	nr_unmasked = 0;
+	fake_on_unmask = kick_again;
+	start();
+	while (__atomic_load_n(&nr_unmasked, __ATOMIC_RELAXED) < first)
+		usleep(1000);
+	/* Nothing but time can tell that there are no more. */
+	usleep(300000);
+	ck_assert_uint_le(__atomic_load_n(&nr_unmasked, __ATOMIC_RELAXED),
+			  first + per_second / 2);
+	/* It is served all the same, and starts anew. */
+	guest_put(SLOT_READ, 1, 0, 1, GUEST_DATA);
+	guest_push();
+	guest_expect(SLOT_READ, 1, 0);
+	first += __atomic_load_n(&nr_unmasked, __ATOMIC_RELAXED);
+	while (__atomic_load_n(&nr_unmasked, __ATOMIC_RELAXED) < first)
+		usleep(1000);
+	stop();
+	fake_on_unmask = NULL;
+}
+END_TEST
+
 /* ---- flushes and barriers --------------------------------------------- */
 
 START_TEST(flush_with_data)
@@ -1421,6 +1455,7 @@ static TCase *case_requests(void)
 	tcase_add_test(tc, in_flight);
 	tcase_add_test(tc, one_event_for_what_was_asked);
 	tcase_add_test(tc, many_events);
+	tcase_add_test(tc, events_without_requests);
 	return tc;
 }
 
