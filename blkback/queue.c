@@ -156,7 +156,7 @@ static void request_release(struct queue *q, struct blk_request *req)
 	inflight_free(req->entry);
 	if (q->barrier == req)
 		q->barrier = NULL;
-	list_add_tail(&q->free, &req->node);
+	list_add(&q->free, &req->node); /* it is in the caches */
 	q->nr_busy--;
 	q->unblocked = true;
 }
@@ -483,7 +483,8 @@ static bool request_take_memory(struct queue *q, struct blk_request *req)
 	if (!req->buffer)
 		return false;
 	req->nr_pages = nr;
-	req->iov[0] = (struct iovec){ req->buffer, req->entry->length_bytes };
+	req->one = (struct iovec){ req->buffer, req->entry->length_bytes };
+	req->iov = &req->one;
 	req->nr_iov = 1;
 	return true;
 }
@@ -1070,7 +1071,7 @@ static int alloc_requests(struct queue *q)
 		return -ENOMEM;
 	for (unsigned int i = 0; i < nr; i++) {
 		q->requests[i].entry = &q->inflight.entries[i];
-		q->requests[i].iov = &q->iovs[i * INFLIGHT_SEGMENTS_MAX];
+		q->requests[i].iovs = &q->iovs[i * INFLIGHT_SEGMENTS_MAX];
 		if (q->inflight.entries[i].state == INFLIGHT_FREE)
 			list_add_tail(&q->free, &q->requests[i].node);
 	}

@@ -35,8 +35,12 @@ enum request_step {
 struct blk_request {
 	struct inflight_entry *entry;
 	struct block_io io;
-	/* Of the data, INFLIGHT_SEGMENTS_MAX: the buffer, or guest's pages. */
-	struct iovec *iov;
+	/*
+	 * Of the data: the buffer, or guest's pages.  The one piece that most have
+	 * is not where all others' are, INFLIGHT_SEGMENTS_MAX for each request:
+	 * these would be in one set of a cache, and in a page each.
+	 */
+	struct iovec *iov, one, *iovs;
 	unsigned int nr_iov;
 	bool mapped; /* the vector is of the guest's own pages */
 	unsigned char *buffer;

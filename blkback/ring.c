@@ -19,6 +19,9 @@ _Static_assert(sizeof(struct ring_header) == offsetof(struct blkif_sring, ring),
 	       "ring header");
 
 #define RING_PAGE_BYTES 4096u
+/* Of a slot, in any ABI: all that is there but segments behind the first. */
+#define SLOT_HEAD_BYTES 32u
+#define RESPONSE_BYTES_MAX 16u
 
 static struct ring_header *ring_header(const struct ring *ring)
 {
@@ -55,6 +58,7 @@ void ring_recover(struct ring *ring, const struct ring_abi *abi, void *shared,
 		.shared = shared,
 		.nr_slots = ring_slots(abi, nr_pages),
 		.req_cons = req_cons,
+		.req_prod = req_cons,
 		.rsp_prod = rsp_prod,
 		.rsp_published = rsp_prod,
 	};
@@ -89,7 +93,8 @@ bool ring_can_be(const struct ring *ring)
 					    __ATOMIC_RELAXED));
 }
 
-int ring_take(struct ring *ring, unsigned char slot[BLKIF_SLOT_BYTES_MAX])
+/* What the guest has on the ring; at the end of what it had, a new look. */
+static int look_for_more(struct ring *ring)
 {
 	/* Pairs with the guest's write barrier before it moved req_prod. */
 	uint32_t req_prod =
@@ -99,24 +104,53 @@ int ring_take(struct ring *ring, unsigned char slot[BLKIF_SLOT_BYTES_MAX])
 		return 0;
 	if (!can_be(ring, req_prod))
 		return -EPROTO;
-	memcpy(slot, ring_slot(ring, ring->req_cons), ring->abi->slot_bytes);
+	ring->req_prod = req_prod;
+	return 1;
+}
+
+/* The guest's processor has just written them: no more lines than it takes. */
+static void copy_slot(const struct ring_abi *abi, const unsigned char *from,
+		      unsigned char *slot)
+{
+	memcpy(slot, from, SLOT_HEAD_BYTES);
 	/* Keep the compiler from reading the slot again behind our back. */
 	__asm__ volatile("" : : "r"(slot) : "memory");
+	if (slot[BLKIF_REQUEST_OPERATION] == BLKIF_OP_DISCARD ||
+	    (slot[BLKIF_REQUEST_OPERATION] != BLKIF_OP_INDIRECT &&
+	     slot[BLKIF_REQUEST_NR_SEGMENTS] <= 1))
+		return;
+	memcpy(slot + SLOT_HEAD_BYTES, from + SLOT_HEAD_BYTES,
+	       abi->slot_bytes - SLOT_HEAD_BYTES);
+	__asm__ volatile("" : : "r"(slot) : "memory");
+}
+
+int ring_take(struct ring *ring, unsigned char slot[BLKIF_SLOT_BYTES_MAX])
+{
+	int rc = ring->req_prod == ring->req_cons ? look_for_more(ring) : 1;
+
+	if (rc <= 0)
+		return rc;
+	copy_slot(ring->abi, ring_slot(ring, ring->req_cons), slot);
 	ring->req_cons++;
+	if (ring->req_cons != ring->req_prod)
+		__builtin_prefetch(ring_slot(ring, ring->req_cons));
 	return 1;
 }
 
 void ring_respond(struct ring *ring, uint64_t id, uint8_t operation,
 		  int16_t status)
 {
-	unsigned char response[16] = { 0 };
+	unsigned char response[RESPONSE_BYTES_MAX] = { 0 };
+	unsigned char *slot = ring_slot(ring, ring->rsp_prod);
 
 	assert(ring->rsp_prod != ring->req_cons);
 	memcpy(response + BLKIF_RESPONSE_ID, &id, sizeof(id));
 	response[BLKIF_RESPONSE_OPERATION] = operation;
 	memcpy(response + BLKIF_RESPONSE_STATUS, &status, sizeof(status));
-	memcpy(ring_slot(ring, ring->rsp_prod), response,
-	       ring->abi->response_bytes);
+	if (ring->abi->response_bytes == RESPONSE_BYTES_MAX)
+		memcpy(slot, response, RESPONSE_BYTES_MAX);
+	else
+		memcpy(slot, response, ring->abi->response_bytes);
 	ring->rsp_prod++;
 }
 

@@ -23,6 +23,7 @@ struct ring {
 	void *shared;
 	uint32_t nr_slots; /* a power of two */
 	uint32_t req_cons; /* next request to take */
+	uint32_t req_prod; /* the guest's, when it was last looked at */
 	uint32_t rsp_prod; /* next response to write */
 	uint32_t rsp_published; /* responses that the guest can see */
 };
@@ -53,7 +54,8 @@ void ring_recover(struct ring *ring, const struct ring_abi *abi, void *shared,
 bool ring_can_be(const struct ring *ring);
 
 /*
- * Copies the next request into slot.  1: copied.  0: there is none.
+ * Copies the next request into slot, of which what it does not have stays as it
+ * was: segments, for one.  1: copied.  0: there is none.
  * -EPROTO: the guest claims more requests than the ring holds
  * (CVE-2010-4247), after which the ring is not to be used any more.
  */

@@ -66,6 +66,7 @@ bool transfer_map(struct transfer *transfer, struct blk_request *req)
 
 	if (!transfer->grants)
 		return false;
+	req->iov = entry->nr_segments > 1 ? req->iovs : &req->one;
 	for (unsigned int i = 0; i < entry->nr_segments; i++) {
 		const struct inflight_segment *segment = &entry->segments[i];
 		unsigned char *page =
@@ -81,29 +82,22 @@ bool transfer_map(struct transfer *transfer, struct blk_request *req)
 	return true;
 }
 
-static void copy_run(struct transfer *transfer)
+/* Runs the copies of the requests from `first` up to `end`. */
+static void copy_run(struct transfer *transfer, struct list *first,
+		     const struct list *end)
 {
-	if (transfer->nr_copies)
-		gnttab_copy(transfer->gt, transfer->copies,
-			    transfer->nr_copies);
-}
-
-/* Runs the batch; its requests go to the list `done`. */
-static void data_run(struct transfer *transfer, struct list *batch,
-		     struct list *done)
-{
-	struct list *node;
 	unsigned int i = 0;
 
-	copy_run(transfer);
-	while ((node = list_pop(batch))) {
-		struct blk_request *req = request_of(node);
+	if (!transfer->nr_copies)
+		return;
+	gnttab_copy(transfer->gt, transfer->copies, transfer->nr_copies);
+	for (struct list *it = first; it != end; it = it->next) {
+		struct blk_request *req = request_of(it);
 
 		for (unsigned int c = 0; c < req->nr_copies; c++) {
 			if (transfer->copies[i++].status != GNTST_okay)
 				req->status = BLKIF_RSP_ERROR;
 		}
-		list_add_tail(done, &req->node);
 	}
 	assert(i == transfer->nr_copies);
 	transfer->nr_copies = 0;
@@ -137,13 +131,18 @@ static void move_segment(struct transfer *transfer, struct blk_request *req,
 				     segment->length_bytes, local);
 }
 
+static bool has_to_move(const struct blk_request *req, bool writes)
+{
+	return req->status == BLKIF_RSP_OKAY && req->entry->nr_segments &&
+	       !req->mapped && request_is_write(req->entry) == writes;
+}
+
 static void move_request(struct transfer *transfer, struct blk_request *req,
 			 bool from_guest)
 {
 	const struct inflight_entry *entry = req->entry;
 	unsigned char *local = req->buffer;
 
-	req->nr_copies = 0;
 	for (unsigned int i = 0; i < entry->nr_segments; i++) {
 		move_segment(transfer, req, &entry->segments[i], local,
 			     from_guest);
@@ -154,29 +153,47 @@ static void move_request(struct transfer *transfer, struct blk_request *req,
 void transfer_data(struct transfer *transfer, struct list *requests,
 		   bool writes)
 {
-	struct list batch, done;
-	struct list *node;
+	struct list *first = requests->next; /* of the batch */
 
-	list_init(&batch);
-	list_init(&done);
-	while ((node = list_pop(requests))) {
-		struct blk_request *req = request_of(node);
-		const struct inflight_entry *entry = req->entry;
+	for (struct list *it = first; it != requests; it = it->next) {
+		struct blk_request *req = request_of(it);
 
-		if (transfer->nr_copies + entry->nr_segments > COPY_BATCH)
-			data_run(transfer, &batch, &done);
 		req->nr_copies = 0;
-		if (req->status == BLKIF_RSP_OKAY && entry->nr_segments &&
-		    !req->mapped && request_is_write(entry) == writes)
-			move_request(transfer, req, writes);
-		list_add_tail(&batch, &req->node);
+		if (!has_to_move(req, writes))
+			continue;
+		if (transfer->nr_copies + req->entry->nr_segments >
+		    COPY_BATCH) {
+			copy_run(transfer, first, it);
+			first = it;
+		}
+		move_request(transfer, req, writes);
 	}
-	data_run(transfer, &batch, &done);
-	while ((node = list_pop(&done)))
-		list_add_tail(requests, node);
+	copy_run(transfer, first, requests);
 }
 
 /* ---- indirect segments ---------------------------------------------- */
+
+/* False when the page is not one that is mapped. */
+static bool fetch_segments(struct transfer *transfer, struct blk_request *req)
+{
+	struct inflight_entry *entry = req->entry;
+	const void *page = NULL;
+
+	if (transfer->grants)
+		page = grant_cache_get(transfer->grants, req->indirect_ref);
+	if (!page)
+		return false;
+	memcpy(entry->segments, page, entry->nr_segments * BLKIF_SEGMENT_BYTES);
+	/* Keep the compiler from reading the page again behind our back. */
+	__asm__ volatile("" : : "r"(entry->segments) : "memory");
+	return true;
+}
+
+static void parse_fetched(struct blk_request *req, bool fetched)
+{
+	if (request_parse_indirect(req, fetched) < 0)
+		req->status = BLKIF_RSP_ERROR;
+}
 
 void transfer_indirect(struct transfer *transfer, struct list *requests)
 {
@@ -187,6 +204,10 @@ void transfer_indirect(struct transfer *transfer, struct list *requests)
 
 		if (!req->indirect)
 			continue;
+		if (fetch_segments(transfer, req)) {
+			parse_fetched(req, true);
+			continue;
+		}
 		gnttab_copy_from_guest(&transfer->copies[transfer->nr_copies++],
 				       transfer->domid, req->indirect_ref, 0,
 				       req->entry->nr_segments *
@@ -195,15 +216,13 @@ void transfer_indirect(struct transfer *transfer, struct list *requests)
 	}
 	if (!transfer->nr_copies)
 		return;
-	copy_run(transfer);
+	gnttab_copy(transfer->gt, transfer->copies, transfer->nr_copies);
 	list_for_each_safe(it, tmp, requests) {
 		struct blk_request *req = request_of(it);
 
-		if (!req->indirect)
-			continue;
-		if (request_parse_indirect(req, transfer->copies[i++].status ==
-							GNTST_okay) < 0)
-			req->status = BLKIF_RSP_ERROR;
+		if (req->indirect)
+			parse_fetched(req, transfer->copies[i++].status ==
+						   GNTST_okay);
 	}
 	assert(i == transfer->nr_copies);
 	transfer->nr_copies = 0;

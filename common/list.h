@@ -36,6 +36,15 @@ static inline void list_add_tail(struct list *head, struct list *node)
 	head->prev = node;
 }
 
+/* Puts node, which is on no list, behind the head: first. */
+static inline void list_add(struct list *head, struct list *node)
+{
+	node->prev = head;
+	node->next = head->next;
+	head->next->prev = node;
+	head->next = node;
+}
+
 /* Unlinks node from whatever list it is on. */
 static inline void list_del(struct list *node)
 {

@@ -46,10 +46,15 @@ static void ring_at(int which, uint32_t start)
 	memset(page, 0xcc, sizeof(page));
 	share(REQ_PROD, start);
 	share(RSP_PROD, start);
-	ck_assert_int_eq(ring_init(&ring, ring_abi_find(layout->protocol), page,
-				   1, false),
-			 0);
-	ring.req_cons = ring.rsp_prod = ring.rsp_published = start;
+	ring_recover(&ring, ring_abi_find(layout->protocol), page, 1, start,
+		     start);
+}
+
+/* As many requests have been taken since. */
+static void ring_has_taken(uint32_t nr)
+{
+	ring_recover(&ring, ring.abi, page, 1, ring.req_cons + nr,
+		     ring.rsp_prod);
 }
 
 static void abi_rows_row(int row)
@@ -141,7 +146,7 @@ static void copies_slots_in_order_row(int row)
 	ring_at(which, index);
 	for (int round = 0; round < 3; round++) {
 		for (uint32_t i = 0; i < 32; i++)
-			memset(slot_of(index + i), (int)(round * 32 + i),
+			memset(slot_of(index + i), (int)(8 + round * 32 + i),
 			       layout->slot_bytes);
 		share(REQ_PROD, index + 32);
 		for (uint32_t i = 0; i < 32; i++) {
@@ -150,7 +155,7 @@ static void copies_slots_in_order_row(int row)
 			for (unsigned int b = 0; b < 112; b++)
 				ck_assert_uint_eq(slot[b],
 						  b < layout->slot_bytes
-							  ? round * 32 + i
+							  ? 8 + round * 32 + i
 							  : 0xaa);
 		}
 		ck_assert_int_eq(ring_take(&ring, slot), 0);
@@ -163,6 +168,55 @@ static void copies_slots_in_order_row(int row)
 }
 
 ROWS_TEST(copies_slots_in_order, NR_OF(starts) * NR_SLOT_LAYOUTS)
+
+/* What there is of a request, and no more; 0: the whole slot. */
+static const struct {
+	uint8_t op, nr_segments;
+	unsigned int nr_bytes;
+} heads[] = {
+	{ SLOT_READ, 0, 32 },      { SLOT_READ, 1, 32 },
+	{ SLOT_READ, 2, 0 },       { SLOT_WRITE, 11, 0 },
+	{ SLOT_WRITE, 255, 0 },    { SLOT_FLUSH, 0, 32 },
+	{ SLOT_BARRIER, 2, 0 },    { SLOT_DISCARD, 0, 32 },
+	{ SLOT_DISCARD, 255, 32 }, { SLOT_INDIRECT, 0, 0 },
+	{ SLOT_INDIRECT, 1, 0 },   { 77, 2, 0 },
+};
+
+static void copies_what_is_there_row(int row)
+{
+	unsigned int i = (unsigned int)row / NR_SLOT_LAYOUTS, end;
+	unsigned char *at;
+
+	ring_at(row % NR_SLOT_LAYOUTS, 7);
+	end = heads[i].nr_bytes ? heads[i].nr_bytes : layout->slot_bytes;
+	at = slot_of(7);
+	for (unsigned int b = 2; b < layout->slot_bytes; b++)
+		at[b] = (unsigned char)b;
+	at[0] = heads[i].op;
+	at[1] = heads[i].nr_segments;
+	share(REQ_PROD, 8);
+	memset(slot, 0xaa, sizeof(slot));
+	ck_assert_int_eq(ring_take(&ring, slot), 1);
+	ck_assert_mem_eq(slot, at, end);
+	for (unsigned int b = end; b < sizeof(slot); b++)
+		ck_assert_uint_eq(slot[b], 0xaa);
+}
+
+ROWS_TEST(copies_what_is_there, NR_OF(heads) * NR_SLOT_LAYOUTS)
+
+/* What the guest has shown once it cannot take back. */
+START_TEST(a_claim_stands)
+{
+	ring_at(0, 0xfffffffe);
+	share(REQ_PROD, 1);
+	ck_assert_int_eq(ring_take(&ring, slot), 1);
+	share(REQ_PROD, 0x80000000);
+	ck_assert_int_eq(ring_take(&ring, slot), 1);
+	ck_assert_int_eq(ring_take(&ring, slot), 1);
+	ck_assert_int_eq(ring_take(&ring, slot), -EPROTO);
+	ck_assert_uint_eq(ring.req_cons, 1);
+}
+END_TEST
 
 /* What the guest claims, in requests, against what there may be. */
 static const struct {
@@ -194,7 +248,7 @@ static void overrun_claims_row(int row)
 {
 	for (size_t s = 0; s < NR_OF(starts); s++) {
 		ring_at(0, starts[s]);
-		ring.req_cons += claims[row].outstanding;
+		ring_has_taken(claims[row].outstanding);
 		share(REQ_PROD, ring.req_cons + (uint32_t)claims[row].claim);
 		memset(slot, 0xaa, sizeof(slot));
 		ck_assert_int_eq(ring_take(&ring, slot), claims[row].rc);
@@ -294,7 +348,7 @@ static void notifies_exactly_when_asked_row(int row)
 	for (uint32_t nr = 1; nr <= 32; nr++) {
 		for (uint32_t event = old - 40; event != old + 40; event++) {
 			ring_at(0, old);
-			ring.req_cons = old + nr;
+			ring_has_taken(nr);
 			share(RSP_EVENT, event);
 			for (uint32_t i = 0; i < nr; i++)
 				ring_respond(&ring, 1, 0, 0);
@@ -312,7 +366,7 @@ ROWS_TEST(notifies_exactly_when_asked, NR_OF(starts))
 START_TEST(publishes_in_steps)
 {
 	ring_at(0, 0xfffffffe);
-	ring.req_cons = 2;
+	ring_has_taken(4);
 	share(RSP_EVENT, 1);
 	ring_respond(&ring, 1, 0, 0);
 	ck_assert(!ring_publish(&ring));
@@ -356,6 +410,8 @@ Suite *suite_ring(void)
 	tcase_add_test(tc, a_new_ring_starts_at_0);
 	tcase_add_test(tc, resumes_an_idle_ring_only);
 	tcase_add_test(tc, copies_slots_in_order);
+	tcase_add_test(tc, copies_what_is_there);
+	tcase_add_test(tc, a_claim_stands);
 	tcase_add_test(tc, overrun_claims);
 	tcase_add_test(tc, rsp_prod_is_private);
 	tcase_add_test(tc, response_bytes);

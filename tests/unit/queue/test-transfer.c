@@ -177,6 +177,8 @@ START_TEST(indirect)
 		requests[r].indirect_ref = refs[r];
 	}
 	transfer_indirect(transfer, &list);
+	/* Where grants persist, those of the segments do, too. */
+	ck_assert_uint_eq(transfer_nr_mapped(transfer), ways[_i] ? 2 : 0);
 	ck_assert_int_eq(requests[0].status, BLKIF_RSP_OKAY);
 	ck_assert_uint_eq(entries[0].length_bytes, NR_SEGMENTS * 4096);
 	ck_assert_uint_eq(entries[0].segments[33].gref, 13);
