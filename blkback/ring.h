@@ -54,8 +54,8 @@ void ring_recover(struct ring *ring, const struct ring_abi *abi, void *shared,
 bool ring_can_be(const struct ring *ring);
 
 /*
- * Copies the next request into slot, of which what it does not have stays as it
- * was: segments, for one.  1: copied.  0: there is none.
+ * Copies the next request into slot, and no more of it than the request uses: what is
+ * behind that stays as it was.  1: copied.  0: there is none.
  * -EPROTO: the guest claims more requests than the ring holds
  * (CVE-2010-4247), after which the ring is not to be used any more.
  */

@@ -21,6 +21,7 @@ struct transfer {
 	struct gnttab *gt;
 	uint16_t domid;
 	struct grant_cache *grants; /* NULL: the frontend's do not persist */
+	bool copies_indirect; /* pages of segments cannot be mapped */
 	unsigned int nr_copies;
 	xengnttab_grant_copy_segment_t copies[COPY_BATCH];
 };
@@ -179,8 +180,10 @@ static bool fetch_segments(struct transfer *transfer, struct blk_request *req)
 	struct inflight_entry *entry = req->entry;
 	const void *page = NULL;
 
-	if (transfer->grants)
+	if (transfer->grants && !transfer->copies_indirect)
 		page = grant_cache_get(transfer->grants, req->indirect_ref);
+	/* Such as a frontend's that grants them read-only: not tried for each. */
+	transfer->copies_indirect = !page;
 	if (!page)
 		return false;
 	memcpy(entry->segments, page, entry->nr_segments * BLKIF_SEGMENT_BYTES);

@@ -178,7 +178,8 @@ void blkfront_init(struct blkfront *fe, struct host *h, struct guest *g,
 
 	fe->nr_data = sizeof(fe->data) / sizeof(fe->data[0]);
 	pages_grant(g->dom, fe->data, fe->nr_data, false);
-	pages_grant(g->dom, fe->indirect, FE_INDIRECT_PAGES, true);
+	/* Linux's driver lets the backend write there, too: it may map them. */
+	pages_grant(g->dom, fe->indirect, FE_INDIRECT_PAGES, !fe->persistent);
 }
 
 void blkfront_fini(struct blkfront *fe)

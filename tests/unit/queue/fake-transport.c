@@ -20,7 +20,7 @@ void (*fake_on_notify)(void), (*fake_on_unmask)(void);
 static struct {
 	pthread_mutex_t lock;
 	unsigned int restricted_to;
-	unsigned int pages, unmapped, ports, handles, notified;
+	unsigned int pages, map_tries, unmapped, ports, handles, notified;
 	int backend_fd, guest_fd;
 	bool bound, masked, later;
 } fake = { .lock = PTHREAD_MUTEX_INITIALIZER,
@@ -66,7 +66,8 @@ void fake_reset(void)
 {
 	memset(fake_pages, 0, sizeof(fake_pages));
 	memset(fake_grants, 0, sizeof(fake_grants));
-	fake.pages = fake.unmapped = fake.ports = fake.handles = 0;
+	fake.pages = fake.map_tries = fake.unmapped = fake.ports =
+		fake.handles = 0;
 	fake.notified = fake.restricted_to = 0;
 	fake.bound = fake.masked = fake.later = false;
 	fake.backend_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -110,6 +111,11 @@ unsigned int fake_nr_unmapped(void)
 	return look(&fake.unmapped);
 }
 
+unsigned int fake_nr_map_tries(void)
+{
+	return look(&fake.map_tries);
+}
+
 unsigned int fake_live_ports(void)
 {
 	return look(&fake.ports);
@@ -148,6 +154,7 @@ int gnttab_map(struct gnttab *gt, uint16_t domid, const uint32_t *refs,
 	       unsigned int nr_pages, void **ret_addr)
 {
 	(void)gt;
+	add(&fake.map_tries, 1);
 	for (unsigned int i = 0; i < nr_pages; i++) {
 		if (domid != FAKE_DOMID || refs[i] >= FAKE_PAGES ||
 		    refs[i] != refs[0] + i ||

@@ -44,6 +44,7 @@ unsigned int fake_nr_notified(void);
 
 /* How many pages it gave back in all. */
 unsigned int fake_nr_unmapped(void);
+unsigned int fake_nr_map_tries(void);
 
 /* What the backend holds. */
 unsigned int fake_live_pages(void);
