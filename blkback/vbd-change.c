@@ -47,7 +47,10 @@ void vbd_changed(struct vbd *vbd)
 {
 	vbd->change = VBD_CHANGE_NONE;
 	vbd->change_error.text[0] = '\0';
-	/* What it says of the connection is so still. */
+	/*
+	 * What it says of the connection is so still; what changes its size is not
+	 * told by that from another image.
+	 */
 	vbd_journal_note(vbd);
 	backend_touch(vbd);
 }

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Moving a disk to the worker program that is installed now.  The program is
- * tried first, while the old worker serves, and opens the image if that is a file or
- * a device: a server may have one client alone, and a repository takes its time.
- * Then the old worker answers what it has taken, lets go of the ring, and ends, and
- * another takes the ring up where it stands.  An old worker that has not done so in time is killed: what it had in
- * flight is carried out again by the new one, as after any other death.
+ * tried first, while the old worker serves, and opens the image if that is a file
+ * or a device; not what a server exports, which may have one client alone, and no
+ * repository, which takes its time.  Then the old worker answers what it has taken,
+ * lets go of the ring, and ends, and another takes the ring up where it stands.  An
+ * old worker that has not done so in time is killed: what it had in flight is
+ * carried out again by the new one, as after any other death.
  */
 #include "blkback/vbd-private.h"
 
@@ -15,6 +16,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+/* After which the trial is killed; it has ended when the kernel lets it. */
 #define TRIAL_MS 5000u
 
 static bool old_is_there(const struct vbd *vbd)
@@ -55,10 +57,10 @@ void vbd_upgrade_check(struct vbd *vbd)
 
 static void move(struct vbd *vbd)
 {
+	/* One that has died meanwhile is replaced already. */
 	vbd->change = VBD_CHANGE_MOVING;
-	vbd->upgraded_pid = vbd->worker_pid;
 	vbd_log(LOG_LEVEL_INFO, vbd, "worker (pid %d) is replaced",
-		vbd->worker_pid);
+		vbd->upgraded_pid);
 	backend_touch(vbd);
 }
 
@@ -105,6 +107,7 @@ int vbd_upgrade(struct vbd *vbd, struct error_text *err)
 				 vbd->domid, vbd->devid, program,
 				 strerror(-rc));
 	child_process_limit(&vbd->trial_child, TRIAL_MS);
+	vbd->upgraded_pid = vbd->worker_pid;
 	vbd->change = VBD_CHANGE_TRYING;
 	return 0;
 }

@@ -762,7 +762,8 @@ static void on_died(struct vbd *vbd, int wait_status)
 		return;
 	}
 	vbd_worker_set_state(vbd, VBD_WORKER_NONE);
-	if (vbd->nr_early >= EARLY_DEATHS_TOLD)
+	/* What has been said of the disk is not to be said again. */
+	if (vbd->nr_early >= EARLY_DEATHS_TOLD && !vbd->disk_failed)
 		vbd_error(vbd, "%s before it could serve, time and again",
 			  text);
 	else if (log_limit_pass(&vbd->error_limit))
@@ -880,6 +881,7 @@ static int start_worker(struct vbd *vbd, const char *program)
 	vbd->worker_pid = worker_process_pid(vbd->worker);
 	vbd->worker_answered = vbd->worker_killed = false;
 	vbd->retry = vbd->failed = false;
+	vbd->served_ms = 0; /* it has not */
 	vbd_worker_set_state(vbd, VBD_WORKER_OPENING);
 	send_listen(vbd);
 	send_record(vbd);
@@ -970,7 +972,9 @@ void vbd_open(struct vbd *vbd)
 	char program[PATH_MAX];
 	int rc;
 
-	if (!vbd_idle(vbd) || vbd->backend->quitting || !restart_due(vbd))
+	/* Not what is tried for an upgrade: that may take its time. */
+	if (vbd->worker || vbd_hold_running(vbd) || vbd->backend->quitting ||
+	    !restart_due(vbd))
 		return;
 	/* What was in the way of the one before stands until it is not. */
 	if (!vbd->left && !vbd->retry && vbd->nr_early < EARLY_DEATHS_TOLD)

@@ -531,9 +531,10 @@ static void flush_done(struct io_op *op, int result)
 		container_of(io->queue->provider, struct file_provider, base);
 
 	/* Through the page cache, any error may be that of a write. */
+	if (!file->direct && block_flush_untried(result))
+		result = -EIO;
 	file_flush_leave(&file->flush, result,
-			 result < 0 && !(file->direct &&
-					 block_flush_untried(result)));
+			 result < 0 && !block_flush_untried(result));
 	block_io_complete(io, result);
 }
 

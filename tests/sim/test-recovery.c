@@ -805,6 +805,35 @@ static int slow_trial(void)
 	return host_control_begin(&h, upgrade_request());
 }
 
+/* Who serves is replaced while the new program is tried, however long that takes. */
+START_TEST(killed_during_a_trial)
+{
+	int command, trial;
+	char path[64];
+	pid_t pid;
+
+	attach(FE_ABI_NATIVE, 1, true);
+	pid = host_worker_pid(&h, 1, XVDB);
+	command = slow_trial();
+	snprintf(path, sizeof(path), "%s/trial", h.dir);
+	trial = open(path, O_WRONLY | O_CLOEXEC);
+	need(trial >= 0, "%s: %s", path, strerror(errno));
+	worker_link_to(NULL);
+	load_begin();
+	need(kill(pid, SIGKILL) == 0, "kill: %s", strerror(errno));
+	drain();
+	need(host_worker_pid(&h, 1, XVDB) != pid, "it is the same");
+	/* It was still at it, and is believed: what serves now is new enough. */
+	pid = host_worker_pid(&h, 1, XVDB);
+	close(trial);
+	json_decref(host_control_end(command));
+	need(host_worker_pid(&h, 1, XVDB) == pid, "it is replaced once more");
+	load_begin();
+	drain();
+	finish();
+}
+END_TEST
+
 /* A worker that was taken over says that what nobody asked for is done. */
 START_TEST(forged_end_of_an_upgrade)
 {
@@ -1384,6 +1413,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup_own_worker, teardown_own_worker);
 	tcase_add_loop_test(tc, broken_upgrade_is_refused, 0, 3);
 	tcase_add_loop_test(tc, forged_end_of_an_upgrade, 0, 2);
+	tcase_add_test(tc, killed_during_a_trial);
 	tcase_add_test(tc, disk_that_fails_without_end);
 	tcase_add_test(tc, no_program_for_a_while);
 	tcase_add_test(tc, killed_before_it_serves);
