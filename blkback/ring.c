@@ -21,7 +21,6 @@ _Static_assert(sizeof(struct ring_header) == offsetof(struct blkif_sring, ring),
 #define RING_PAGE_BYTES 4096u
 /* Of a slot, in any ABI: all that is there but segments behind the first. */
 #define SLOT_HEAD_BYTES 32u
-#define RESPONSE_BYTES_MAX 16u
 
 static struct ring_header *ring_header(const struct ring *ring)
 {
@@ -140,17 +139,14 @@ int ring_take(struct ring *ring, unsigned char slot[BLKIF_SLOT_BYTES_MAX])
 void ring_respond(struct ring *ring, uint64_t id, uint8_t operation,
 		  int16_t status)
 {
-	unsigned char response[RESPONSE_BYTES_MAX] = { 0 };
-	unsigned char *slot = ring_slot(ring, ring->rsp_prod);
+	unsigned char response[16] = { 0 };
 
 	assert(ring->rsp_prod != ring->req_cons);
 	memcpy(response + BLKIF_RESPONSE_ID, &id, sizeof(id));
 	response[BLKIF_RESPONSE_OPERATION] = operation;
 	memcpy(response + BLKIF_RESPONSE_STATUS, &status, sizeof(status));
-	if (ring->abi->response_bytes == RESPONSE_BYTES_MAX)
-		memcpy(slot, response, RESPONSE_BYTES_MAX);
-	else
-		memcpy(slot, response, ring->abi->response_bytes);
+	memcpy(ring_slot(ring, ring->rsp_prod), response,
+	       ring->abi->response_bytes);
 	ring->rsp_prod++;
 }
 

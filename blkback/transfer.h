@@ -40,7 +40,8 @@ void transfer_data(struct transfer *transfer, struct list *requests,
 
 /*
  * Fetches the segments of all indirect requests on a list, once, and parses
- * them: out of their page where grants persist, else by one batch of grant copies.  Those that cannot be become errors.  The order stays: a barrier's place
+ * them: out of their pages where these can be mapped, else by one batch of grant
+ * copies.  Those that cannot be become errors.  The order stays: a barrier's place
  * counts.
  */
 void transfer_indirect(struct transfer *transfer, struct list *requests);

@@ -786,12 +786,12 @@ START_TEST(broken_upgrade_is_refused)
 }
 END_TEST
 
-/* A trial that ends when the descriptor is closed. */
-static int slow_trial(void)
+/* Begins an upgrade whose trial is under way, until *ret_trial is closed. */
+static int slow_trial(int *ret_trial)
 {
 	char path[64], script[64];
+	int fd, command;
 	FILE *f;
-	int fd;
 
 	snprintf(path, sizeof(path), "%s/trial", h.dir);
 	snprintf(script, sizeof(script), "%s/worker.sh", h.dir);
@@ -802,22 +802,21 @@ static int slow_trial(void)
 		     fclose(f) == 0,
 	     "%s", script);
 	worker_link_to(script);
-	return host_control_begin(&h, upgrade_request());
+	command = host_control_begin(&h, upgrade_request());
+	*ret_trial = open(path, O_WRONLY | O_CLOEXEC);
+	need(*ret_trial >= 0, "%s: %s", path, strerror(errno));
+	return command;
 }
 
 /* Who serves is replaced while the new program is tried, however long that takes. */
 START_TEST(killed_during_a_trial)
 {
 	int command, trial;
-	char path[64];
 	pid_t pid;
 
 	attach(FE_ABI_NATIVE, 1, true);
 	pid = host_worker_pid(&h, 1, XVDB);
-	command = slow_trial();
-	snprintf(path, sizeof(path), "%s/trial", h.dir);
-	trial = open(path, O_WRONLY | O_CLOEXEC);
-	need(trial >= 0, "%s: %s", path, strerror(errno));
+	command = slow_trial(&trial);
 	worker_link_to(NULL);
 	load_begin();
 	need(kill(pid, SIGKILL) == 0, "kill: %s", strerror(errno));
@@ -842,19 +841,16 @@ START_TEST(forged_end_of_an_upgrade)
 	};
 	const struct worker_message heard = { .type = WORKER_POISONED,
 					      .error = { "forged" } };
-	char path[64], *error;
 	int command, trial, worker, socket_fd;
+	char *error;
 	pid_t pid;
 
 	attach(FE_ABI_NATIVE, 1, true);
 	pid = host_worker_pid(&h, 1, XVDB);
-	command = slow_trial();
-	snprintf(path, sizeof(path), "%s/trial", h.dir);
-	trial = open(path, O_WRONLY | O_CLOEXEC);
+	command = slow_trial(&trial);
 	worker = pidfd_open(pid, 0);
 	socket_fd = pidfd_getfd(worker, WORKER_SOCKET_FD, 0);
-	need(trial >= 0 && socket_fd >= 0 &&
-		     !worker_message_send(socket_fd, &forged, -1) &&
+	need(socket_fd >= 0 && !worker_message_send(socket_fd, &forged, -1) &&
 		     !worker_message_send(socket_fd, &heard, -1),
 	     "forge: %s", strerror(errno));
 	need(host_wait_value(&h, "forged", HOST_WAIT_MS, "%s/error",
