@@ -27,7 +27,8 @@ report() {
 		echo "not ok - $name"
 		status=1
 	fi
-	tail -n 60 "$work/log" | sed 's/^/# /'
+	# Without the progress, which would hide what was found.
+	sed '/^#[0-9]/d; s/^/# /' "$work/log" | tail -n 60
 }
 
 for fuzzer in "${fuzzers[@]}"; do
