@@ -61,7 +61,6 @@ static void timer_arm(struct backend *backend)
 	}
 	if (first == UINT64_MAX)
 		return;
-	backend->timer_armed = true;
 	io_loop_timeout(backend->loop, &backend->timer_op,
 			first > now ? first - now : 0);
 }
@@ -73,7 +72,6 @@ static void timer_done(struct io_op *op, int result)
 	uint64_t now = clock_now_ms();
 
 	(void)result;
-	backend->timer_armed = false;
 	list_for_each_safe(it, tmp, &backend->vbds) {
 		struct vbd *vbd = container_of(it, struct vbd, node);
 
@@ -92,7 +90,7 @@ void backend_touch_after(struct vbd *vbd, uint64_t delay_ms)
 
 	if (!vbd->due_ms || due_ms < vbd->due_ms)
 		vbd->due_ms = due_ms;
-	if (backend->timer_armed)
+	if (backend->timer_op.in_flight)
 		io_loop_cancel(backend->loop, &backend->timer_op);
 	else
 		timer_arm(backend);

@@ -57,7 +57,6 @@ struct backend {
 	bool quitting; /* no worker is started any more */
 	/* For the first vbd that waits for a time, when one does. */
 	struct io_op timer_op;
-	bool timer_armed;
 
 	struct log_limit log_limit;
 

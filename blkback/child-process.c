@@ -34,7 +34,7 @@ static void exit_done(struct io_op *op, int result)
 	close(child->pid_fd);
 	child->pid_fd = -1;
 	/* What it is embedded in must stay until the timer is ours again. */
-	if (child->deadline_armed)
+	if (child->deadline_op.in_flight)
 		io_loop_cancel(child->loop, &child->deadline_op);
 	else
 		child->exited(child, child->wait_status);
@@ -46,7 +46,6 @@ static void deadline_done(struct io_op *op, int result)
 		container_of(op, struct child_process, deadline_op);
 
 	(void)result;
-	child->deadline_armed = false;
 	if (child->pid_fd < 0) {
 		child->exited(child, child->wait_status);
 		return;
@@ -86,7 +85,7 @@ void child_process_watch(struct child_process *child, struct io_loop *loop,
 	child->pid = pid;
 	child->pid_fd = pid_fd;
 	child->loop = loop;
-	child->deadline_armed = child->timed_out = child->forgotten = false;
+	child->timed_out = child->forgotten = false;
 	child->exit_op.done = exit_done;
 	io_loop_poll(loop, &child->exit_op, child->pid_fd, POLLIN);
 }
@@ -122,7 +121,6 @@ int child_process_spawn(struct child_process *child, struct io_loop *loop,
 void child_process_limit(struct child_process *child, uint64_t deadline_ms)
 {
 	child->deadline_op.done = deadline_done;
-	child->deadline_armed = true;
 	io_loop_timeout(child->loop, &child->deadline_op, deadline_ms);
 }
 

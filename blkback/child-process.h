@@ -19,7 +19,6 @@ struct child_process {
 	struct io_loop *loop;
 	struct io_op exit_op;
 	struct io_op deadline_op;
-	bool deadline_armed;
 	bool forgotten; /* its end is no matter of ours any more */
 	bool timed_out; /* killed at its deadline */
 	int wait_status;

@@ -95,9 +95,6 @@ struct queue {
 
 	struct io_op evtchn_op, wake_op, retry_op, idle_op, throttle_op;
 	struct io_op vain_op;
-	unsigned int nr_loop_ops; /* of these, in flight */
-	bool evtchn_armed, retry_armed, idle_armed, throttle_armed;
-	bool vain_armed;
 	unsigned int nr_vain_events; /* since there was a request */
 	struct throttle_payer payer;
 	struct idle_poll poll;
@@ -192,16 +189,10 @@ static bool disk_failed(const struct queue *q)
 	return __atomic_load_n(q->params.disk_failed, __ATOMIC_RELAXED);
 }
 
-static void retry_done(struct io_op *op, int result);
-
-static void retry_arm(struct queue *q)
+static void timer_start(struct queue *q, struct io_op *op, uint64_t delay_ms)
 {
-	if (q->retry_armed || q->stopping)
-		return;
-	q->retry_op.done = retry_done;
-	io_loop_timeout(q->loop, &q->retry_op, FLUSH_RETRY_MS);
-	q->retry_armed = true;
-	q->nr_loop_ops++;
+	if (!op->in_flight && !q->stopping)
+		io_loop_timeout(q->loop, op, delay_ms);
 }
 
 static void retry_done(struct io_op *op, int result)
@@ -210,8 +201,6 @@ static void retry_done(struct io_op *op, int result)
 	struct list again;
 
 	(void)result;
-	q->retry_armed = false;
-	q->nr_loop_ops--;
 	if (q->stopping)
 		return;
 	/* On a disk that has failed meanwhile, those with data get an error. */
@@ -229,17 +218,11 @@ static void retry_done(struct io_op *op, int result)
 
 /* ---- persistent grants that rest ---------------------------------- */
 
-static void idle_done(struct io_op *op, int result);
-
-/* Armed only while something is mapped: a disk at rest wakes nobody. */
+/* Only while something is mapped: a disk at rest wakes nobody. */
 static void idle_arm(struct queue *q)
 {
-	if (q->idle_armed || q->stopping || !transfer_nr_mapped(q->transfer))
-		return;
-	q->idle_op.done = idle_done;
-	io_loop_timeout(q->loop, &q->idle_op, q->params.grant_idle_ms);
-	q->idle_armed = true;
-	q->nr_loop_ops++;
+	if (transfer_nr_mapped(q->transfer))
+		timer_start(q, &q->idle_op, q->params.grant_idle_ms);
 }
 
 static void idle_done(struct io_op *op, int result)
@@ -247,8 +230,6 @@ static void idle_done(struct io_op *op, int result)
 	struct queue *q = container_of(op, struct queue, idle_op);
 
 	(void)result;
-	q->idle_armed = false;
-	q->nr_loop_ops--;
 	if (q->stopping)
 		return;
 	for (unsigned int i = 0; i < q->ring.nr_slots; i++) {
@@ -260,24 +241,18 @@ static void idle_done(struct io_op *op, int result)
 
 /* ---- limits --------------------------------------------------------- */
 
+/* The turn that follows looks whether it may take. */
 static void throttle_done(struct io_op *op, int result)
 {
-	struct queue *q = container_of(op, struct queue, throttle_op);
-
-	(void)result; /* the turn that follows looks whether it may take */
-	q->throttle_armed = false;
-	q->nr_loop_ops--;
+	(void)op;
+	(void)result;
 }
 
 static void throttle_arm(struct queue *q)
 {
-	if (q->throttle_armed || q->stopping || !q->payer.waits)
-		return;
-	q->throttle_op.done = throttle_done;
-	io_loop_timeout(q->loop, &q->throttle_op,
-			throttle_wait_ms(&q->payer, clock_now_ns()));
-	q->throttle_armed = true;
-	q->nr_loop_ops++;
+	if (q->payer.waits)
+		timer_start(q, &q->throttle_op,
+			    throttle_wait_ms(&q->payer, clock_now_ns()));
 }
 
 static bool may_take(struct queue *q)
@@ -335,7 +310,7 @@ static void flush_has_failed(struct queue *q, struct blk_request *req,
 	list_add_tail(&q->flush_failed, &req->node);
 	q->nr_waiting++;
 	if (!disk_failed(q)) {
-		retry_arm(q);
+		timer_start(q, &q->retry_op, FLUSH_RETRY_MS);
 		return;
 	}
 	if (q->barrier == req)
@@ -839,23 +814,11 @@ static void evtchn_done(struct io_op *op, int result)
 	struct queue *q = container_of(op, struct queue, evtchn_op);
 	uint32_t port;
 
-	q->evtchn_armed = false;
-	q->nr_loop_ops--;
 	/* The handle has this one port, which stays masked: there is no second. */
 	if (evtchn_take(q->ec, result, &port) < 0)
 		return;
 	q->masked = true;
 	q->nr_vain_events++; /* until there is a request */
-}
-
-static void evtchn_arm(struct queue *q)
-{
-	if (q->evtchn_armed)
-		return;
-	q->evtchn_op.done = evtchn_done;
-	evtchn_wait(q->ec, q->loop, &q->evtchn_op);
-	q->evtchn_armed = true;
-	q->nr_loop_ops++;
 }
 
 static void unmask(struct queue *q)
@@ -869,8 +832,6 @@ static void vain_done(struct io_op *op, int result)
 	struct queue *q = container_of(op, struct queue, vain_op);
 
 	(void)result;
-	q->vain_armed = false;
-	q->nr_loop_ops--;
 	if (!q->stopping)
 		unmask(q);
 }
@@ -878,16 +839,12 @@ static void vain_done(struct io_op *op, int result)
 /* The guest may send events again; in a while, if that is all it does. */
 static void allow_event(struct queue *q)
 {
-	if (!q->masked || q->vain_armed)
+	if (!q->masked || q->vain_op.in_flight)
 		return;
-	if (q->nr_vain_events < VAIN_EVENTS_MAX) {
+	if (q->nr_vain_events < VAIN_EVENTS_MAX)
 		unmask(q);
-		return;
-	}
-	q->vain_op.done = vain_done;
-	io_loop_timeout(q->loop, &q->vain_op, VAIN_EVENT_MS);
-	q->vain_armed = true;
-	q->nr_loop_ops++;
+	else
+		timer_start(q, &q->vain_op, VAIN_EVENT_MS);
 }
 
 static bool taking_blocked(const struct queue *q)
@@ -934,7 +891,8 @@ static bool prepare_sleep(struct queue *q)
 {
 	if (look_for_requests(q))
 		return true;
-	evtchn_arm(q);
+	if (!q->evtchn_op.in_flight)
+		evtchn_wait(q->ec, q->loop, &q->evtchn_op);
 	idle_arm(q);
 	throttle_arm(q);
 	if (taking_blocked(q))
@@ -965,7 +923,10 @@ static bool queue_turn(struct queue *q)
 
 /* ---- start and stop ----------------------------------------------- */
 
-static void wake_arm(struct queue *q);
+static void wake_arm(struct queue *q)
+{
+	io_loop_poll(q->loop, &q->wake_op, q->wake_fd, POLLIN);
+}
 
 static void wake_done(struct io_op *op, int result)
 {
@@ -973,7 +934,6 @@ static void wake_done(struct io_op *op, int result)
 	uint64_t value;
 
 	(void)result;
-	q->nr_loop_ops--;
 	if (read(q->wake_fd, &value, sizeof(value)) < 0)
 		value = 0; /* EAGAIN: somebody was faster than the poll */
 	q->stopping = __atomic_load_n(&q->stop_requested, __ATOMIC_ACQUIRE);
@@ -983,16 +943,8 @@ static void wake_done(struct io_op *op, int result)
 	}
 	/* Else the limits have changed, or it is measured what this takes. */
 	throttle_join(q->params.throttle, &q->payer);
-	if (q->throttle_armed)
-		io_loop_cancel(q->loop, &q->throttle_op);
+	io_loop_cancel(q->loop, &q->throttle_op);
 	wake_arm(q);
-}
-
-static void wake_arm(struct queue *q)
-{
-	q->wake_op.done = wake_done;
-	io_loop_poll(q->loop, &q->wake_op, q->wake_fd, POLLIN);
-	q->nr_loop_ops++;
 }
 
 /* Where it is begun, which a table may know better. */
@@ -1268,18 +1220,15 @@ static bool queue_busy(const struct queue *q)
 /* Ends the loop's own operations, so that no descriptor stays referenced. */
 static void quiesce(struct queue *q)
 {
-	if (q->evtchn_armed)
-		io_loop_cancel(q->loop, &q->evtchn_op);
-	if (q->retry_armed)
-		io_loop_cancel(q->loop, &q->retry_op);
-	if (q->idle_armed)
-		io_loop_cancel(q->loop, &q->idle_op);
-	if (q->throttle_armed)
-		io_loop_cancel(q->loop, &q->throttle_op);
-	if (q->vain_armed)
-		io_loop_cancel(q->loop, &q->vain_op);
-	while (q->nr_loop_ops && io_loop_run(q->loop, true) >= 0)
-		;
+	struct io_op *const ops[] = { &q->evtchn_op,   &q->wake_op,
+				      &q->retry_op,    &q->idle_op,
+				      &q->throttle_op, &q->vain_op };
+
+	for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
+		io_loop_cancel(q->loop, ops[i]);
+		while (ops[i]->in_flight && io_loop_run(q->loop, true) >= 0)
+			;
+	}
 }
 
 static void serve(struct queue *q)
@@ -1345,6 +1294,12 @@ static int queue_alloc(const struct queue_params *params,
 	if (!q)
 		return -ENOMEM;
 	q->params = *params;
+	q->evtchn_op.done = evtchn_done;
+	q->wake_op.done = wake_done;
+	q->retry_op.done = retry_done;
+	q->idle_op.done = idle_done;
+	q->throttle_op.done = throttle_done;
+	q->vain_op.done = vain_done;
 	list_init(&q->free);
 	list_init(&q->parsed);
 	list_init(&q->unbuffered);

@@ -20,7 +20,6 @@ struct worker_process {
 	struct child_process child;
 	int socket_fd;
 	struct io_op socket_op;
-	bool socket_armed;
 	bool reaped;
 	int wait_status;
 };
@@ -29,7 +28,6 @@ static void socket_arm(struct worker_process *worker)
 {
 	io_loop_poll(worker->loop, &worker->socket_op, worker->socket_fd,
 		     POLLIN);
-	worker->socket_armed = true;
 }
 
 /* A worker that talks without end has this much of each turn. */
@@ -69,7 +67,7 @@ static bool deliver(struct worker_process *worker)
 
 static void worker_gone(struct worker_process *worker)
 {
-	if (worker->reaped && !worker->socket_armed)
+	if (worker->reaped && !worker->socket_op.in_flight)
 		worker->events.exited(worker->events.arg, worker->wait_status);
 }
 
@@ -81,7 +79,6 @@ static void socket_done(struct io_op *op, int result)
 	bool goes_on;
 
 	(void)result;
-	worker->socket_armed = false;
 	goes_on = deliver(worker);
 	/* It hangs up by its end, or if it was taken over: nobody hears it then. */
 	if (worker->reaped || worker->child.forgotten)
@@ -99,7 +96,7 @@ static void on_child_exited(struct child_process *child, int wait_status)
 
 	worker->wait_status = wait_status;
 	worker->reaped = true;
-	if (worker->socket_armed)
+	if (worker->socket_op.in_flight)
 		io_loop_cancel(worker->loop, &worker->socket_op);
 	else
 		worker_gone(worker);
@@ -254,7 +251,7 @@ void worker_process_free(struct worker_process *worker)
 {
 	if (!worker)
 		return;
-	assert(!worker->socket_armed);
+	assert(!worker->socket_op.in_flight);
 	if (worker->socket_fd >= 0)
 		close(worker->socket_fd);
 	free(worker);

@@ -126,10 +126,17 @@ static struct io_uring_sqe *loop_sqe(struct io_loop *loop)
 }
 
 /* io_uring_prep_*() overwrite user_data in liburing < 2.4: set it last. */
-static void loop_queue(struct io_uring_sqe *sqe, struct io_op *op)
+static void loop_start(struct io_uring_sqe *sqe, struct io_op *op)
 {
-	assert(!op || op->done);
+	assert(op->done);
+	op->in_flight = true;
 	io_uring_sqe_set_data(sqe, op);
+}
+
+/* Nobody is told of its end. */
+static void loop_start_untold(struct io_uring_sqe *sqe)
+{
+	io_uring_sqe_set_data(sqe, NULL);
 }
 
 void io_loop_poll(struct io_loop *loop, struct io_op *op, int fd, short events)
@@ -137,7 +144,7 @@ void io_loop_poll(struct io_loop *loop, struct io_op *op, int fd, short events)
 	struct io_uring_sqe *sqe = loop_sqe(loop);
 
 	io_uring_prep_poll_add(sqe, fd, (unsigned int)events);
-	loop_queue(sqe, op);
+	loop_start(sqe, op);
 }
 
 static bool is_registered(const struct io_loop *loop, const struct iovec *iov)
@@ -164,7 +171,7 @@ void io_loop_readv(struct io_loop *loop, struct io_op *op, int fd,
 				   (unsigned int)iov->iov_len, offset_bytes);
 	else
 		io_uring_prep_readv(sqe, fd, iov, nr_iov, offset_bytes);
-	loop_queue(sqe, op);
+	loop_start(sqe, op);
 }
 
 void io_loop_writev(struct io_loop *loop, struct io_op *op, int fd,
@@ -182,7 +189,7 @@ void io_loop_writev(struct io_loop *loop, struct io_op *op, int fd,
 				    (unsigned int)iov->iov_len, offset_bytes);
 	else
 		io_uring_prep_writev(sqe, fd, iov, nr_iov, offset_bytes);
-	loop_queue(sqe, op);
+	loop_start(sqe, op);
 }
 
 void io_loop_read(struct io_loop *loop, struct io_op *op, int fd, void *data,
@@ -191,7 +198,7 @@ void io_loop_read(struct io_loop *loop, struct io_op *op, int fd, void *data,
 	struct io_uring_sqe *sqe = loop_sqe(loop);
 
 	io_uring_prep_read(sqe, fd, data, nr_bytes, 0);
-	loop_queue(sqe, op);
+	loop_start(sqe, op);
 }
 
 void io_loop_write_untold(struct io_loop *loop, int fd, const void *data,
@@ -202,7 +209,7 @@ void io_loop_write_untold(struct io_loop *loop, int fd, const void *data,
 	io_uring_prep_write(sqe, fd, data, nr_bytes, 0);
 	/* A completion would end the wait. */
 	sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
-	loop_queue(sqe, NULL);
+	loop_start_untold(sqe);
 }
 
 void io_loop_fdatasync(struct io_loop *loop, struct io_op *op, int fd)
@@ -210,7 +217,7 @@ void io_loop_fdatasync(struct io_loop *loop, struct io_op *op, int fd)
 	struct io_uring_sqe *sqe = loop_sqe(loop);
 
 	io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
-	loop_queue(sqe, op);
+	loop_start(sqe, op);
 }
 
 void io_loop_fallocate(struct io_loop *loop, struct io_op *op, int fd, int mode,
@@ -220,7 +227,7 @@ void io_loop_fallocate(struct io_loop *loop, struct io_op *op, int fd, int mode,
 
 	io_uring_prep_fallocate(sqe, fd, mode, (off_t)offset_bytes,
 				(off_t)length_bytes);
-	loop_queue(sqe, op);
+	loop_start(sqe, op);
 }
 
 void io_loop_timeout(struct io_loop *loop, struct io_op *op, uint64_t delay_ms)
@@ -230,15 +237,18 @@ void io_loop_timeout(struct io_loop *loop, struct io_op *op, uint64_t delay_ms)
 	op->timeout.tv_sec = (long long)(delay_ms / 1000);
 	op->timeout.tv_nsec = (long long)(delay_ms % 1000) * 1000000;
 	io_uring_prep_timeout(sqe, &op->timeout, 0, 0);
-	loop_queue(sqe, op);
+	loop_start(sqe, op);
 }
 
 void io_loop_cancel(struct io_loop *loop, struct io_op *op)
 {
-	struct io_uring_sqe *sqe = loop_sqe(loop);
+	struct io_uring_sqe *sqe;
 
+	if (!op->in_flight)
+		return;
+	sqe = loop_sqe(loop);
 	io_uring_prep_cancel(sqe, op, 0);
-	loop_queue(sqe, NULL);
+	loop_start_untold(sqe);
 }
 
 /* Nothing to hand over, nothing complete, and nothing that could be made so. */
@@ -277,6 +287,7 @@ int io_loop_run(struct io_loop *loop, bool wait)
 		for (unsigned int i = 0; i < nr; i++) {
 			if (!ops[i])
 				continue;
+			ops[i]->in_flight = false;
 			ops[i]->done(ops[i], results[i]);
 			called++;
 		}

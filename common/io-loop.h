@@ -23,13 +23,14 @@
 struct io_loop;
 
 /*
- * One operation in flight.  The caller owns it, sets `done`, and leaves it
- * alone until done has been called: exactly once for each start, from
+ * One operation.  The caller owns it, sets `done` and all else to zero, and leaves it
+ * alone from its start until done has been called: exactly once for each start, from
  * io_loop_run(), with the operation's result or -errno.  done may start the
  * operation again, or free it.
  */
 struct io_op {
 	void (*done)(struct io_op *op, int result);
+	bool in_flight; /* the loop's: started, and done not yet called */
 	struct __kernel_timespec timeout;
 };
 
@@ -100,7 +101,7 @@ void io_loop_timeout(struct io_loop *loop, struct io_op *op, uint64_t delay_ms);
 
 /*
  * Asks for an operation's end.  Its done is still called, with -ECANCELED or
- * with the result it came to first.
+ * with the result it came to first.  One that is not in flight is left alone.
  */
 void io_loop_cancel(struct io_loop *loop, struct io_op *op);
 

@@ -26,7 +26,6 @@ struct control {
 	struct io_loop *loop;
 	int lock_fd, listen_fd;
 	struct io_op accept_op, timer_op;
-	bool timer_armed;
 	struct list clients;
 	unsigned int nr_clients;
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
@@ -191,7 +190,6 @@ static void timer_done(struct io_op *op, int result)
 	struct control *control = container_of(op, struct control, timer_op);
 
 	(void)result;
-	control->timer_armed = false;
 	control_poll(control);
 	timer_arm(control);
 }
@@ -220,12 +218,11 @@ static void timer_arm(struct control *control)
 {
 	int64_t wait = next_deadline(control);
 
-	if (control->timer_armed || wait < 0)
+	if (control->timer_op.in_flight || wait < 0)
 		return;
 	control->timer_op.done = timer_done;
 	io_loop_timeout(control->loop, &control->timer_op,
 			wait > TIMER_MAX_MS ? TIMER_MAX_MS : (uint64_t)wait);
-	control->timer_armed = true;
 }
 
 void control_poll(struct control *control)

@@ -20,7 +20,6 @@
 
 static void arm(struct nbd_fence_socket *socket)
 {
-	socket->armed = true;
 	io_loop_poll(socket->fence->loop, &socket->op, socket->fd,
 		     POLLIN | POLLRDHUP);
 }
@@ -30,8 +29,7 @@ static void close_socket(struct nbd_fence_socket *socket)
 	if (socket->fd < 0)
 		return;
 	nbd_socket_reset(socket->fd);
-	if (socket->armed)
-		io_loop_cancel(socket->fence->loop, &socket->op);
+	io_loop_cancel(socket->fence->loop, &socket->op);
 	close(socket->fd);
 	socket->fd = -1;
 	socket->fence->nr_open--;
@@ -80,7 +78,6 @@ static void on_ready(struct io_op *op, int result)
 	int rc;
 
 	(void)result;
-	socket->armed = false;
 	if (socket->fd < 0)
 		return;
 	rc = drain(socket->fd);
@@ -209,8 +206,9 @@ void nbd_fence_enter(struct nbd_fence *fence, struct io_loop *loop,
 
 void nbd_fence_leave(struct nbd_fence *fence)
 {
+	/* The loop is not run again: what it has in flight is forgotten. */
 	for (unsigned int i = 0; i < NBD_FENCE_SOCKETS; i++)
-		fence->sockets[i].armed = false;
+		fence->sockets[i].op = (struct io_op){ .done = on_ready };
 	for (uint64_t i = 0, nr = nr_ranges(fence->list); i < nr; i++)
 		fence->list->ranges[i].number =
 			(fence->list->ranges[i].number & NBD_FENCE_LEFT) |
@@ -221,7 +219,7 @@ void nbd_fence_leave(struct nbd_fence *fence)
 static struct nbd_fence_socket *unused_socket(struct nbd_fence *fence)
 {
 	for (unsigned int i = 0; i < NBD_FENCE_SOCKETS; i++) {
-		if (fence->sockets[i].fd < 0 && !fence->sockets[i].armed)
+		if (fence->sockets[i].fd < 0 && !fence->sockets[i].op.in_flight)
 			return &fence->sockets[i];
 	}
 	return NULL;

@@ -59,7 +59,6 @@ struct nbd_fence {
 		struct nbd_fence *fence;
 		struct io_op op;
 		int fd; /* of an old connection, or -1 */
-		bool armed;
 	} sockets[NBD_FENCE_SOCKETS];
 	unsigned int nr_open;
 	/* Connections that cannot be watched: only time lifts the fence. */

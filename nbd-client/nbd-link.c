@@ -16,10 +16,9 @@
 
 static void arm(struct nbd_link_poll *poll, short events)
 {
-	if (poll->armed)
-		return;
-	poll->armed = true;
-	io_loop_poll(poll->link->loop, &poll->op, poll->link->fd, events);
+	if (!poll->op.in_flight)
+		io_loop_poll(poll->link->loop, &poll->op, poll->link->fd,
+			     events);
 }
 
 /* Waits for what the handle waits for. */
@@ -31,12 +30,6 @@ static void arm_for_handle(struct nbd_link *link)
 		arm(&link->in, POLLIN);
 	if (direction & LIBNBD_AIO_DIRECTION_WRITE)
 		arm(&link->out, POLLOUT);
-}
-
-static void cancel(struct nbd_link_poll *poll)
-{
-	if (poll->armed)
-		io_loop_cancel(poll->link->loop, &poll->op);
 }
 
 /*
@@ -59,7 +52,7 @@ static void let_go(struct nbd_link *link)
 
 static void settle(struct nbd_link *link)
 {
-	if (!link->in.armed && !link->out.armed)
+	if (!link->in.op.in_flight && !link->out.op.in_flight)
 		link->state = NBD_LINK_DOWN;
 }
 
@@ -68,8 +61,8 @@ static void stop(struct nbd_link *link)
 	if (link->state == NBD_LINK_DOWN || link->state == NBD_LINK_CLOSING)
 		return;
 	link->state = NBD_LINK_CLOSING;
-	cancel(&link->in);
-	cancel(&link->out);
+	io_loop_cancel(link->loop, &link->in.op);
+	io_loop_cancel(link->loop, &link->out.op);
 	nbd_close(link->nbd);
 	link->nbd = NULL;
 	settle(link);
@@ -327,7 +320,6 @@ static void poll_done(struct nbd_link_poll *poll, int events, bool readable)
 {
 	struct nbd_link *link = poll->link;
 
-	poll->armed = false;
 	if (link->nbd && link->state != NBD_LINK_CLOSING && events > 0 &&
 	    events & POLLERR)
 		note_socket_error(link);

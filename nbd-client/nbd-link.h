@@ -37,7 +37,6 @@ struct nbd_link {
 	struct nbd_link_poll {
 		struct nbd_link *link;
 		struct io_op op;
-		bool armed;
 	} in, out;
 	bool cut_here; /* we gave it up: the server may not know */
 	int socket_error; /* an errno: what ended it, as far as is known; or 0 */

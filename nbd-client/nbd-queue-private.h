@@ -21,12 +21,6 @@ enum nbd_phase {
 	NBD_FAILED, /* for good: the server is another disk */
 };
 
-/* A timer of the loop, which has one operation in flight at most. */
-struct nbd_timer {
-	struct io_op op;
-	bool armed;
-};
-
 struct nbd_queue {
 	struct block_queue base;
 	struct nbd_disk *disk;
@@ -50,7 +44,7 @@ struct nbd_queue {
 	uint64_t abandoned_ms; /* when the guest let go, or 0 */
 
 	/* ---- nbd-recovery.c ---- */
-	struct nbd_timer retry, check;
+	struct io_op retry_op, check_op; /* timers */
 	uint64_t retry_ms; /* the next pause */
 	bool retry_due;
 	uint64_t phase_since_ms;

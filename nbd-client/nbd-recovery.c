@@ -41,13 +41,11 @@ static void say(struct nbd_queue *queue, const char *what, const char *cause)
 
 /* ---- timers --------------------------------------------------------- */
 
-static void timer_start(struct nbd_queue *queue, struct nbd_timer *timer,
+static void timer_start(struct nbd_queue *queue, struct io_op *op,
 			uint64_t delay_ms)
 {
-	if (timer->armed)
-		return;
-	timer->armed = true;
-	io_loop_timeout(queue->base.loop, &timer->op, delay_ms);
+	if (!op->in_flight)
+		io_loop_timeout(queue->base.loop, op, delay_ms);
 }
 
 static void pause_before_retry(struct nbd_queue *queue)
@@ -55,7 +53,7 @@ static void pause_before_retry(struct nbd_queue *queue)
 	uint64_t longest = queue->disk->target->reconnect_ms;
 
 	queue->retry_due = false;
-	timer_start(queue, &queue->retry, queue->retry_ms);
+	timer_start(queue, &queue->retry_op, queue->retry_ms);
 	queue->retry_ms *= 2;
 	if (queue->retry_ms > longest)
 		queue->retry_ms =
@@ -515,7 +513,7 @@ void nbd_recovery_watch(struct nbd_queue *queue)
 	if (queue->abandoned_ms && queue->phase != NBD_SERVING)
 		nbd_queue_fail_ready(queue, -ECANCELED);
 	if (waits_for_something(queue))
-		timer_start(queue, &queue->check, CHECK_MS);
+		timer_start(queue, &queue->check_op, CHECK_MS);
 }
 
 /* Replies are owed and do not come. */
@@ -568,22 +566,18 @@ static void check_times(struct nbd_queue *queue)
 
 static void check_done(struct io_op *op, int result)
 {
-	struct nbd_timer *timer = container_of(op, struct nbd_timer, op);
-	struct nbd_queue *queue = container_of(timer, struct nbd_queue, check);
+	struct nbd_queue *queue = container_of(op, struct nbd_queue, check_op);
 
 	(void)result;
-	timer->armed = false;
 	check_times(queue);
 	nbd_queue_pump(queue);
 }
 
 static void retry_done(struct io_op *op, int result)
 {
-	struct nbd_timer *timer = container_of(op, struct nbd_timer, op);
-	struct nbd_queue *queue = container_of(timer, struct nbd_queue, retry);
+	struct nbd_queue *queue = container_of(op, struct nbd_queue, retry_op);
 
 	(void)result;
-	timer->armed = false;
 	queue->retry_due = true;
 	try_to_connect(queue);
 	nbd_queue_pump(queue);
@@ -608,8 +602,8 @@ void nbd_recovery_init(struct nbd_queue *queue)
 			      &disk->addresses, nbd_recovery_link_changed);
 		queue->links[i].owner = queue;
 	}
-	queue->retry.op.done = retry_done;
-	queue->check.op.done = check_done;
+	queue->retry_op.done = retry_done;
+	queue->check_op.done = check_done;
 	queue->retry_ms = RETRY_FIRST_MS;
 	nbd_fence_enter(&disk->fence, queue->base.loop, fence_lifted, queue);
 	set_phase(queue, NBD_LOST);

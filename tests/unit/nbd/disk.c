@@ -23,7 +23,7 @@ struct block_status status;
 unsigned int nr_failed;
 char failed_cause[ERROR_TEXT_BYTES];
 unsigned char *buffer;
-static bool tick_armed;
+static struct io_op tick;
 struct disk_slot slots[DISK_SLOTS];
 
 static void on_failed(void *arg, const char *cause)
@@ -48,7 +48,7 @@ void disk_close_queue(void)
 	queue = NULL;
 	io_loop_free(loop);
 	loop = NULL;
-	tick_armed = false;
+	tick.in_flight = false;
 }
 
 void disk_close(void)
@@ -237,17 +237,14 @@ static void tick_done(struct io_op *op, int result)
 {
 	(void)op;
 	(void)result;
-	tick_armed = false;
 }
 
 /* A turn that ends after some milliseconds at the latest. */
 static void turn(void)
 {
-	static struct io_op tick = { .done = tick_done };
-
-	if (!tick_armed)
+	tick.done = tick_done;
+	if (!tick.in_flight)
 		io_loop_timeout(loop, &tick, 10);
-	tick_armed = true;
 	ck_assert_int_ge(io_loop_run(loop, true), 0);
 }
 
