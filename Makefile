@@ -68,8 +68,9 @@ GIT_FAT := git-fat/directory.c git-fat/fold.c git-fat/git-disk-options.c \
 	git-fat/walk.c
 WORKER := $(COMMON) blkback/blkif-abi.c blkback/connection.c \
 	blkback/connection-params.c blkback/grant-cache.c blkback/idle-poll.c \
-	blkback/inflight.c blkback/page-pool.c blkback/queue.c blkback/request.c blkback/ring.c \
-	blkback/sleep-cost.c blkback/throttle.c blkback/transfer.c blkback/worker-message.c \
+	blkback/inflight.c blkback/page-pool.c blkback/queue-open.c \
+	blkback/queue.c blkback/request.c blkback/ring.c blkback/sleep-cost.c \
+	blkback/throttle.c blkback/transfer.c blkback/worker-message.c \
 	diskd/sandbox-mounts.c diskd/sandbox-syscalls.c diskd/sandbox.c \
 	diskd/worker-main.c
 # Workers differ in their providers; the names are diskd/worker-programs.c's.

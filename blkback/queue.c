@@ -1,22 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The queue's thread: turns, steps of requests, start and stop. */
-#include "blkback/queue.h"
+#include "blkback/queue-private.h"
 
-#include "blkback/idle-poll.h"
-#include "blkback/inflight.h"
-#include "blkback/page-pool.h"
-#include "blkback/request.h"
-#include "blkback/ring.h"
-#include "blkback/transfer.h"
 #include "common/clock.h"
-#include "evtchn/evtchn.h"
-#include "gnttab/gnttab.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
-#include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -24,14 +14,6 @@
 
 /* Between two tries of a flush that failed. */
 #define FLUSH_RETRY_MS 1000u
-/*
- * How long the port may still be bound to the worker before us: one that drains,
- * or the remains of one that was killed.  Behind a new one, which may be what a
- * guest has made up, there are but remains.
- */
-#define REBIND_MS 10000u
-#define REBIND_NEW_MS 1000u
-#define REBIND_LOOK_MS 1
 /*
  * A guest that sends events and no requests costs a turn for each.  From so many in a
  * row on, the port stays masked for so long after each (XSA-332).
@@ -47,65 +29,6 @@
 #define REGISTERED_BYTES ((size_t)1 << 20)
 _Static_assert(REGISTERED_BYTES <= PAGE_POOL_PAGES_MIN * PAGE_POOL_PAGE_BYTES,
 	       "it is in the pool");
-/* Submissions that a turn collects before they are handed over early. */
-#define LOOP_ENTRIES 128u
-
-struct queue {
-	struct queue_params params;
-	pthread_t thread;
-	bool thread_started;
-	int wake_fd; /* eventfd: look at stop_requested */
-	bool stop_requested; /* atomic */
-
-	/* How the start went, handed over through `started`. */
-	sem_t started;
-	int start_error;
-	struct error_text start_text;
-	/* Whether to serve, handed over through `told`. */
-	sem_t told;
-	bool serves;
-
-	/* From here on the thread's own. */
-	struct gnttab *gt;
-	struct evtchn *ec;
-	uint32_t port;
-	bool bound;
-	struct ring ring;
-	struct io_loop *loop;
-	struct block_queue *block;
-	struct inflight inflight;
-	uint64_t nr_taken; /* the low half is the ring's req_cons */
-	struct page_pool pool;
-	bool memory_registered; /* or tried */
-	struct transfer *transfer;
-
-	struct blk_request *requests;
-	struct iovec *iovs; /* INFLIGHT_SEGMENTS_MAX for each of them */
-	struct list free; /* requests without a guest's request */
-	struct list parsed; /* copied off the ring in this turn */
-	struct list unbuffered; /* parsed, and no buffer was free for them */
-	struct list taken; /* of this turn, in ring order */
-	struct list finished; /* to be answered in this turn */
-	struct list flush_failed; /* wait to be flushed again, or for ever */
-	unsigned int nr_busy; /* taken and not answered */
-	unsigned int nr_waiting; /* of these, on flush_failed */
-	unsigned int nr_given_up; /* of these, for who has the table next */
-	unsigned int nr_unbuffered; /* and on the list of that name */
-	struct blk_request *barrier; /* nothing is taken while it is there */
-
-	struct io_op evtchn_op, wake_op, retry_op, idle_op, throttle_op;
-	struct io_op vain_op;
-	unsigned int nr_vain_events; /* since there was a request */
-	struct throttle_payer payer;
-	struct idle_poll poll;
-	bool masked; /* an event was taken; the port cannot fire */
-	bool unblocked; /* this turn, a request was released */
-	bool ring_broken;
-	/* What was left is carried out one at a time: one of it may be poison. */
-	bool on_trial;
-	bool stopping;
-};
-
 /* ---- responses ---------------------------------------------------- */
 
 /* Nobody else writes it. */
@@ -947,89 +870,6 @@ static void wake_done(struct io_op *op, int result)
 	wake_arm(q);
 }
 
-/* Where it is begun, which a table may know better. */
-static int begin_ring(struct queue *q, enum queue_origin origin, void *shared,
-		      struct error_text *err)
-{
-	const struct queue_params *p = &q->params;
-	uint32_t start = ring_read_rsp_prod(shared);
-
-	/* Its slots hold answers, which are no requests. */
-	if (origin == QUEUE_NEW && start)
-		return error_set(err, -EBUSY,
-				 "the ring is not a new one: %u requests of it "
-				 "were answered",
-				 start);
-	if (origin == QUEUE_ANSWERED)
-		ring_recover(&q->ring, p->abi, shared, p->nr_pages, start,
-			     start);
-	else if (ring_init(&q->ring, p->abi, shared, p->nr_pages,
-			   origin == QUEUE_DRAINED) < 0)
-		return error_set(err, -EBUSY,
-				 "the ring holds requests of which "
-				 "nobody knows whether they were served");
-	return 0;
-}
-
-static int map_ring(struct queue *q, struct error_text *err)
-{
-	const struct queue_params *p = &q->params;
-	void *shared;
-	int rc;
-
-	rc = gnttab_map(q->gt, p->domid, p->refs, p->nr_pages, &shared);
-	if (rc < 0)
-		return error_set(err, rc, "map ring-ref %u of domain %u: %s",
-				 p->refs[0], p->domid, strerror(-rc));
-	rc = begin_ring(q, p->origin, shared, err);
-	if (rc < 0)
-		gnttab_unmap(q->gt, shared, p->nr_pages);
-	return rc;
-}
-
-static int bind_port(struct queue *q, struct error_text *err)
-{
-	const struct queue_params *p = &q->params;
-	uint64_t until = clock_now_ms() +
-			 (p->origin == QUEUE_NEW ? REBIND_NEW_MS : REBIND_MS);
-	int rc = evtchn_bind(q->ec, p->domid, p->port, &q->port);
-
-	/* Nothing tells when it is let go of. */
-	while (rc == -EINVAL && clock_now_ms() < until) {
-		poll(NULL, 0, REBIND_LOOK_MS);
-		rc = evtchn_bind(q->ec, p->domid, p->port, &q->port);
-	}
-	if (rc < 0)
-		return error_set(err, rc,
-				 "bind event-channel %u of domain %u: %s",
-				 p->port, p->domid, strerror(-rc));
-	q->bound = true;
-	/* For domain 0's own disks the kernel has no such thing. */
-	rc = p->domid ? evtchn_restrict(q->ec, p->domid) : 0;
-	if (rc < 0)
-		return error_set(err, rc,
-				 "restrict event-channels to domain %u: %s",
-				 p->domid, strerror(-rc));
-	return 0;
-}
-
-static int alloc_requests(struct queue *q)
-{
-	unsigned int nr = q->ring.nr_slots;
-
-	q->requests = calloc(nr, sizeof(*q->requests));
-	q->iovs = calloc(nr, INFLIGHT_SEGMENTS_MAX * sizeof(*q->iovs));
-	if (!q->requests || !q->iovs)
-		return -ENOMEM;
-	for (unsigned int i = 0; i < nr; i++) {
-		q->requests[i].entry = &q->inflight.entries[i];
-		q->requests[i].iovs = &q->iovs[i * INFLIGHT_SEGMENTS_MAX];
-		if (q->inflight.entries[i].state == INFLIGHT_FREE)
-			list_add_tail(&q->free, &q->requests[i].node);
-	}
-	return page_pool_init(&q->pool, q->params.pool_pages);
-}
-
 static int by_number(const void *a, const void *b)
 {
 	uint64_t left = (*(struct blk_request *const *)a)->entry->number;
@@ -1100,110 +940,6 @@ static void take_over(struct queue *q)
 	}
 	answer_again(q, done, nr_done);
 	replay(q, taken, nr_taken);
-}
-
-/* The first worker of the connection died before it began with this queue. */
-static bool never_begun(const struct queue *q, uint32_t rsp_prod)
-{
-	return !inflight_is_begun(&q->inflight) &&
-	       (q->params.begun_as != QUEUE_NEW || !rsp_prod);
-}
-
-static int open_inflight(struct queue *q, struct error_text *err)
-{
-	const struct queue_params *p = &q->params;
-	uint32_t rsp_prod = ring_read_rsp_prod(q->ring.shared);
-	int rc = inflight_map(p->inflight_fd, p->index, p->nr_queues,
-			      q->ring.nr_slots, &q->inflight);
-
-	if (rc < 0)
-		return error_set(err, rc, "map the in-flight table: %s",
-				 rc == -EBADMSG ? "it has been cut"
-						: strerror(-rc));
-	if (p->origin == QUEUE_LEFT && !never_begun(q, rsp_prod)) {
-		/* No worker can have left what is refused. */
-		if (inflight_recover(&q->inflight, rsp_prod, err) < 0)
-			return -EBADMSG;
-		q->nr_taken = q->inflight.header->taken;
-		ring_recover(&q->ring, p->abi, q->ring.shared, p->nr_pages,
-			     (uint32_t)q->nr_taken, rsp_prod);
-		if (ring_can_be(&q->ring))
-			return 0;
-		return error_set(err, -EBADMSG,
-				 "in-flight table: %u requests taken, which "
-				 "are not those of the ring",
-				 (uint32_t)q->nr_taken);
-	}
-	if (p->origin == QUEUE_LEFT) {
-		rc = begin_ring(q, p->begun_as, q->ring.shared, err);
-		if (rc < 0)
-			return rc;
-	}
-	inflight_start(&q->inflight, q->ring.req_cons);
-	q->nr_taken = q->ring.req_cons;
-	/* Nothing is in it, whoever wrote there. */
-	return inflight_recover(&q->inflight, q->ring.rsp_prod, err) < 0
-		       ? -EBADMSG
-		       : 0;
-}
-
-static int queue_open(struct queue *q, struct error_text *err)
-{
-	int rc = gnttab_open(&q->gt);
-
-	if (rc < 0)
-		return error_set(err, rc, "open the grant device: %s",
-				 strerror(-rc));
-	rc = evtchn_open(&q->ec);
-	if (rc < 0)
-		return error_set(err, rc, "open the event-channel device: %s",
-				 strerror(-rc));
-	/*
-	 * The port first: a guest's port has one peer, so holding it proves
-	 * that no other worker answers in the ring that is looked at next.
-	 */
-	rc = bind_port(q, err);
-	if (rc < 0)
-		return rc;
-	rc = map_ring(q, err);
-	if (rc < 0)
-		return rc;
-	rc = io_loop_new(LOOP_ENTRIES, &q->loop);
-	if (rc < 0)
-		return error_set(err, rc, "set up io_uring: %s", strerror(-rc));
-	rc = block_queue_open(q->params.provider, q->loop, &q->block);
-	if (rc < 0)
-		return error_set(err, rc, "open a queue of the provider: %s",
-				 strerror(-rc));
-	rc = open_inflight(q, err);
-	if (rc < 0)
-		return rc;
-	rc = alloc_requests(q);
-	if (!rc)
-		rc = transfer_new(q->gt, q->params.domid,
-				  q->params.persistent_grants, &q->transfer);
-	if (rc < 0)
-		return error_set(err, rc, "allocate the queue: %s",
-				 strerror(-rc));
-	return 0;
-}
-
-/* Takes half-built queues; the thread's own part only. */
-static void queue_close(struct queue *q)
-{
-	block_queue_close(q->block);
-	io_loop_free(q->loop);
-	if (q->bound)
-		evtchn_unbind(q->ec, q->port);
-	transfer_free(q->transfer);
-	if (q->ring.shared)
-		gnttab_unmap(q->gt, q->ring.shared, q->params.nr_pages);
-	evtchn_close(q->ec);
-	gnttab_close(q->gt);
-	page_pool_fini(&q->pool);
-	inflight_unmap(&q->inflight);
-	free(q->iovs);
-	free(q->requests);
 }
 
 /* Whether anything is left that must end before the thread may. */

@@ -36,13 +36,15 @@ allowed() {
 
 # Within blkback each includes only earlier ones: one line a step, what is on
 # one line includes nothing else of that line but its own header.  The source
-# behind vbd.h comes last, as the others of its kind do: it may look at the list
-# that a vbd is in.
+# behind a header that has a private one comes after that, as the others of its
+# kind do.
 blkback_order="blkif-abi child-process grant-cache idle-poll page-pool throttle vdev
 inflight ring
 request
 transfer
 queue
+queue-private
+queue-open
 connection connection-params
 worker-message negotiate
 worker-process
@@ -98,13 +100,14 @@ concrete() {
 }
 
 rule_blkback_order() {
-	local root=$1 file included from to
+	local root=$1 file included from to private
 	while IFS=$'\t' read -r file included; do
 		[[ $included == blkback/* ]] || continue
 		[ "${file%.*}" = "${included%.*}" ] && continue
-		[ "$file" = blkback/vbd.c ] && file=blkback/vbd-worker.c
 		from=${file%.*} to=${included%.*}
+		private=${rank[${from##*/}-private]:-}
 		from=${rank[${from##*/}]:-} to=${rank[${to##*/}]:-}
+		[[ $file == *.c && $private ]] && from=$((private + 1))
 		if [ -z "$from" ] || [ -z "$to" ]; then
 			echo "$file: it or '$included' has no place in the order"
 		elif [ "$to" -ge "$from" ] && ! shared_header "$file" "$included"

@@ -21,8 +21,8 @@ SOURCES_unit-queue := $(sort $(wildcard tests/unit/queue/*.c)) \
 	tests/unit/slot.c tests/unit/unit-main.c $(COMMON) $(PROVIDERS) \
 	blkback/blkif-abi.c blkback/connection-params.c blkback/connection.c \
 	blkback/grant-cache.c blkback/idle-poll.c blkback/inflight.c \
-	blkback/page-pool.c blkback/queue.c blkback/request.c blkback/ring.c \
-	blkback/throttle.c blkback/transfer.c
+	blkback/page-pool.c blkback/queue-open.c blkback/queue.c \
+	blkback/request.c blkback/ring.c blkback/throttle.c blkback/transfer.c
 LIBS_unit-queue := $(CHECK_LIBS) -luring
 # The same without what looks at the clock, and without tests.
 SOURCES_instructions := tests/bench/instructions.c tests/bench/never-poll.c \
