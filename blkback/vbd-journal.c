@@ -20,7 +20,8 @@
  * A connection is told from later ones of the same numbers by a mark, random, in
  * the file and in the backend's directory: the toolstack makes that anew for each
  * device, and we write another for each connection.  While the ring of a guest that
- * has another is let go of, the mark is none that a file could have.
+ * has another is let go of, the mark is none that a file could have; what the file
+ * says of the disk stays true.
  */
 #include "blkback/vbd-private.h"
 
@@ -109,19 +110,21 @@ static void remove_file(const struct vbd *vbd, enum journal_file file)
 	unlink(path);
 }
 
-static void remove_files(struct vbd *vbd, enum journal_file last)
+/* All but the connection's file. */
+static void remove_tables(struct vbd *vbd)
 {
 	if (vbd->inflight_fd >= 0)
 		close(vbd->inflight_fd);
 	vbd->inflight_fd = -1;
-	for (int i = CONNECTION; i <= (int)last; i++)
+	vbd->set_aside = false;
+	for (int i = CONNECTION + 1; i <= INFLIGHT_LOST; i++)
 		remove_file(vbd, (enum journal_file)i);
 }
 
 void vbd_journal_remove(struct vbd *vbd)
 {
-	remove_files(vbd, INFLIGHT_LOST);
-	vbd->set_aside = false;
+	remove_tables(vbd);
+	remove_file(vbd, CONNECTION);
 }
 
 static bool exists(const struct vbd *vbd, enum journal_file file)
@@ -153,7 +156,21 @@ static void rename_file(const struct vbd *vbd, enum journal_file from,
 }
 
 /*
- * What is aside already is of an attempt that was cut short: nothing that was made
+ * Unless both files are there, an attempt was cut short: what it has put aside is all
+ * that there is.
+ */
+static void find_again(const struct vbd *vbd)
+{
+	if (exists(vbd, CONNECTION) && exists(vbd, INFLIGHT))
+		return;
+	if (exists(vbd, INFLIGHT_LOST))
+		rename_file(vbd, INFLIGHT_LOST, INFLIGHT);
+	if (exists(vbd, CONNECTION_LOST))
+		rename_file(vbd, CONNECTION_LOST, CONNECTION);
+}
+
+/*
+ * What is aside already is of an attempt that did not stand: nothing that was made
  * since is worth more, for it is forgotten when a connection stands.
  */
 static void set_aside(struct vbd *vbd)
@@ -182,6 +199,8 @@ void vbd_journal_put_back(struct vbd *vbd)
 	if (vbd->inflight_fd >= 0)
 		close(vbd->inflight_fd);
 	vbd->inflight_fd = -1;
+	/* Whoever is killed in between leaves none with another's table. */
+	remove_file(vbd, CONNECTION);
 	put_back(vbd, INFLIGHT_LOST, INFLIGHT);
 	put_back(vbd, CONNECTION_LOST, CONNECTION);
 	vbd->set_aside = false;
@@ -270,14 +289,19 @@ static int write_mark(struct xenstore *xs, xs_transaction_t tx, struct vbd *vbd)
 static int make_mark(struct vbd *vbd, struct error_text *err)
 {
 	uint64_t value;
-	int rc;
 
 	if (getrandom(&value, sizeof(value), 0) != sizeof(value))
 		return error_set(err, -EIO, "mark the connection: %s",
 				 strerror(errno));
 	snprintf(vbd->mark, sizeof(vbd->mark), "%016llx",
 		 (unsigned long long)value);
-	rc = vbd_write(vbd, vbd->state, write_mark);
+	return 0;
+}
+
+static int publish_mark(struct vbd *vbd, struct error_text *err)
+{
+	int rc = vbd_write(vbd, vbd->state, write_mark);
+
 	if (rc == -ENOENT)
 		rc = -ESTALE;
 	if (rc < 0)
@@ -291,36 +315,75 @@ static int write_over(struct xenstore *xs, xs_transaction_t tx, struct vbd *vbd)
 	return xenstore_write(xs, tx, vbd->path, MARK_KEY, MARK_OVER);
 }
 
+static bool is_over(const struct vbd *vbd)
+{
+	return !strcmp(vbd->mark, MARK_OVER);
+}
+
+static void mark_over(struct vbd *vbd)
+{
+	snprintf(vbd->mark, sizeof(vbd->mark), "%s", MARK_OVER);
+}
+
 int vbd_journal_end(struct vbd *vbd)
 {
-	int rc = strcmp(vbd->mark, MARK_OVER)
-			 ? vbd_write(vbd, vbd->state, write_over)
-			 : 0;
+	int rc = is_over(vbd) ? 0 : vbd_write(vbd, vbd->state, write_over);
 
-	if (!rc)
-		snprintf(vbd->mark, sizeof(vbd->mark), "%s", MARK_OVER);
+	if (rc < 0)
+		return rc;
+	mark_over(vbd);
+	remove_tables(vbd);
+	return 0;
+}
+
+static int write_files(struct vbd *vbd, struct error_text *err)
+{
+	int rc = create_inflight(vbd, err);
+
+	return rc < 0 ? rc : write_connection(vbd, err);
+}
+
+/* What has been found keeps its mark, and stays if that fails. */
+static int create_instead(struct vbd *vbd, struct error_text *err)
+{
+	int old_fd = vbd->inflight_fd;
+	int rc;
+
+	vbd->inflight_fd = -1;
+	set_aside(vbd);
+	/* Of an attempt that did not stand. */
+	remove_file(vbd, CONNECTION);
+	remove_file(vbd, INFLIGHT);
+	rc = write_files(vbd, err);
+	if (rc < 0) {
+		vbd_journal_put_back(vbd);
+		vbd->inflight_fd = old_fd;
+	} else if (old_fd >= 0) {
+		close(old_fd);
+	}
 	return rc;
 }
 
 int vbd_journal_create(struct vbd *vbd, struct error_text *err)
 {
-	bool found = vbd->params.origin == QUEUE_DRAINED && vbd->mark[0];
-	int rc = 0;
+	bool over = is_over(vbd);
+	int rc;
 
-	if (found)
-		set_aside(vbd);
-	remove_files(vbd, found ? INFLIGHT : INFLIGHT_LOST);
-	/* What is put back has the old mark. */
-	if (!found)
-		rc = make_mark(vbd, err);
+	if (vbd->params.origin != QUEUE_NEW && vbd->mark[0])
+		return create_instead(vbd, err);
+	/* Until there is another, what the old file says of the disk is needed. */
+	remove_tables(vbd);
+	rc = make_mark(vbd, err);
 	if (!rc)
-		rc = create_inflight(vbd, err);
+		rc = write_files(vbd, err);
 	if (!rc)
-		rc = write_connection(vbd, err);
-	if (rc < 0 && found)
-		vbd_journal_put_back(vbd);
-	else if (rc < 0)
+		rc = publish_mark(vbd, err);
+	if (rc < 0 && over) {
+		mark_over(vbd);
+		remove_tables(vbd);
+	} else if (rc < 0) {
 		vbd_journal_remove(vbd);
+	}
 	return rc;
 }
 
@@ -337,7 +400,8 @@ void vbd_journal_update(struct vbd *vbd)
 	struct error_text err;
 	char path[PATH_MAX];
 
-	if (vbd->inflight_fd < 0 || !write_connection(vbd, &err))
+	if ((vbd->inflight_fd < 0 && !is_over(vbd)) ||
+	    !write_connection(vbd, &err))
 		return;
 	/* What it says is so no more; and it is in the way on a full disk. */
 	journal_path(vbd, CONNECTION, path);
@@ -379,7 +443,7 @@ static const char *refusal(const struct vbd *vbd,
 	if (nr_bytes != sizeof(*file) || file->check != check_of(file))
 		return "is damaged";
 	if (!ends(file->mark, sizeof(file->mark)) ||
-	    strcmp(file->mark, vbd->mark) != 0)
+	    (strcmp(file->mark, vbd->mark) != 0 && !is_over(vbd)))
 		return "is of another connection";
 	if (!ends(file->target, sizeof(file->target)) ||
 	    strcmp(file->target, vbd->target) != 0 ||
@@ -393,9 +457,9 @@ static const char *refusal(const struct vbd *vbd,
 		       : "is damaged";
 }
 
-static int read_connection(struct vbd *vbd, struct error_text *err)
+static int read_connection(const struct vbd *vbd, struct connection_file *file,
+			   struct error_text *err)
 {
-	struct connection_file file;
 	char path[PATH_MAX];
 	cleanup_close int fd = -1;
 	const char *reason;
@@ -405,21 +469,31 @@ static int read_connection(struct vbd *vbd, struct error_text *err)
 	/* Whatever is there: nobody waits for it. */
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (fd >= 0)
-		n = read(fd, &file, sizeof(file));
+		n = read(fd, file, sizeof(*file));
 	if (n < 0)
 		return error_set(err, -errno, "'%s': %s", path,
 				 strerror(errno));
-	reason = refusal(vbd, &file, (size_t)n);
+	reason = refusal(vbd, file, (size_t)n);
 	if (reason)
 		return error_set(err, -EINVAL, "'%s' %s", path, reason);
-	vbd->info = file.info;
-	vbd->params = file.params;
+	return 0;
+}
+
+/* Of the disk, whatever ring the guest has. */
+static void take_disk(struct vbd *vbd, const struct connection_file *file)
+{
+	vbd->info = file->info;
+	vbd->disk_failed = file->disk_failed;
+}
+
+static void take_connection(struct vbd *vbd, const struct connection_file *file)
+{
+	take_disk(vbd, file);
+	vbd->params = file->params;
 	/* Of the next death nobody knows: it counts as one from outside. */
 	vbd->params.crashed = false;
-	vbd->disk_failed = file.disk_failed;
-	vbd->frontend_connected = file.frontend_connected;
-	vbd->slot = file.slot;
-	return 0;
+	vbd->frontend_connected = file->frontend_connected;
+	vbd->slot = file->slot;
 }
 
 static int open_inflight(struct vbd *vbd, struct error_text *err)
@@ -443,16 +517,22 @@ static int open_inflight(struct vbd *vbd, struct error_text *err)
 
 int vbd_journal_load(struct vbd *vbd, struct error_text *err)
 {
+	struct connection_file file;
 	int rc = xenstore_read(vbd->backend->xs, XBT_NULL, vbd->path, MARK_KEY,
 			       vbd->mark, sizeof(vbd->mark));
 
 	if (rc < 0) {
 		vbd->mark[0] = '\0';
 		error_set(err, rc, "no connection is marked");
-	} else if (!strcmp(vbd->mark, MARK_OVER)) {
+	} else if (is_over(vbd)) {
+		if (!read_connection(vbd, &file, err))
+			take_disk(vbd, &file);
 		rc = error_set(err, -ESTALE, "the guest has another ring");
 	} else {
-		rc = read_connection(vbd, err);
+		find_again(vbd);
+		rc = read_connection(vbd, &file, err);
+		if (!rc)
+			take_connection(vbd, &file);
 	}
 	if (!rc)
 		rc = open_inflight(vbd, err);

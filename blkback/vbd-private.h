@@ -98,6 +98,12 @@ void vbd_worker_check(struct vbd *vbd);
 void vbd_worker_fail(struct vbd *vbd);
 
 /*
+ * The guest has another ring, which vbd_journal_end() has written down: nobody is to
+ * take this connection up.
+ */
+void vbd_ring_over(struct vbd *vbd);
+
+/*
  * The guest is done with the ring, or has another one: nobody is to take this
  * connection up, not even who finds its files.
  */
@@ -143,20 +149,20 @@ void vbd_change_worker_ended(struct vbd *vbd);
 
 /*
  * Makes the files of the connection that ->params describe, in place of an
- * earlier one's.  Errors, with a message that names the file: those of the run
+ * earlier one's, which, if it is no new one, stay when that fails.  Errors, with a message that names the file: those of the run
  * directory's file system, and of XenStore; -ESTALE when the toolstack has written
  * another state, or removed the node.
  */
 int vbd_journal_create(struct vbd *vbd, struct error_text *err);
 /*
- * What a connection with QUEUE_DRAINED has been made in place of, if it has: another
+ * What a connection that is no new one has been made in place of, if it has: another
  * is to go on with it after all, or nobody, for the new one stands.
  */
 void vbd_journal_put_back(struct vbd *vbd);
 void vbd_journal_forget_lost(struct vbd *vbd);
 /*
- * The guest has another ring: who comes next finds no connection, and knows why.
- * Errors as of vbd_write().
+ * The guest has another ring: who comes next finds no connection, and knows why, and
+ * what disk it is.  Errors as of vbd_write().
  */
 int vbd_journal_end(struct vbd *vbd);
 /*
@@ -170,7 +176,8 @@ void vbd_journal_note(struct vbd *vbd);
  * Finds the connection that an earlier supervisor has made, and its table:
  * ->params, ->info, ->disk_failed, ->frontend_connected and ->inflight_fd; without
  * the last where only the table is no good.  Errors, with a message, which ->lost
- * keeps: -ESTALE when the guest has another ring (vbd_journal_end()).
+ * keeps: -ESTALE when the guest has another ring (vbd_journal_end()), where ->info and
+ * ->disk_failed alone are found, if they are.
  */
 int vbd_journal_load(struct vbd *vbd, struct error_text *err);
 /* A connection of the vbd's has left files, whatever is in them. */

@@ -111,6 +111,7 @@ void vbd_switch(struct vbd *vbd, enum xenbus_state to, vbd_write_more *more)
 	backend_touch(vbd);
 	if (to == XenbusStateClosed) {
 		vbd_connection_over(vbd);
+		vbd_journal_remove(vbd);
 		vbd->pinned = false;
 	}
 	if (to != XenbusStateInitWait)

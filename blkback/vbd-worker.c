@@ -384,14 +384,17 @@ bool vbd_is_left(const struct vbd *vbd)
 	return vbd->left || vbd->anew;
 }
 
+void vbd_ring_over(struct vbd *vbd)
+{
+	vbd->over = true;
+	vbd->left = vbd->anew = false;
+}
+
 void vbd_connection_over(struct vbd *vbd)
 {
 	if (vbd->over)
 		return;
-	vbd->over = true;
-	vbd->left = vbd->anew = false;
-	/* A guest that has a new ring means the same disk. */
-	vbd->pinned &= vbd_guest_uses(vbd) && !vbd->let_go;
+	vbd_ring_over(vbd);
 	vbd_journal_remove(vbd);
 }
 
@@ -559,12 +562,68 @@ static void keep_record(struct vbd *vbd, int *fd)
 }
 
 /* Unless the guest is done with the ring, the next worker takes it up. */
+static int read_frontend(struct vbd *vbd, struct connection_params *params,
+			 struct error_text *err)
+{
+	memset(params, 0, sizeof(*params));
+	return negotiate_read_frontend(vbd->backend->xs, vbd->frontend_path,
+				       &vbd->limits, params, err);
+}
+
+/* The files of a connection that has none yet, or none that are any good. */
+static int prepare(struct vbd *vbd, enum queue_origin origin,
+		   struct error_text *err)
+{
+	int rc = read_frontend(vbd, &vbd->params, err);
+
+	vbd->params.origin = vbd->params.begun_as = origin;
+	if (rc < 0)
+		return rc;
+	vbd->params.domid = vbd->domid;
+	vbd->params.disk = disk_number(vbd);
+	return vbd_journal_create(vbd, err);
+}
+
+/*
+ * A worker that has let go has answered all that it had taken: who goes on begins
+ * behind that, and needs no table, which may be of another version.  That is
+ * written down at once, for a second one to know it, too; or, if that cannot be, is
+ * remembered.
+ */
+static void ring_answered(struct vbd *vbd)
+{
+	enum queue_origin begun_as = vbd->params.begun_as;
+	struct error_text err;
+	int rc;
+
+	vbd->unfenced = false;
+	if (!vbd_is_left(vbd))
+		return;
+	if (vbd->left) {
+		vbd->params.origin = vbd->params.begun_as = QUEUE_ANSWERED;
+		rc = vbd_journal_create(vbd, &err);
+	} else {
+		rc = prepare(vbd, QUEUE_ANSWERED, &err);
+	}
+	vbd->answered = rc < 0;
+	if (!rc) {
+		vbd->left = true;
+		vbd->anew = false;
+		return;
+	}
+	vbd->params.begun_as = begun_as;
+	if (log_limit_pass(&vbd->error_limit))
+		vbd_log(LOG_LEVEL_WARNING, vbd, "%s", err.text);
+}
+
 static void on_disconnected(struct vbd *vbd, bool answered)
 {
-	vbd->left = !vbd->over;
-	vbd->answered = answered;
-	vbd->unfenced |= !answered;
 	vbd->params.crashed = false;
+	vbd->left = !vbd->over;
+	if (answered)
+		ring_answered(vbd);
+	else
+		vbd->unfenced = true;
 	vbd_worker_set_state(vbd, VBD_WORKER_READY);
 }
 
@@ -598,9 +657,8 @@ static void on_message(void *arg, struct worker_message *message, int *fd)
 
 	if (vbd->worker_state == VBD_WORKER_QUITTING) {
 		/* What else it says no longer matters. */
-		if (message->type == WORKER_DISCONNECTED) {
-			vbd->answered = true;
-			vbd->unfenced = false;
+		if (message->type == WORKER_DISCONNECTED && vbd->unfenced) {
+			ring_answered(vbd);
 		} else if (message->type == WORKER_DISK_FAILED) {
 			on_disk_failed(vbd, message->error.text);
 		} else if (message->type == WORKER_RECORD) {
@@ -632,7 +690,9 @@ static void on_message(void *arg, struct worker_message *message, int *fd)
 		break;
 	case WORKER_DISCONNECTED:
 	case WORKER_ABANDONED:
-		on_disconnected(vbd, message->type == WORKER_DISCONNECTED);
+		if (vbd->worker_state == VBD_WORKER_DISCONNECTING)
+			on_disconnected(vbd,
+					message->type == WORKER_DISCONNECTED);
 		break;
 	case WORKER_FENCED:
 		on_fenced(vbd);
@@ -794,7 +854,7 @@ static void on_exited(void *arg, int wait_status)
 		if (!vbd->backend->quitting) {
 			vbd_hold_release(vbd);
 			/* Else it may be another version's: see put_back. */
-			if (!vbd_guest_uses(vbd))
+			if (!vbd_guest_uses(vbd) && !vbd->pinned)
 				vbd_journal_remove(vbd);
 		}
 	}
@@ -997,28 +1057,6 @@ void vbd_open(struct vbd *vbd)
 	} else {
 		vbd_worker_set_state(vbd, VBD_WORKER_DEAD);
 	}
-}
-
-static int read_frontend(struct vbd *vbd, struct connection_params *params,
-			 struct error_text *err)
-{
-	memset(params, 0, sizeof(*params));
-	return negotiate_read_frontend(vbd->backend->xs, vbd->frontend_path,
-				       &vbd->limits, params, err);
-}
-
-/* The parameters of a connection that has none yet. */
-static int prepare(struct vbd *vbd, enum queue_origin origin,
-		   struct error_text *err)
-{
-	int rc = read_frontend(vbd, &vbd->params, err);
-
-	vbd->params.origin = vbd->params.begun_as = origin;
-	if (rc < 0)
-		return rc;
-	vbd->params.domid = vbd->domid;
-	vbd->params.disk = disk_number(vbd);
-	return vbd_journal_create(vbd, err);
 }
 
 void vbd_worker_connect(struct vbd *vbd, enum queue_origin origin)

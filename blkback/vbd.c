@@ -157,6 +157,7 @@ static void check_initialising(struct vbd *vbd)
 static void let_go(struct vbd *vbd)
 {
 	vbd->let_go = true;
+	vbd->pinned = false;
 	vbd_connection_over(vbd);
 	if (vbd_worker_detach(vbd) && vbd_worker_settled(vbd))
 		vbd_switch(vbd, XenbusStateClosed, NULL);
@@ -304,7 +305,7 @@ static void reconnect(struct vbd *vbd)
 	vbd->reconnecting = true;
 	if (vbd_journal_end(vbd) < 0)
 		return;
-	vbd_connection_over(vbd);
+	vbd_ring_over(vbd);
 	vbd->reconnecting = !vbd_worker_detach(vbd);
 	if (!vbd->reconnecting)
 		vbd_switch(vbd, XenbusStateInitWait, NULL);
@@ -407,7 +408,9 @@ static void read_connection(struct vbd *vbd)
 
 	if (vbd_guest_uses(vbd) || vbd->state == XenbusStateInitWait)
 		rc = vbd_journal_load(vbd, &err);
-	vbd->left = vbd->pinned = !rc;
+	vbd->left = !rc;
+	/* A guest that has a new ring means the same disk. */
+	vbd->pinned = !rc || (rc == -ESTALE && vbd->info.size_bytes);
 	vbd->reconnecting = rc == -ESTALE;
 	/* At Closing it is over, unless there are files. */
 	vbd->anew =
@@ -643,6 +646,9 @@ int vbd_adopt(struct vbd *vbd)
 	    !strcmp(value, "connected"))
 		vbd->hotplug = VBD_HOTPLUG_DONE;
 	read_version(vbd);
+	if (!xenstore_read(xs, XBT_NULL, vbd->path, "error", vbd->error.text,
+			   sizeof(vbd->error.text)))
+		vbd->has_error = true;
 	/* Of a daemon that had other limits. */
 	if (vbd->state != XenbusStateInitialising)
 		negotiate_honour_offer(xs, vbd->path, &vbd->limits);

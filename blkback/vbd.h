@@ -122,7 +122,8 @@ struct vbd {
 	bool left;
 	/* ->info is of what the guest uses: until it lets go no other will do. */
 	bool pinned;
-	bool answered; /* nothing in the table was left to be done */
+	/* All that was taken is answered, which could not be written down yet. */
+	bool answered;
 	/* A worker before may have I/O under way; none has connected since. */
 	bool unfenced;
 	bool settled; /* it has not: see vbd_worker_settled() */

@@ -4,14 +4,15 @@
  * as it was written, with changes.  What is refused is fine; what is taken has to
  * be what a frontend could have asked for.  For libFuzzer.
  *
- * An input is one byte of flags (1: with a checksum that fits; 2: cut), two of
- * where it is cut, and then changes: two bytes of where, one of what.  So that it
+ * An input is one byte of flags (1: with a checksum that fits; 2: cut; 4: the guest
+ * has another ring), two of where it is cut, and then changes: two bytes of where, one of what.  So that it
  * means something yet when the file's layout is another one.
  */
 #include "blkback/backend.h"
 #include "blkback/page-pool.h"
 #include "blkback/vbd-private.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -28,6 +29,7 @@ static struct backend backend;
 static const struct vbd_kind kind = { .name = "vbd" };
 static char dir[] = "/dev/shm/fuzz-journal.XXXXXX";
 static char path[64], table_path[64], mark[VBD_MARK_BYTES];
+static bool over;
 static char target[] = "/images/a.img", node[] = "/node";
 static uint8_t written[FILE_MAX];
 static size_t nr_written;
@@ -46,7 +48,7 @@ int xenstore_read(struct xenstore *xs, xs_transaction_t tx, const char *where,
 		  const char *key, char *value, size_t value_bytes)
 {
 	(void)xs, (void)tx, (void)where, (void)key;
-	snprintf(value, value_bytes, "%s", mark);
+	snprintf(value, value_bytes, "%s", over ? "over" : mark);
 	return 0;
 }
 
@@ -178,16 +180,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static const struct connection_params none;
 	struct vbd vbd = new_vbd();
 	struct error_text err = { .text = "" };
+	int rc;
 
 	if (size < 3)
 		return 0;
 	put_file(data, size);
-	if (vbd_journal_load(&vbd, &err) == 0) {
+	over = data[0] & 4;
+	rc = vbd_journal_load(&vbd, &err);
+	require(!over || rc == -ESTALE, "of another ring");
+	if (rc == 0) {
 		require(vbd.inflight_fd >= 0, "no table");
 		check_taken(&vbd);
 	} else {
 		require(vbd.inflight_fd < 0, "a table");
-		require(strstr(err.text, dir) != NULL, "it is not named");
+		require(over || strstr(err.text, dir), "it is not named");
 		/* Where only the table is no good, the file is. */
 		if (strstr(err.text, table_path))
 			check_taken(&vbd);

@@ -523,6 +523,13 @@ static const struct {
 				"truncate -s $(stat -c %s inflight.lost) "
 				"inflight",
 	  true },
+	/* One of the same version was killed while it put them aside, or back. */
+	{ "mv inflight inflight.lost", false },
+	{ "mv inflight inflight.lost; mv connection connection.lost", false },
+	{ "mv inflight inflight.lost; mv connection connection.lost; "
+	  "truncate -s $(stat -c %s inflight.lost) inflight",
+	  false },
+	{ "mv connection connection.lost", false },
 	/* Of the files that it puts back the table is the first. */
 	{ "cp connection connection.lost; " FOREIGN("connection.lost"), false },
 };
@@ -620,6 +627,29 @@ START_TEST(broken_ring_of_an_earlier_daemon)
 	host_daemon_start(&h);
 	detach();
 	need(!host_log_has(&h, "is taken up only if"), "taken up");
+}
+END_TEST
+
+/* What was in an earlier daemon's way is not to be read any more when it is gone. */
+START_TEST(error_of_an_earlier_daemon)
+{
+	char other[64], *error;
+
+	host_daemon_stop(&h);
+	snprintf(other, sizeof(other), "%s/late.img", h.dir);
+	host_vbd_add(&h, g, XVDB, other, 'w');
+	host_daemon_start(&h);
+	error = host_wait_any(&h, HOST_WAIT_MS,
+			      "/local/domain/0/backend/vbd/1/%u/error", XVDB);
+	need(error && strstr(error, "late.img"), "no error");
+	free(error);
+	host_daemon_stop(&h);
+	host_image(&h, "late.img", 1 << 20, other);
+	host_daemon_start(&h);
+	need(host_wait_worker(&h, 1, XVDB, "ready"), "not opened");
+	need(!host_exists(&h, "/local/domain/0/backend/vbd/1/%u/error", XVDB),
+	     "the error stays");
+	host_vbd_force(&h, g, XVDB);
 }
 END_TEST
 
@@ -809,6 +839,7 @@ int main(void)
 	tcase_add_loop_test(tc, restart_while_it_is_detached, 0, 8);
 	tcase_add_loop_test(tc, new_driver_while_it_is_detached, 0, 2);
 	tcase_add_test(tc, broken_ring_of_an_earlier_daemon);
+	tcase_add_test(tc, error_of_an_earlier_daemon);
 	tcase_add_test(tc, detached_after_a_restart_that_could_not_open_it);
 	tcase_add_test(tc, files_of_another_device);
 	tcase_add_test(tc, files_of_a_device_that_is_gone);

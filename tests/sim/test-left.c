@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -460,6 +461,128 @@ START_TEST(disk_fails_at_the_end)
 }
 END_TEST
 
+/* Whoever comes next says so as well. */
+START_TEST(failed_disk_is_listed)
+{
+	char *error;
+
+	restart_with_failing_flushes("at once");
+	attach();
+	blkfront_connect(&fe);
+	fail_disk(FE_FLUSH);
+	error = host_read(&h, "%s/error", fe.backend);
+	kill_everything();
+	unsetenv("POISON_FLUSH");
+	host_daemon_start(&h);
+	need(host_wait_worker(&h, 1, XVDB, "connected"), "not connected");
+	check_error("Connected", error, "");
+	free(error);
+	host_vbd_force(&h, g, XVDB);
+	blkfront_fini(&fe);
+}
+END_TEST
+
+/* A guest resumes, and all are killed before its old ring is let go of. */
+static void resume_and_kill(void)
+{
+	host_wait_log(&h, "its driver has connected");
+	need(kill(host_worker_pid(&h, 1, XVDB), SIGSTOP) == 0, "stop");
+	blkfront_resume(&fe);
+	blkfront_set_state(&fe, FE_CONNECTED);
+	need(host_wait_worker(&h, 1, XVDB, "disconnecting"), "not noticed");
+	kill_everything();
+}
+
+/* What its flush had been told is lost is not found whole by the next. */
+START_TEST(failed_disk_of_a_resumed_guest)
+{
+	restart_with_failing_flushes("at once");
+	attach();
+	blkfront_connect(&fe);
+	fail_disk(FE_FLUSH);
+	resume_and_kill();
+	unsetenv("POISON_FLUSH");
+	host_daemon_start(&h);
+	need(host_wait_worker(&h, 1, XVDB, "connected"), "not connected");
+	need(write_page() == FE_ERROR, "it is written to");
+	host_vbd_force(&h, g, XVDB);
+	blkfront_fini(&fe);
+	need(host_wait_unlisted(&h, 1, XVDB), "listed");
+	check_no_journal();
+}
+END_TEST
+
+/* Nor is it given another disk. */
+START_TEST(another_image_of_a_resumed_guest)
+{
+	char another[64], *error;
+
+	attach();
+	blkfront_connect(&fe);
+	check_serves();
+	resume_and_kill();
+	host_image(&h, "mem/b.img", 1 << 20, another);
+	need(rename(another, image) == 0, "rename");
+	host_daemon_start(&h);
+	error = host_wait_any(&h, HOST_WAIT_MS, "%s/error", fe.backend);
+	need(error && strstr(error, "it is not the image any more"),
+	     "the error is '%s'", error ? error : "absent");
+	free(error);
+	host_vbd_force(&h, g, XVDB);
+	blkfront_fini(&fe);
+	need(host_wait_unlisted(&h, 1, XVDB), "listed");
+	check_no_journal();
+}
+END_TEST
+
+/*
+ * What was put aside comes back when what was made in its place is gone: whoever is
+ * killed in between must not leave one's table with the other's connection.
+ */
+START_TEST(put_back_in_order)
+{
+	char buffer[8192] __attribute__((aligned(8)));
+	int watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	bool there = true, back = false;
+	struct fe_request rq;
+	ssize_t n;
+
+	attach();
+	blkfront_connect(&fe);
+	kill_everything();
+	blkfront_fill(&fe, &rq, FE_READ, 0, 8, 0, 0);
+	blkfront_submit(&fe.queues[0], &fe, &rq);
+	blkfront_kick(&fe, &fe.queues[0]);
+	need(shell("printf '\\377' | dd of=vbd-1-51728.connection bs=1 seek=4 "
+		   "conv=notrunc status=none"),
+	     "no file");
+	need(inotify_add_watch(watch, run_dir,
+			       IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE) >= 0,
+	     "watch");
+	host_daemon_start(&h);
+	need(host_wait_worker(&h, 1, XVDB, "dead"), "not refused");
+	while ((n = read(watch, buffer, sizeof(buffer))) > 0) {
+		for (char *at = buffer; at < buffer + n;) {
+			const struct inotify_event *event = (void *)at;
+
+			at += sizeof(*event) + event->len;
+			if (!strcmp(event->name, "vbd-1-51728.connection"))
+				there = event->mask & IN_MOVED_TO;
+			if (!strcmp(event->name, "vbd-1-51728.inflight") &&
+			    event->mask & IN_MOVED_TO) {
+				need(!there, "with another's connection");
+				back = true;
+			}
+		}
+	}
+	need(back, "not put back");
+	close(watch);
+	host_vbd_force(&h, g, XVDB);
+	blkfront_fini(&fe);
+	check_no_journal();
+}
+END_TEST
+
 /*
  * Of a connection whose file is gone the table is left: nobody can take it up, and
  * it stays where it was for the operator.
@@ -897,6 +1020,10 @@ int main(void)
 	tcase_add_loop_test(tc, change_that_is_not_written, 0, 3);
 	tcase_add_test(tc, fifo_in_the_way);
 	tcase_add_test(tc, failed_disk_of_a_new_driver);
+	tcase_add_test(tc, failed_disk_is_listed);
+	tcase_add_test(tc, failed_disk_of_a_resumed_guest);
+	tcase_add_test(tc, another_image_of_a_resumed_guest);
+	tcase_add_test(tc, put_back_in_order);
 	tcase_add_test(tc, disk_fails_while_it_is_full);
 	tcase_add_test(tc, disk_fails_at_the_end);
 	tcase_add_test(tc, refused_table_stays);

@@ -574,6 +574,25 @@ START_TEST(resume_of_what_cannot_be_taken_up)
 }
 END_TEST
 
+/* The disk of a guest that has resumed stays the same, whatever state it is at. */
+START_TEST(another_image_before_it_is_known_to_serve)
+{
+	char another[64], *error;
+	pid_t pid = resume_and_hold();
+
+	host_image(&h, "b.img", 1 << 20, another);
+	need(rename(another, image) == 0, "rename");
+	blkfront_resume(&fe);
+	end_worker(pid);
+	error = host_wait_any(&h, HOST_WAIT_MS, "%s/error", fe.backend);
+	need(error && strstr(error, "it is not the image any more"),
+	     "the error is '%s'", error ? error : "absent");
+	free(error);
+	host_vbd_force(&h, g, XVDB);
+	blkfront_fini(&fe);
+}
+END_TEST
+
 /* The answers are not taken for requests.  1: the daemon dies, too. */
 START_TEST(killed_before_it_is_known_to_serve)
 {
@@ -762,6 +781,7 @@ int main(void)
 	tcase_add_test(tc, resume_unseen);
 	tcase_add_test(tc, resume_and_restart);
 	tcase_add_loop_test(tc, resume_of_what_cannot_be_taken_up, 0, 2);
+	tcase_add_test(tc, another_image_before_it_is_known_to_serve);
 	tcase_add_loop_test(tc, killed_before_it_is_known_to_serve, 0, 2);
 	tcase_add_test(tc, refused_before_it_is_known_to_serve);
 	tcase_add_loop_test(tc, restart_before_the_worker_notices, 0, 2);

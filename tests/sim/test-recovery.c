@@ -1053,18 +1053,22 @@ START_TEST(killed_during_upgrade)
 END_TEST
 
 /*
- * The one before answered all, the next is killed, and nobody knows whether it
- * served: when the table is no good either, nothing is guessed.
+ * The one before answered all, which cannot be written down, the next is killed, and
+ * nobody knows whether it served: when the table is no good either, nothing is
+ * guessed.
  */
 START_TEST(killed_before_it_says_that_it_serves)
 {
-	char path[96];
+	char path[96], in_the_way[96];
 	char *error;
 	pid_t pid;
 	int fd, table;
 
 	attach_and_use();
 	pid = host_worker_pid(&h, 1, XVDB);
+	snprintf(in_the_way, sizeof(in_the_way),
+		 "%s/run/vbd-1-%u.connection.new", h.dir, XVDB);
+	need(mkdir(in_the_way, 0700) == 0, "mkdir");
 	sim_fail_binds(h.sim, -EINVAL);
 	fd = host_control_begin(&h, upgrade_request());
 	need(host_wait_worker(&h, 1, XVDB, "connecting"), "status");
@@ -1081,7 +1085,45 @@ START_TEST(killed_before_it_says_that_it_serves)
 	free(error);
 	json_decref(host_control_end(fd));
 	need(!worker_is("connected", &pid), "it was guessed");
+	need(rmdir(in_the_way) == 0, "rmdir");
 	finish();
+}
+END_TEST
+
+/*
+ * The one before answered all, and its table is of another version.  That it did is
+ * known to whoever goes on, though the next is killed, or all are.
+ */
+START_TEST(killed_after_another_version_has_answered)
+{
+	char path[96];
+	pid_t pid;
+	int fd, table;
+
+	attach_and_use();
+	pid = host_worker_pid(&h, 1, XVDB);
+	need(kill(pid, SIGSTOP) == 0, "stop");
+	load_begin();
+	fd = host_control_begin(&h, upgrade_request());
+	need(host_wait_worker(&h, 1, XVDB, "disconnecting"), "status");
+	snprintf(path, sizeof(path), "%s/run/vbd-1-%u.inflight", h.dir, XVDB);
+	table = open(path, O_WRONLY | O_CLOEXEC);
+	need(pwrite(table, "?", 1, 4) == 1, "%s", path);
+	close(table);
+	sim_fail_binds(h.sim, -EINVAL);
+	need(kill(pid, SIGCONT) == 0, "go on");
+	need(host_wait_worker(&h, 1, XVDB, "connecting"), "status");
+	pid = host_worker_pid(&h, 1, XVDB);
+	if (_i)
+		need(kill(h.daemon, SIGSTOP) == 0, "stop");
+	need(kill(pid, SIGKILL) == 0, "kill");
+	if (_i)
+		host_kill_everything(&h);
+	sim_fail_binds(h.sim, 0);
+	json_decref(host_control_end(fd));
+	if (_i)
+		host_daemon_start(&h);
+	check_unnoticed();
 }
 END_TEST
 
@@ -1393,6 +1435,8 @@ int main(void)
 	tcase_add_test(tc, upgrade_of_a_stuck_worker);
 	tcase_add_loop_test(tc, killed_during_upgrade, 0, 2);
 	tcase_add_test(tc, killed_before_it_says_that_it_serves);
+	tcase_add_loop_test(tc, killed_after_another_version_has_answered, 0,
+			    2);
 	tcase_add_loop_test(tc, supervisor_killed_during_upgrade, 0, 2);
 	tcase_add_test(tc, left_before_it_is_adopted);
 	tcase_add_test(tc, gone_before_it_is_adopted);
