@@ -30,6 +30,8 @@ top=$(cd "$here/../.." && pwd)
 seconds=120
 # Not below /tmp, which the tests see an empty one of.
 work=$(mktemp -d /var/tmp/xen-diskd-mutants.XXXXXX)
+# Tests that become other users have files in it.
+chmod 711 "$work"
 trap 'rm -rf "$work"' EXIT
 tree=$work/tree
 number=0 passed=0 failed=0
