@@ -31,7 +31,23 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define UID 1879052000u
+#define UID_BASE 1879052000u
+/* As many as a worker has; docs/architecture.md. */
+#define THREADS_MAX 1024
+#define THREAD_STACK_BYTES 65536u
+
+#define EVERY_WALL                                              \
+	(SANDBOX_LIMITS | SANDBOX_DUMPABLE | SANDBOX_MOUNTS |   \
+	 SANDBOX_NETWORK | SANDBOX_UID | SANDBOX_CAPABILITIES | \
+	 SANDBOX_PRIVILEGES | SANDBOX_SYSCALLS)
+
+/* What this build must have: nobody is asked who could have left one out. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+static const unsigned int expected_walls =
+	EVERY_WALL & ~(SANDBOX_DUMPABLE | SANDBOX_SYSCALLS);
+#else
+static const unsigned int expected_walls = EVERY_WALL;
+#endif
 
 /* What an attempt gets at: made by the test, outside. */
 static struct {
@@ -39,6 +55,7 @@ static struct {
 	char kept[300]; /* a directory that stays, ... */
 	char kept_file[320]; /* and a file of its owner's in it, ... */
 	char others_file[320]; /* and one of another's */
+	uid_t uid; /* of this run alone, as a user's threads are counted */
 	int listen_fd;
 	struct sockaddr_in address;
 	pid_t victim; /* a process of the worker's user, or root's */
@@ -252,6 +269,32 @@ static int make_thread(void)
 	return rc ? rc : -pthread_join(thread, NULL);
 }
 
+/* Nobody writes. */
+static void *stay(void *arg)
+{
+	char byte;
+
+	(void)!read(target.pipe_fd, &byte, 1);
+	return arg;
+}
+
+/* With the one that makes them, one more than there may be. */
+static int make_threads(void)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+	int rc = -pthread_attr_init(&attr);
+
+	if (rc == 0)
+		rc = -pthread_attr_setstacksize(&attr, THREAD_STACK_BYTES);
+	for (unsigned int nr = 2; rc == 0 && nr <= THREADS_MAX; nr++) {
+		rc = -pthread_create(&thread, &attr, stay, NULL);
+		if (rc < 0)
+			return -EUSERS;
+	}
+	return rc ? rc : -pthread_create(&thread, &attr, stay, NULL);
+}
+
 static int make_ring(void)
 {
 	struct io_uring_params params = { .flags = 0 };
@@ -307,6 +350,7 @@ static const struct attempt {
 	  SANDBOX_SYSCALLS },
 	{ "raise a limit: no such call", raise_files, SANDBOX_SYSCALLS, -EPERM,
 	  SANDBOX_LIMITS },
+	{ "thread 1025", make_threads, SANDBOX_LIMITS, -EAGAIN, 0 },
 	{ "core dump", dump_core, SANDBOX_LIMITS, -EPERM, 0 },
 	{ "dumpable", be_traced_by_own, SANDBOX_DUMPABLE, -EPERM,
 	  SANDBOX_SYSCALLS },
@@ -336,7 +380,7 @@ static void run_inside(unsigned int walls, int (*go)(void), int result_fd)
 	const char *const paths[] = { target.kept, NULL };
 	const struct sandbox sandbox = {
 		.walls = walls,
-		.uid = walls & SANDBOX_UID ? UID : 0,
+		.uid = walls & SANDBOX_UID ? target.uid : 0,
 		.file_uid = 1234,
 		.file_gid = 1234,
 		.devices = devices,
@@ -415,6 +459,7 @@ static void setup(void)
 	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &files), 0);
 	files.rlim_cur = 8192;
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &files), 0);
+	target.uid = UID_BASE + (uid_t)getpid();
 	ck_assert_int_eq(chmod(unit_dir(), 0755), 0);
 	snprintf(target.file, sizeof(target.file), "%s/file", unit_dir());
 	snprintf(target.kept, sizeof(target.kept), "%s/kept", unit_dir());
@@ -454,14 +499,15 @@ static bool has_user_namespaces(void)
 	pid_t pid = fork();
 
 	if (pid == 0)
-		_exit(setresuid(UID, UID, UID) < 0 || new_user_namespace() < 0);
+		_exit(setresuid(UID_BASE, UID_BASE, UID_BASE) < 0 ||
+		      new_user_namespace() < 0);
 	return waitpid(pid, &status, 0) == pid && status == 0;
 }
 
 static const char *missing(const struct attempt *a)
 {
-	if (!(sandbox_walls & a->wall))
-		return "not in this build";
+	if (!(expected_walls & a->wall))
+		return "not in a sanitizer's build";
 	if (a->go == new_user_namespace && !has_user_namespaces())
 		return "not on this host";
 	return NULL;
@@ -484,6 +530,12 @@ static int find_available(void)
 	}
 	return nr;
 }
+
+START_TEST(all_walls_are_there)
+{
+	ck_assert_uint_eq(sandbox_walls, expected_walls);
+}
+END_TEST
 
 START_TEST(a_wall_holds)
 {
@@ -545,6 +597,7 @@ Suite *suite_sandbox(void)
 		return suite;
 	}
 	tcase_add_unchecked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, all_walls_are_there);
 	tcase_add_loop_test(tc, a_wall_holds, 0, find_available());
 	tcase_add_loop_test(tc, what_is_needed_passes, 0,
 			    (int)NR_OF(let_through));
