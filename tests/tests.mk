@@ -79,13 +79,15 @@ $(foreach t,$(SIM_TESTS),$(eval $(call sim_test,$(t))))
 SOURCES_test-left += tests/sim/poison.c
 SOURCES_test-poison += tests/sim/poison.c
 SOURCES_test-features += tests/unit/loop-device.c
+SOURCES_test-control += tests/sim/walls.c
+SOURCES_test-nbd += tests/sim/walls.c
 SOURCES_test-fence += tests/sim/slow-file.c tests/unit/loop-device.c
 # Not among the others: it is of the release's workers.
 SOURCES_test-kills := tests/sim/test-kills.c tests/sim/killer.c \
 	tests/sim/oracle.c $(SIM_HOST)
 LIBS_test-kills := $(CHECK_LIBS) -lxenstore -ljansson
 # Is a worker itself, too, that was taken over.
-SOURCES_test-git += blkback/worker-message.c
+SOURCES_test-git += blkback/worker-message.c tests/sim/walls.c
 SOURCES_test-recovery += common/sealed-memfd.c blkback/worker-message.c
 SOURCES_test-transport += tests/sim/conformance.c common/io-loop.c \
 	$(TRANSPORT_SIM)

@@ -20,6 +20,7 @@
 #include "blkback/worker-message.h"
 #include "tests/sim/blkfront.h"
 #include "tests/sim/host-process.h"
+#include "tests/sim/walls.h"
 
 #define XVDB 51728u
 #define XVDC 51744u
@@ -367,6 +368,27 @@ START_TEST(survives_gc)
 	wait_pin(REF_XVDB, NULL);
 	shell("cd %s && git gc -q --prune=now && ! git cat-file -e %s 2>&1",
 	      repository, first);
+}
+END_TEST
+
+/* Of one repository that borrows from another, the objects of both. */
+START_TEST(worker_is_sandboxed)
+{
+	char own[96], borrowed[96];
+	const char *const paths[] = { own, borrowed, NULL };
+
+	snprintf(borrowed, sizeof(borrowed), "%s/.git/objects", repository);
+	shell("git clone -q -s %s %s/borrower", repository, h.dir);
+	snprintf(repository, sizeof(repository), "%s/borrower", h.dir);
+	snprintf(own, sizeof(own), "%s/.git/objects", repository);
+	snprintf(target, sizeof(target), "git:%s?ref=main&label=SIM",
+		 repository);
+	make_commit(2);
+	attach_connect();
+	compare_some("main");
+	walls_check(&h, worker_pid(), paths, false);
+	detach_finish();
+	wait_pin(REF_XVDB, NULL);
 }
 END_TEST
 
@@ -1029,7 +1051,7 @@ END_TEST
 
 int main(int argc, char **argv)
 {
-	TCase *tc, *own;
+	TCase *tc, *own, *walls;
 	Suite *suite;
 
 	if (argc == 3 && !strcmp(argv[1], "vbd"))
@@ -1037,6 +1059,7 @@ int main(int argc, char **argv)
 	suite = suite_create("git");
 	tc = tcase_create("served");
 	own = tcase_create("helper");
+	walls = tcase_create("walls");
 	tcase_set_timeout(tc, 60);
 	tcase_add_checked_fixture(tc, setup_all, teardown);
 	tcase_add_test(tc, attach_by_control);
@@ -1070,5 +1093,10 @@ int main(int argc, char **argv)
 	tcase_add_test(own, stop_while_stuck);
 	tcase_add_test(own, opened_twenty_times);
 	suite_add_tcase(suite, own);
+
+	tcase_set_timeout(walls, 60);
+	tcase_add_checked_fixture(walls, setup_all, teardown);
+	tcase_add_test(walls, worker_is_sandboxed);
+	suite_add_tcase(suite, walls);
 	return host_run(suite);
 }

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -17,12 +18,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/sim/blkfront.h"
 #include "tests/sim/host-process.h"
+#include "tests/sim/walls.h"
 
 #define XVDB 51728u
 #define SLOTS 32u
@@ -110,6 +113,32 @@ static void server_start(const char *format, ...)
 	vsnprintf(command + n, sizeof(command) - (size_t)n, format, ap);
 	va_end(ap);
 	server_run(argv);
+}
+
+/* On a port of its own, by a socket that it is given (systemd's way). */
+static void server_start_tcp(void)
+{
+	struct sockaddr_in in = {
+		.sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	};
+	socklen_t length = sizeof(in);
+	char command[256];
+	const char *const argv[] = { "/bin/bash", "-c", command, NULL };
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	need(fd >= 0 && bind(fd, (struct sockaddr *)&in, length) == 0 &&
+		     listen(fd, 8) == 0 &&
+		     getsockname(fd, (struct sockaddr *)&in, &length) == 0,
+	     "listen: %s", strerror(errno));
+	snprintf(
+		command, sizeof(command),
+		"exec 3<&%d; LISTEN_FDS=1 LISTEN_PID=$$ exec nbdkit -f file %s",
+		fd, image);
+	h.server = process_start(&h, "nbdkit.log", NULL, argv);
+	close(fd);
+	snprintf(target, sizeof(target), "nbd://127.0.0.1:%u/",
+		 ntohs(in.sin_port));
 }
 
 static void server_kill(void)
@@ -957,6 +986,39 @@ START_TEST(detach_while_it_opens)
 }
 END_TEST
 
+/* ---- the walls of a worker ------------------------------------------------------------------- */
+
+/* The socket's directory, and no network. */
+START_TEST(worker_is_sandboxed)
+{
+	char dir[48];
+	const char *const paths[] = { dir, NULL };
+
+	snprintf(dir, sizeof(dir), "%s/served", h.dir);
+	need(mkdir(dir, 0700) == 0, "mkdir: %s", strerror(errno));
+	snprintf(socket_path, sizeof(socket_path), "%s/nbd.sock", dir);
+	snprintf(target, sizeof(target), "nbd+unix:///?socket=%s", socket_path);
+	server_start("file %s", image);
+	attach_connect("");
+	wait_server_state("connected");
+	walls_check(&h, worker_pid(), paths, false);
+	detach_finish();
+}
+END_TEST
+
+/* The network, and no file. */
+START_TEST(worker_of_a_host_is_sandboxed)
+{
+	static const char *const nothing[] = { NULL };
+
+	server_start_tcp();
+	attach_connect("");
+	wait_server_state("connected");
+	walls_check(&h, worker_pid(), nothing, true);
+	detach_finish();
+}
+END_TEST
+
 /* ---- ends of the daemon, the worker and the guest's driver ----------------------------------- */
 
 START_TEST(daemon_restart)
@@ -1526,6 +1588,17 @@ static void add_gone(Suite *suite)
 	suite_add_tcase(suite, tc);
 }
 
+static void add_walls(Suite *suite)
+{
+	TCase *tc = tcase_create("walls");
+
+	tcase_set_timeout(tc, 60);
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, worker_is_sandboxed);
+	tcase_add_test(tc, worker_of_a_host_is_sandboxed);
+	suite_add_tcase(suite, tc);
+}
+
 int main(void)
 {
 	Suite *suite = suite_create("nbd");
@@ -1560,5 +1633,6 @@ int main(void)
 	tcase_add_test(tc, killed_between_drivers);
 	suite_add_tcase(suite, tc);
 	add_gone(suite);
+	add_walls(suite);
 	return host_run(suite);
 }
