@@ -76,6 +76,43 @@ status_of() {
 	sed -n "s/^$2:[[:space:]]*\([^[:space:]]*\).*/\1/p" "/proc/$1/status"
 }
 
+# What there is of the host below a process's root, but for a repository's objects.
+root_of() {
+	find "/proc/$1/root/" -mindepth 1 -path '*/objects/*' -prune -o \
+		-printf '%P\n' | sort | tr '\n' ' '
+}
+
+mounts_of() {
+	awk '{ print $5, substr($6, 1, 2) }' "/proc/$1/mountinfo" | sort |
+		tr '\n' ' '
+}
+
+network_of() {
+	readlink "/proc/$1/ns/net"
+}
+
+# expect_walls VDEV [MOUNT PARENT...]: those of its worker, which has what is mounted
+# there, and the directories above that.
+expect_walls() {
+	local vdev=$1 mount=${2:-} pid key
+	local paths=(dev dev/xen dev/xen/{evtchn,gntdev})
+	pid=$(worker_of "$vdev")
+	shift
+	paths+=("$@")
+	for key in CapBnd CapPrm CapEff CapInh CapAmb; do
+		assert_eq "$(status_of "$pid" "$key")" 0000000000000000 "$vdev: $key"
+	done
+	[ "$(status_of "$pid" Uid)" -ge 1879048192 ] || fail "$vdev: user"
+	assert_eq "$(status_of "$pid" NoNewPrivs)" 1 "$vdev: NoNewPrivs"
+	assert_eq "$(status_of "$pid" Seccomp)" 2 "$vdev: Seccomp"
+	# It has inherited those of the unit.
+	assert_eq "$(status_of "$pid" Seccomp_filters)" \
+		"$(($(status_of "$main" Seccomp_filters) + 1))" "$vdev: filters"
+	assert_eq "$(root_of "$pid")" \
+		"$(printf '%s\n' "${paths[@]}" | sort | tr '\n' ' ')" "$vdev: its root"
+	assert_eq "$(mounts_of "$pid")" "/ ro ${mount:+/$mount ro }" "$vdev: mounts"
+}
+
 note 'after boot'
 assert_eq "$(cat /proc/1/comm)" systemd 'process 1'
 wait_for "[ \"\$(unit ActiveState)\" != activating ]" 20
@@ -127,13 +164,19 @@ assert_match "$(git -C "$repo" for-each-ref refs/xen-diskd)" 'xen-diskd' 'the pi
 assert_eq "$(find "$repo/refs/xen-diskd" ! -uid 1000)" '' 'pins of others'
 for vdev in xvdb xvdc xvdd xvde; do
 	pid=$(worker_of "$vdev")
-	assert_eq "$(status_of "$pid" CapBnd)" 0000000000000000 "$vdev: CapBnd"
-	assert_eq "$(status_of "$pid" CapPrm)" 0000000000000000 "$vdev: CapPrm"
-	[ "$(status_of "$pid" Uid)" -ge 1879048192 ] || fail "$vdev: user"
 	assert_eq "$(cat "/proc/$pid/oom_score_adj")" 0 "$vdev: its OOM score"
 	assert_match "$(cat "/proc/$pid/cgroup")" '/xen-diskd.service$' \
 		"$vdev: control group"
 done
+for vdev in xvdb xvdc xvdd; do
+	expect_walls "$vdev"
+done
+expect_walls xvde home/systemd.git/objects home/systemd.git home
+for vdev in xvdb xvdc xvde; do
+	[ "$(network_of "$(worker_of "$vdev")")" != "$(network_of self)" ] ||
+		fail "$vdev: network"
+done
+assert_eq "$(network_of "$(worker_of xvdd)")" "$(network_of self)" 'xvdd: network'
 
 note 'an image on a file system that was mounted after the start'
 mkdir -p $home/later
