@@ -63,6 +63,14 @@ lab_guest_cpio() {
 	(cd "$dir" && find . | cpio -o -H newc --quiet -R 0:0) >"$out"
 }
 
+# With the walls of a worker.
+lab_foreign() {
+	local top=$LAB_SRC/../..
+	lab_compile "$1" -D_GNU_SOURCE -I "$top" "$LAB_SRC/dom0/foreign.c" \
+		"$top"/diskd/sandbox*.c "$top/common/error-text.c" \
+		-lxenevtchn -lxengnttab -lxentoolcore -lxentoollog -lseccomp
+}
+
 # A root whose /bin, /sbin and /lib are links must not be given directories.
 lab_merge_usr() {
 	local d
@@ -116,7 +124,8 @@ lab_prepare() {
 		lab_compile "$stage/lab/bin/guestexec" \
 			"$LAB_SRC/guest/guestexec.c" &&
 		lab_compile "$stage/lab/bin/stop-busy" -I "$LAB_SRC/../.." \
-			"$LAB_SRC/dom0/stop-busy.c" || return 1
+			"$LAB_SRC/dom0/stop-busy.c" &&
+		lab_foreign "$stage/lab/bin/foreign" || return 1
 	tar -C "$stage" --owner=0 --group=0 -cf "$LAB_WORK/payload.tar" . ||
 		return 1
 	truncate -s %1M "$LAB_WORK/payload.tar"
