@@ -21,6 +21,7 @@
 #include "blkback/inflight.h"
 #include "tests/sim/host-process.h"
 
+/* A prime that divides no number of points. */
 #define STRIDE UINT64_C(1597)
 #define PAGE_BYTES 4096u
 #define SYSCALL_BYTES 2u /* of the instruction */
@@ -58,6 +59,7 @@ struct prey {
 	uint64_t syscall_at; /* an instruction of that kind */
 	uint64_t nr_stores, nr_counted;
 	/* The point where it dies. */
+	unsigned int point;
 	uint64_t last_store;
 	enum store_kind counted;
 	enum kill_moment moment;
@@ -66,15 +68,27 @@ struct prey {
 	uint64_t kill_ns;
 };
 
+static const struct count {
+	enum store_kind kind;
+	unsigned int span;
+} counts[] = {
+#define COUNT(kind, span) { kind, span },
+	KILLER_COUNTS(COUNT)
+#undef COUNT
+};
+#define NR_COUNTS (sizeof(counts) / sizeof(counts[0]))
+
 static struct killer *shared;
-/* Which of them a worker was to be killed at, in all tests. */
-static struct points {
-	uint64_t nr;
-	bool seen[KILLER_POINTS];
-} * points;
+/* Where workers of each kind of disk have died, in all tests. */
+static struct reached {
+	uint64_t nr_points;
+	bool points[KILLER_POINTS];
+	uint64_t kills[STORE_PLACES];
+} * reached;
 static struct prey prey;
 static pid_t supervisor_pid;
-static uint64_t nr_workers;
+/* At a point that was chosen. */
+static uint64_t nr_killed;
 
 static void die(const char *what) __attribute__((noreturn));
 static void die(const char *what)
@@ -218,36 +232,32 @@ static enum store_place place_of(const struct prey *p, uint64_t address)
 
 /* ---- killing -------------------------------------------------------------- */
 
-/* One after the other, in steps that are a golden section of them. */
+/*
+ * One after the other, in steps that are a golden section of them.  A worker that
+ * dies without it leaves its point to the next.
+ */
 static void choose(struct prey *p)
 {
-	static const struct {
-		enum store_kind kind;
-		unsigned int span;
-	} counts[] = KILLER_COUNTS;
-	const unsigned int nr_counts = sizeof(counts) / sizeof(counts[0]);
-	uint64_t i = nr_workers++ * STRIDE + shared->plan.seed;
-	unsigned int point = 0, count = (unsigned int)(i % nr_counts);
+	uint64_t i = (shared->plan.first_kill + nr_killed) * STRIDE +
+		     shared->plan.seed;
+	unsigned int count = (unsigned int)(i % NR_COUNTS);
 
-	i /= nr_counts;
+	i /= NR_COUNTS;
 	p->moment = (enum kill_moment)(i % KILL_MOMENTS);
 	i /= KILL_MOMENTS;
 	p->counted = counts[count].kind;
 	p->last_store = 1 + i % counts[count].span;
 	for (unsigned int c = 0; c < count; c++)
-		point += counts[c].span;
-	point += (unsigned int)p->last_store - 1;
-	point = point * KILL_MOMENTS + p->moment;
-	points->nr += !points->seen[point];
-	points->seen[point] = true;
-	shared->nr_points = points->nr;
+		p->point += counts[c].span;
+	p->point += (unsigned int)p->last_store - 1;
+	p->point = p->point * KILL_MOMENTS + p->moment;
 	if (shared->plan.first_stores) {
 		p->counted = STORES_ALL;
 		p->last_store = 1 + i % shared->plan.first_stores;
 	}
 }
 
-static bool counts(const struct prey *p, enum store_place place)
+static bool is_counted(const struct prey *p, enum store_place place)
 {
 	switch (place) {
 	case STORE_ENTRY:
@@ -269,7 +279,23 @@ static void do_kill(struct prey *p, enum store_place place)
 	p->dying = true;
 	p->kill_ns = now_ns();
 	shared->kills[place]++;
+	reached[shared->plan.kind].kills[place]++;
 	kill(p->tgid, SIGKILL);
+}
+
+/* Not if it was let run beyond its point, for not being armed until then. */
+static void note_point(const struct prey *p)
+{
+	struct reached *of_kind = &reached[shared->plan.kind];
+	bool of_first = shared->plan.first_stores;
+	bool exact = p->nr_counted == p->last_store;
+
+	nr_killed += exact || of_first;
+	if (exact && !of_first && !of_kind->points[p->point]) {
+		of_kind->points[p->point] = true;
+		of_kind->nr_points++;
+	}
+	shared->nr_points = of_kind->nr_points;
 }
 
 /* Its threads are all gone: nothing of it stores any more. */
@@ -279,6 +305,7 @@ static void has_died(struct prey *p)
 
 	shared->nr_stores += p->nr_stores;
 	if (p->dying) {
+		note_point(p);
 		shared->nr_busy += ring_word(0) != rsp_prod;
 		shared->nr_first += rsp_prod == p->first_rsp_prod;
 		shared->kill_rsp_prod = rsp_prod;
@@ -295,7 +322,9 @@ static void kill_later(struct prey *p, enum store_place place)
 	uint64_t end = now_ns();
 	siginfo_t info;
 
-	end += us ? (nr_workers * 2654435761u >> 8) % us * 1000u : 0;
+	end += us ? ((shared->plan.first_kill + nr_killed + 1) * 2654435761u >>
+		     8) % us * 1000u
+		  : 0;
 	while (now_ns() < end) {
 		info.si_pid = 0;
 		if (waitid(P_PID, (id_t)p->tid, &info,
@@ -309,7 +338,7 @@ static void kill_later(struct prey *p, enum store_place place)
 static void at_store(struct prey *p, struct region *region, uint64_t address)
 {
 	enum store_place place = place_of(p, address);
-	bool last = counts(p, place);
+	bool last = is_counted(p, place);
 
 	p->nr_stores++;
 	p->nr_counted += last;
@@ -495,11 +524,32 @@ static void killer_main(pid_t supervisor)
 
 /* ---- the test's side ----------------------------------------------------------- */
 
-void killer_init(void)
+void killer_init(unsigned int nr_kinds)
 {
-	points = mmap(NULL, sizeof(*points), PROT_READ | PROT_WRITE,
-		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	need(points != MAP_FAILED, "mmap: %s", strerror(errno));
+	reached =
+		mmap(NULL, nr_kinds * sizeof(*reached), PROT_READ | PROT_WRITE,
+		     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	need(reached != MAP_FAILED, "mmap: %s", strerror(errno));
+}
+
+uint64_t killer_round(void)
+{
+	uint64_t most = 0;
+
+	for (unsigned int c = 0; c < NR_COUNTS; c++)
+		if (most < counts[c].span)
+			most = counts[c].span;
+	return most * NR_COUNTS * KILL_MOMENTS;
+}
+
+uint64_t killer_points_of(unsigned int kind)
+{
+	return reached[kind].nr_points;
+}
+
+uint64_t killer_kills_of(unsigned int kind, enum store_place place)
+{
+	return reached[kind].kills[place];
 }
 
 struct killer *killer_start(pid_t supervisor, const struct killer_plan *plan)
@@ -513,7 +563,7 @@ struct killer *killer_start(pid_t supervisor, const struct killer_plan *plan)
 	need(killer != MAP_FAILED, "mmap: %s", strerror(errno));
 	killer->plan = *plan;
 	shared = killer;
-	nr_workers = plan->first_worker;
+	nr_killed = 0;
 	fflush(NULL);
 	pid = fork();
 	need(pid >= 0, "fork: %s", strerror(errno));

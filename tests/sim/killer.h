@@ -30,13 +30,12 @@ enum kill_moment {
  * indices only.  Small numbers are those of taking over, and come more often.
  */
 enum store_kind { STORES_ALL, STORES_OF_STATE, STORES_OF_INDEX };
-#define KILLER_COUNTS                                                      \
-	{                                                                  \
-		{ STORES_ALL, 64 }, { STORES_ALL, 864 },                   \
-			{ STORES_OF_STATE, 64 }, { STORES_OF_STATE, 256 }, \
-			{ STORES_OF_INDEX, 16 }, { STORES_OF_INDEX, 48 },  \
-	}
-#define KILLER_POINTS ((64u + 864u + 64u + 256u + 16u + 48u) * KILL_MOMENTS)
+#define KILLER_COUNTS(count)                                           \
+	count(STORES_ALL, 64) count(STORES_ALL, 864)                   \
+		count(STORES_OF_STATE, 64) count(STORES_OF_STATE, 256) \
+			count(STORES_OF_INDEX, 16) count(STORES_OF_INDEX, 48)
+#define KILLER_ADD_SPAN(kind, span) +(span)
+#define KILLER_POINTS ((0u KILLER_COUNTS(KILLER_ADD_SPAN)) * KILL_MOMENTS)
 
 enum store_place {
 	STORE_HEADER, /* of a new table */
@@ -61,8 +60,9 @@ struct killer_plan {
 	const uint32_t *ring; /* the guest's own mapping of its ring */
 	uint64_t ring_offset; /* of its first page, in the guest's memory */
 	unsigned int ring_pages;
+	unsigned int kind; /* of disk, less than killer_init() was told of */
 	uint64_t seed;
-	uint64_t first_worker; /* so many of the seed's were before */
+	uint64_t first_kill; /* so many of the seed's were before */
 	/* Not 0: of the first so many stores only. */
 	uint64_t first_stores;
 	unsigned int later_us; /* at most, of KILL_LATER */
@@ -80,7 +80,7 @@ struct killer {
 	uint64_t nr_stores; /* of all workers */
 	uint64_t kills[STORE_PLACES];
 	uint64_t nr_first; /* that came before the worker's first answer */
-	/* That differ, of KILLER_POINTS, and those of earlier tests. */
+	/* That differ, of KILLER_POINTS, of this kind, and those of earlier tests. */
 	uint64_t nr_points;
 
 	/* The ring may be another when no worker has one. */
@@ -88,8 +88,13 @@ struct killer {
 	pid_t pid;
 };
 
-/* In the process that starts the tests. */
-void killer_init(void);
+/* In the process that starts the tests, of so many kinds of disks. */
+void killer_init(unsigned int nr_kinds);
+/* With so many kills of a kind, none of its KILLER_POINTS is left out. */
+uint64_t killer_round(void);
+/* Of all tests until now: points where a worker has died, and kills at a place. */
+uint64_t killer_points_of(unsigned int kind);
+uint64_t killer_kills_of(unsigned int kind, enum store_place place);
 
 /* Follows what the supervisor starts from now on.  Ends the test on failure. */
 struct killer *killer_start(pid_t supervisor, const struct killer_plan *plan);

@@ -34,6 +34,13 @@
 #define HOT_SECTORS 96u
 #define QUICK_KILLS 100u
 /*
+ * The rarest place is where 1 % of a kind's kills are, and 4 % of those of all: of so
+ * many, none is left out by chance.
+ */
+#define PLACES_KILLS_OF_KIND 3000u
+#define PLACES_KILLS 600u
+#define BUSY_PERCENT 80u
+/*
  * Of one test.  libcheck counts a test's microseconds in an int: none may take
  * longer than 35 minutes, on slow machines as well.
  */
@@ -72,7 +79,7 @@ static struct oracle oracle;
 /* Of a disk that is only read: what it holds. */
 static uint8_t contents[ORACLE_SECTORS * FE_SECTOR];
 static struct killer *killer;
-static uint64_t seed, first_worker;
+static uint64_t seed, first_kill;
 
 static uint32_t rnd(uint32_t below)
 {
@@ -586,14 +593,17 @@ static void plan_ring(struct killer_plan *plan)
 static void start_killer(uint64_t first_stores)
 {
 	struct killer_plan plan = {
+		.kind = (unsigned int)(kind - kinds),
 		.seed = number_of("KILLS_SEED", 1) * 7919,
-		.first_worker = first_worker,
+		.first_kill = first_kill,
 		.first_stores = first_stores,
 		.later_us = LATER_US,
 	};
 
 	plan_ring(&plan);
 	killer = killer_start(h.daemon, &plan);
+	/* Before the first that it follows has begun. */
+	arm(!first_stores);
 	need(kill(host_worker_pid(&h, 1, XVDB), SIGKILL) == 0, "kill");
 }
 
@@ -632,7 +642,7 @@ START_TEST(every_store)
 
 	if (nr > PART_KILLS)
 		nr = PART_KILLS;
-	first_worker = part * PART_KILLS;
+	first_kill = part * PART_KILLS;
 	kind = &kinds[_i % KINDS];
 	seed = number_of("KILLS_SEED", 1) + (part << 32);
 	pauses.took_ns = calloc(nr + 1, sizeof(*pauses.took_ns));
@@ -640,12 +650,17 @@ START_TEST(every_store)
 	make_disk();
 	attach();
 	start_killer(0);
-	arm(true);
 	start = now_ns();
 	run_until(nr);
 	start = now_ns() - start;
 	settle();
 	report(start);
+	/* Fewer tell nothing of how many. */
+	need(nr < QUICK_KILLS ||
+		     killer->nr_busy * 100 >= killer->nr_kills * BUSY_PERCENT,
+	     "requests in flight at %llu kills of %llu only",
+	     (unsigned long long)killer->nr_busy,
+	     (unsigned long long)killer->nr_kills);
 	host_vbd_force(&h, g, XVDB);
 	blkfront_fini(&fe);
 	need(host_wait_unlisted(&h, 1, XVDB), "still listed");
@@ -684,6 +699,8 @@ START_TEST(new_connections)
 		blkfront_set_state(&fe, FE_CONNECTED);
 		need(blkfront_read(&fe, 0, got, 8) == FE_OKAY, "read");
 	}
+	need(killer->kills[STORE_HEADER], "none at %s",
+	     store_place_names[STORE_HEADER]);
 	for (int i = 0; i < STORE_PLACES; i++)
 		printf("new connections: place: %llu at %s\n",
 		       (unsigned long long)killer->kills[i],
@@ -695,15 +712,46 @@ START_TEST(new_connections)
 }
 END_TEST
 
+/* Of a kind; a table is begun for new connections only. */
+START_TEST(reached)
+{
+	unsigned int i = (unsigned int)_i;
+
+	need(kills_of_kind() < killer_round() ||
+		     killer_points_of(i) == KILLER_POINTS,
+	     "%s: %llu kills at %llu points of %u only", kinds[i].name,
+	     (unsigned long long)kills_of_kind(),
+	     (unsigned long long)killer_points_of(i), KILLER_POINTS);
+	for (unsigned int place = 0; place < STORE_PLACES; place++)
+		need(place == STORE_HEADER || killer_kills_of(i, place),
+		     "%s: none of %llu kills at %s", kinds[i].name,
+		     (unsigned long long)kills_of_kind(),
+		     store_place_names[place]);
+}
+END_TEST
+
+START_TEST(every_place)
+{
+	for (unsigned int place = 0; place < STORE_PLACES; place++) {
+		uint64_t nr = 0;
+
+		for (unsigned int i = 0; i < KINDS; i++)
+			nr += killer_kills_of(i, place);
+		ck_assert_msg(nr, "no kill at %s", store_place_names[place]);
+	}
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("kills");
 	bool all = getenv("KILLS") != NULL;
 	int parts = (int)((kills_of_kind() + PART_KILLS - 1) / PART_KILLS);
+	TCase *tc;
 
-	killer_init();
+	killer_init(KINDS);
 	for (int i = 0; i < KINDS; i++) {
-		TCase *tc = tcase_create(kinds[i].name);
+		tc = tcase_create(kinds[i].name);
 
 		tcase_set_timeout(tc, all ? 1e6 : 120);
 		tcase_add_checked_fixture(tc, setup, teardown);
@@ -713,6 +761,13 @@ int main(void)
 		suite_add_tcase(suite, tc);
 		if (i == 0)
 			tcase_add_test(tc, new_connections);
+		/* After the others of this kind, which it is about. */
+		if (kills_of_kind() >= PLACES_KILLS_OF_KIND)
+			tcase_add_loop_test(tc, reached, i, i + 1);
 	}
+	tc = tcase_create("all kinds");
+	if (kills_of_kind() * KINDS >= PLACES_KILLS)
+		tcase_add_test(tc, every_place);
+	suite_add_tcase(suite, tc);
 	return host_run(suite);
 }
