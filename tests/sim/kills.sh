@@ -51,16 +51,19 @@ for kind in $kinds; do
 		for (i = 11; i < NF; i++) {
 			if ($(i + 1) == "with")
 				busy += $i
-			if ($(i + 1) == "requests" && $(i + 2) == "replayed;")
+			if ($(i + 1) == "requests" && $(i + 2) == "replayed,")
 				replayed += $i
+			if ($(i + 1) == "answers" && $(i + 2) == "out")
+				overtaking += $i
 			if ($i == "p99" && $(i + 1) > worst)
 				worst = $(i + 1)
 		}
 	}
 	END {
 		printf "kills %s: %d, at %d points, %d with requests in " \
-			"flight, %d requests replayed, p99 %.1f ms at most\n",
-			kind, kills, points, busy, replayed, worst
+			"flight, %d requests replayed, %d answers out of " \
+			"order, p99 %.1f ms at most\n",
+			kind, kills, points, busy, replayed, overtaking, worst
 		exit kills < share
 	}' "$out/$kind.log" || short=$((short + 1))
 done
