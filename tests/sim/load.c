@@ -2,6 +2,7 @@
 /* A random load, held against a model of the disk. */
 #include "tests/sim/load.h"
 
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -116,17 +117,58 @@ static void landed(struct load *load, struct fe_queue *queue,
 	     (unsigned long long)f->rq.sector, f->nr_sectors);
 }
 
-bool load_take(struct load *load, struct fe_queue *queue)
+unsigned int load_nr_busy(const struct load *load)
+{
+	unsigned int nr = 0;
+
+	for (unsigned int i = 0; i < load->depth; i++)
+		nr += load->flights[i].used;
+	return nr;
+}
+
+bool load_take(struct load *load)
 {
 	struct fe_response rsp;
 
-	if (!blkfront_take(load->fe, queue, &rsp))
-		return false;
-	landed(load, queue, &rsp);
-	return true;
+	for (unsigned int i = 0; i < load->fe->nr_queues; i++) {
+		struct fe_queue *queue = &load->fe->queues[i];
+
+		if (!blkfront_take(load->fe, queue, &rsp))
+			continue;
+		landed(load, queue, &rsp);
+		return true;
+	}
+	return false;
 }
 
-void load_land(struct load *load, struct fe_queue *queue)
+/* Until an event of any queue, unless one has an answer already. */
+static void wait_any(const struct load *load, uint64_t end)
+{
+	struct pollfd events[FE_MAX_QUEUES];
+	uint64_t now = host_now_ms();
+	bool rests = true;
+
+	for (unsigned int i = 0; i < load->fe->nr_queues; i++) {
+		rests = blkfront_rest(&load->fe->queues[i]) && rests;
+		events[i] = (struct pollfd){ load->fe->queues[i].event_fd,
+					     POLLIN, 0 };
+	}
+	need(now < end, "no response");
+	if (rests)
+		poll(events, load->fe->nr_queues, (int)(end - now));
+	for (unsigned int i = 0; rests && i < load->fe->nr_queues; i++)
+		blkfront_events(&load->fe->queues[i]);
+}
+
+void load_land(struct load *load)
+{
+	uint64_t end = host_now_ms() + HOST_WAIT_MS;
+
+	while (!load_take(load))
+		wait_any(load, end);
+}
+
+static void land_on(struct load *load, struct fe_queue *queue)
 {
 	struct fe_response rsp;
 
@@ -138,7 +180,7 @@ void load_land_all_but(struct load *load, unsigned int nr)
 {
 	for (unsigned int i = 0; i < load->fe->nr_queues; i++) {
 		while (load->fe->queues[i].nr_busy > nr)
-			load_land(load, &load->fe->queues[i]);
+			land_on(load, &load->fe->queues[i]);
 	}
 }
 

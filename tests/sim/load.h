@@ -41,10 +41,12 @@ uint32_t load_rnd(struct load *load, uint32_t below);
  */
 void load_launch(struct load *load, unsigned int nr);
 
-/* Takes an answer that is there already; false when none is. */
-bool load_take(struct load *load, struct fe_queue *queue);
-/* Waits for an answer, and takes it. */
-void load_land(struct load *load, struct fe_queue *queue);
+/* How many are not answered, of all queues. */
+unsigned int load_nr_busy(const struct load *load);
+/* Takes an answer that is there already, on any queue; false when none is. */
+bool load_take(struct load *load);
+/* Waits for an answer, on any queue, and takes it. */
+void load_land(struct load *load);
 /* The same until no queue has more than nr to come. */
 void load_land_all_but(struct load *load, unsigned int nr);
 

@@ -85,7 +85,7 @@ static uint32_t rnd(uint32_t below)
 
 static void land(void)
 {
-	load_land(&load, &fe.queues[0]);
+	load_land(&load);
 }
 
 static void load_begin(void)
@@ -146,11 +146,27 @@ static const struct {
 	const char *name;
 	enum fe_abi abi;
 	bool persistent;
+	unsigned int nr_queues;
 } kinds[] = {
-	{ "native", FE_ABI_NATIVE, false },
-	{ "native, persistent", FE_ABI_NATIVE, true },
-	{ "x86_32", FE_ABI_X86_32, true },
+	{ "native", FE_ABI_NATIVE, false, 1 },
+	{ "native, persistent", FE_ABI_NATIVE, true, 1 },
+	{ "x86_32", FE_ABI_X86_32, true, 1 },
+	{ "native, 4 queues", FE_ABI_NATIVE, true, 4 },
 };
+#define KINDS ((int)(sizeof(kinds) / sizeof(kinds[0])))
+
+static void attach_kind(int i)
+{
+	attach(kinds[i].abi, kinds[i].nr_queues, kinds[i].persistent);
+}
+
+static bool all_queues_busy(void)
+{
+	for (unsigned int i = 0; i < fe.nr_queues; i++)
+		if (!fe.queues[i].nr_busy)
+			return false;
+	return true;
+}
 
 static json_int_t requests_of(const char *key)
 {
@@ -218,7 +234,7 @@ START_TEST(first_response_after_kill)
 	int ms[PAUSES], fence_ms[PAUSES], net_ms[PAUSES];
 	unsigned int nr = 0;
 
-	attach(kinds[_i].abi, 1, kinds[_i].persistent);
+	attach_kind(_i);
 	for (unsigned int k = 0; k < PAUSES; k++) {
 		pid_t pid = host_worker_pid(&h, 1, XVDB);
 		json_int_t fenced_ms = requests_of("fenced_ms");
@@ -226,9 +242,9 @@ START_TEST(first_response_after_kill)
 
 		load_launch(&load, LOAD_DEPTH);
 		killed_ms = kill_and_wait(pid);
-		while (load_take(&load, &fe.queues[0]))
+		while (load_take(&load))
 			;
-		if (fe.queues[0].nr_busy) {
+		if (load_nr_busy(&load)) {
 			land();
 			ms[nr] = (int)(host_now_ms() - killed_ms);
 			fence_ms[nr] =
@@ -253,18 +269,18 @@ START_TEST(killed_under_load)
 {
 	unsigned int nr_busy = 0;
 
-	attach(kinds[_i].abi, 1, kinds[_i].persistent);
+	attach_kind(_i);
 	for (unsigned int k = 0; k < KILLS; k++) {
 		pid_t killed;
 
 		load_begin();
 		spin(rnd(400000));
-		while (rnd(3) && load_take(&load, &fe.queues[0]))
+		while (rnd(3) && load_take(&load))
 			;
-		nr_busy += fe.queues[0].nr_busy != 0;
+		nr_busy += all_queues_busy();
 		killed = kill_worker();
 		/* Sometimes some stay for the one after the next. */
-		while (fe.queues[0].nr_busy > rnd(LOAD_DEPTH))
+		while (load_nr_busy(&load) > rnd(LOAD_DEPTH))
 			land();
 		wait_successor(killed);
 	}
@@ -282,7 +298,7 @@ END_TEST
 START_TEST(everything_killed)
 {
 
-	attach(kinds[_i].abi, 1, kinds[_i].persistent);
+	attach_kind(_i);
 	for (unsigned int k = 0; k < KILLS / 3; k++) {
 		pid_t pid = host_worker_pid(&h, 1, XVDB);
 
@@ -292,7 +308,7 @@ START_TEST(everything_killed)
 		need(kill(pid, SIGKILL) == 0, "kill");
 		host_kill_everything(&h);
 		host_daemon_start(&h);
-		while (fe.queues[0].nr_busy > rnd(LOAD_DEPTH))
+		while (load_nr_busy(&load) > rnd(LOAD_DEPTH))
 			land();
 		need(host_wait_worker(&h, 1, XVDB, "connected"), "worker");
 	}
@@ -685,7 +701,7 @@ static uint64_t load_until_answered(int command_fd)
 	struct pollfd answered = { .fd = command_fd, .events = POLLIN };
 	uint64_t last = host_now_ms(), longest = 0, now;
 
-	while (poll(&answered, 1, 0) == 0 || fe.queues[0].nr_busy == 0) {
+	while (poll(&answered, 1, 0) == 0 || load_nr_busy(&load) == 0) {
 		load_launch(&load, LOAD_DEPTH);
 		land();
 		now = host_now_ms();
@@ -703,7 +719,7 @@ START_TEST(upgraded_under_load)
 {
 	int pauses[UPGRADES];
 
-	attach(kinds[_i].abi, 1, kinds[_i].persistent);
+	attach_kind(_i);
 	for (unsigned int k = 0; k < UPGRADES; k++) {
 		pid_t old = host_worker_pid(&h, 1, XVDB);
 		int fd = host_control_begin(&h, upgrade_request());
@@ -1414,12 +1430,9 @@ int main(void)
 
 	tcase_set_timeout(tc, 120);
 	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_add_loop_test(tc, first_response_after_kill, 0,
-			    (int)(sizeof(kinds) / sizeof(kinds[0])));
-	tcase_add_loop_test(tc, killed_under_load, 0,
-			    (int)(sizeof(kinds) / sizeof(kinds[0])));
-	tcase_add_loop_test(tc, everything_killed, 0,
-			    (int)(sizeof(kinds) / sizeof(kinds[0])));
+	tcase_add_loop_test(tc, first_response_after_kill, 0, KINDS);
+	tcase_add_loop_test(tc, killed_under_load, 0, KINDS);
+	tcase_add_loop_test(tc, everything_killed, 0, KINDS);
 	tcase_add_loop_test(tc, supervisor_ends, 0, 2);
 	tcase_add_loop_test(tc, worker_killed_without_supervisor, 0, 2);
 	tcase_add_loop_test(tc, guest_gone_without_supervisor, 0, 2);
@@ -1429,8 +1442,7 @@ int main(void)
 	tcase_add_test(tc, worker_that_hangs_up);
 	tcase_add_test(tc, hello_without_its_descriptor);
 	tcase_add_test(tc, killed_when_it_is_to_connect);
-	tcase_add_loop_test(tc, upgraded_under_load, 0,
-			    sizeof(kinds) / sizeof(kinds[0]));
+	tcase_add_loop_test(tc, upgraded_under_load, 0, KINDS);
 	tcase_add_loop_test(tc, upgrade_to_another_image_is_refused, 0, 2);
 	tcase_add_test(tc, upgrade_of_a_stuck_worker);
 	tcase_add_loop_test(tc, killed_during_upgrade, 0, 2);
