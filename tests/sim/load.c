@@ -196,6 +196,22 @@ void load_rounds(struct load *load, unsigned int nr_rounds)
 	load_land_all_but(load, 0);
 }
 
+uint64_t load_until(struct load *load, int fd)
+{
+	struct pollfd said = { .fd = fd, .events = POLLIN };
+	uint64_t last = host_now_ms(), longest = 0, now;
+
+	while (poll(&said, 1, 0) == 0 || load_nr_busy(load) == 0) {
+		load_launch(load, load->depth);
+		load_land(load);
+		now = host_now_ms();
+		if (now - last > longest)
+			longest = now - last;
+		last = now;
+	}
+	return longest;
+}
+
 void load_check_image(const struct load *load, const char *image)
 {
 	size_t nr_bytes = (size_t)load->nr_sectors * FE_SECTOR;

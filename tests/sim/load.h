@@ -53,6 +53,12 @@ void load_land_all_but(struct load *load, unsigned int nr);
 /* So many rounds of all this; everything is answered in the end. */
 void load_rounds(struct load *load, unsigned int nr_rounds);
 
+/*
+ * Answers come, and requests go, until the descriptor can be read; the longest time
+ * between two answers, in milliseconds.
+ */
+uint64_t load_until(struct load *load, int fd);
+
 /* The image is as the model is. */
 void load_check_image(const struct load *load, const char *image);
 

@@ -20,6 +20,7 @@
 #include "blkback/worker-message.h"
 #include "tests/sim/blkfront.h"
 #include "tests/sim/host-process.h"
+#include "tests/sim/load.h"
 #include "tests/sim/walls.h"
 
 #define XVDB 51728u
@@ -888,6 +889,57 @@ END_TEST
 
 /* ---- ends ------------------------------------------------------------------------ */
 
+#define UPGRADES 5
+
+/* While the guest reads; the commit and its pin stay. */
+START_TEST(upgraded_under_load)
+{
+	static const uint8_t operations[] = { FE_READ };
+	static uint8_t model[USED_BYTES];
+	struct load load = {
+		.fe = &fe,
+		.model = model,
+		.nr_sectors = USED_BYTES / FE_SECTOR,
+		.operations = operations,
+		.nr_operations = 1,
+		.depth = LOAD_DEPTH,
+		.seed = 0x5eed,
+	};
+	uint64_t longest = 0;
+	json_t *vbd;
+	int fd = open_image("main");
+
+	need(pread(fd, model, sizeof(model), 0) == sizeof(model), "image");
+	close(fd);
+	attach_connect();
+	for (unsigned int k = 0; k < UPGRADES; k++) {
+		pid_t old = worker_pid();
+		uint64_t pause_ms;
+		json_t *answer;
+
+		fd = host_control_begin(
+			&h, json_pack("{s:s,s:s,s:s}", "command", "upgrade",
+				      "domain", "g1", "vdev", "xvdb"));
+		pause_ms = load_until(&load, fd);
+		answer = host_control_end(fd);
+		need(json_is_true(json_object_get(answer, "ok")), "upgrade: %s",
+		     json_string_value(json_object_get(answer, "error")));
+		json_decref(answer);
+		need(worker_pid() != old, "it is the same");
+		longest = pause_ms > longest ? pause_ms : longest;
+	}
+	load_land_all_but(&load, 0);
+	printf("# upgrade of a git disk: longest pause of %d: %llu ms\n",
+	       UPGRADES, (unsigned long long)longest);
+	vbd = host_list(&h, 1, XVDB);
+	expect_key(vbd, "version", commit);
+	json_decref(vbd);
+	need(pin_is(REF_XVDB, commit), "the pin: %s", out);
+	detach_finish();
+	wait_pin(REF_XVDB, NULL);
+}
+END_TEST
+
 /*
  * The guest has mounted what it was given: that is what it gets again, though
  * the branch has gone on.
@@ -1078,6 +1130,7 @@ int main(int argc, char **argv)
 	tcase_add_test(tc, attach_again_and_again);
 	tcase_add_loop_test(tc, daemon_restart, 0, 2);
 	tcase_add_test(tc, worker_killed);
+	tcase_add_test(tc, upgraded_under_load);
 	tcase_add_test(tc, hostile_requests);
 	tcase_add_test(tc, objects_vanish);
 	tcase_add_loop_test(tc, detach_while_inflating, 0, 2);
