@@ -3,7 +3,7 @@
 #
 # Runs test suites, some side by side, and adds up what they say.
 #
-#	check.sh OUT [-j JOBS] NAME=COMMAND...
+#	check.sh OUT [-j JOBS] NAME=COMMAND... [--alone NAME=COMMAND...]
 #
 # Each suite prints TAP, or closes with libcheck's summary; its output goes to
 # OUT/NAME.log and is shown when it failed.  A suite that ran nothing, or ended
@@ -65,6 +65,11 @@ report() {
 
 names=()
 for suite in "$@"; do
+	# One after the other, when those before have ended.
+	[ "$suite" != --alone ] || {
+		jobs=1
+		continue
+	}
 	name=${suite%%=*}
 	names+=("$name")
 	rm -f "$out/$name.status"

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +27,7 @@
 #include "tests/sim/load.h"
 
 #define XVDB 51728u
+#define XVDC 51744u
 #define SECTORS 8192u
 #define KILLS 60u
 
@@ -54,6 +56,16 @@ static void setup(void)
 	g = host_guest(&h, 1, "g1");
 	host_image(&h, "a.img", sizeof(model), image);
 	host_image_read(image, model, sizeof(model));
+}
+
+/* Before all others that want a processor: a machine that is busy is as if idle. */
+static void setup_timed(void)
+{
+	const struct sched_param first = { .sched_priority = 1 };
+
+	if (sched_setscheduler(0, SCHED_RR, &first) < 0)
+		printf("# timed among all others: %s\n", strerror(errno));
+	setup();
 }
 
 static void teardown(void)
@@ -191,13 +203,15 @@ static void tell_pauses(const char *what, const char *kind, int *ms,
 	       "%d ms\n",
 	       what, kind, LOAD_DEPTH, nr, ms[nr / 2], ms[(nr - 1) * 99 / 100],
 	       ms[nr - 1]);
+	fflush(stdout); /* of a test that fails, too */
 }
 
 /*
- * Of a busy machine the middle has to hold; the rest is for who reads.  So are the
- * pauses of workers with AddressSanitizer: such a program faults in so much as it
- * starts that this alone takes ten times what it takes without, and on some machines
- * more than the bound.  The bounds are for what is shipped; this suite measures it.
+ * Of a busy machine the middle has to hold; the rest is for who reads, and for those
+ * that have a machine to themselves.  So are the pauses of workers with
+ * AddressSanitizer: such a program faults in so much as it starts that this alone takes
+ * ten times what it takes without, and on some machines more than the bound.  The
+ * bounds are for what is shipped; this suite measures it.
  */
 static void check_pauses(const char *what, const char *kind, int *ms,
 			 unsigned int nr, int most_ms)
@@ -207,6 +221,24 @@ static void check_pauses(const char *what, const char *kind, int *ms,
 	(void)most_ms;
 #else
 	need(ms[nr / 2] < most_ms, "%s: median of %d ms", what, ms[nr / 2]);
+#endif
+}
+
+/*
+ * Whether all but one of a hundred are.  What others do to the disk and to the kernel
+ * is felt all the same: of so many runs, one has to hold.
+ */
+#define TIMED_RUNS 3
+
+static bool pauses_are_short(const char *what, const char *kind, int *ms,
+			     unsigned int nr, int most_ms)
+{
+	tell_pauses(what, kind, ms, nr);
+#ifdef __SANITIZE_ADDRESS__
+	(void)most_ms;
+	return true;
+#else
+	return ms[(nr - 1) * 99 / 100] < most_ms;
 #endif
 }
 
@@ -229,12 +261,11 @@ static uint64_t kill_and_wait(pid_t pid)
  * until the dead worker's I/O is over: a kernel that ends an io_uring takes its
  * time.
  */
-START_TEST(first_response_after_kill)
+static bool responses_come_soon(const char *kind)
 {
 	int ms[PAUSES], fence_ms[PAUSES], net_ms[PAUSES];
 	unsigned int nr = 0;
 
-	attach_kind(_i);
 	for (unsigned int k = 0; k < PAUSES; k++) {
 		pid_t pid = host_worker_pid(&h, 1, XVDB);
 		json_int_t fenced_ms = requests_of("fenced_ms");
@@ -257,11 +288,20 @@ START_TEST(first_response_after_kill)
 	}
 	need(nr >= PAUSES * 8 / 10, "in flight at %u kills of %u only", nr,
 	     PAUSES);
+	tell_pauses("kill to first response", kind, ms, nr);
+	check_pauses("of it, the dead worker's I/O", kind, fence_ms, nr, 10);
+	return pauses_are_short("of it, all else", kind, net_ms, nr, 50);
+}
+
+START_TEST(first_response_after_kill)
+{
+	unsigned int run = 1;
+
+	attach_kind(_i);
+	while (!responses_come_soon(kinds[_i].name))
+		need(run++ < TIMED_RUNS, "p99 of 50 ms and more in %u runs",
+		     TIMED_RUNS);
 	finish();
-	tell_pauses("kill to first response", kinds[_i].name, ms, nr);
-	check_pauses("of it, the dead worker's I/O", kinds[_i].name, fence_ms,
-		     nr, 10);
-	check_pauses("of it, all else", kinds[_i].name, net_ms, nr, 50);
 }
 END_TEST
 
@@ -695,24 +735,22 @@ static json_t *upgrade_request(void)
 			 "g1", "vdev", "xvdb");
 }
 
-/* Answers come, and requests go, until the command has its answer. */
-static uint64_t load_until_answered(int command_fd)
-{
-	struct pollfd answered = { .fd = command_fd, .events = POLLIN };
-	uint64_t last = host_now_ms(), longest = 0, now;
-
-	while (poll(&answered, 1, 0) == 0 || load_nr_busy(&load) == 0) {
-		load_launch(&load, LOAD_DEPTH);
-		land();
-		now = host_now_ms();
-		if (now - last > longest)
-			longest = now - last;
-		last = now;
-	}
-	return longest;
-}
-
 #define UPGRADES 20
+
+/* The longest pause that the guest sees. */
+static int upgrade_under_load(void)
+{
+	pid_t old = host_worker_pid(&h, 1, XVDB);
+	int fd = host_control_begin(&h, upgrade_request());
+	int pause_ms = (int)load_until(&load, fd);
+	json_t *answer = host_control_end(fd);
+
+	need(json_is_true(json_object_get(answer, "ok")), "upgrade: %s",
+	     json_string_value(json_object_get(answer, "error")));
+	json_decref(answer);
+	need(host_worker_pid(&h, 1, XVDB) != old, "it is the same");
+	return pause_ms;
+}
 
 /* Another process, no error, and a pause that is short. */
 START_TEST(upgraded_under_load)
@@ -720,24 +758,78 @@ START_TEST(upgraded_under_load)
 	int pauses[UPGRADES];
 
 	attach_kind(_i);
-	for (unsigned int k = 0; k < UPGRADES; k++) {
-		pid_t old = host_worker_pid(&h, 1, XVDB);
-		int fd = host_control_begin(&h, upgrade_request());
-		json_t *answer;
-
-		pauses[k] = (int)load_until_answered(fd);
-		answer = host_control_end(fd);
-		need(json_is_true(json_object_get(answer, "ok")), "upgrade: %s",
-		     json_string_value(json_object_get(answer, "error")));
-		json_decref(answer);
-		need(host_worker_pid(&h, 1, XVDB) != old, "it is the same");
-	}
+	for (unsigned int k = 0; k < UPGRADES; k++)
+		pauses[k] = upgrade_under_load();
 	drain();
 	need(requests_of("errors") == 0, "errors");
 	finish();
 	load_check_image(&load, image);
 	check_pauses("upgrade, longest pause", kinds[_i].name, pauses, UPGRADES,
 		     100);
+}
+END_TEST
+
+static bool upgrades_are_short(const char *kind)
+{
+	int pauses[PAUSES];
+
+	for (unsigned int k = 0; k < PAUSES; k++)
+		pauses[k] = upgrade_under_load();
+	return pauses_are_short("upgrade, longest pause", kind, pauses, PAUSES,
+				100);
+}
+
+START_TEST(pause_of_an_upgrade)
+{
+	unsigned int run = 1;
+
+	attach_kind(_i);
+	while (!upgrades_are_short(kinds[_i].name))
+		need(run++ < TIMED_RUNS, "p99 of 100 ms and more in %u runs",
+		     TIMED_RUNS);
+	drain();
+	finish();
+}
+END_TEST
+
+/* Each of the disks, one after the other, and one of them under load. */
+START_TEST(all_upgraded_by_diskctl)
+{
+	const char *argv[] = { program_path(PROGRAM_CTL), NULL, "upgrade",
+			       NULL };
+	char socket_option[80], other_image[64], *error;
+	struct blkfront other;
+	uint8_t got[FE_PAGE];
+	pid_t old, other_old, ctl;
+	int fd, status;
+
+	attach(FE_ABI_NATIVE, 1, true);
+	host_image(&h, "b.img", 1 << 20, other_image);
+	error = host_vbd_attach(&h, g, XVDC, other_image, 'w');
+	need(!error, "attach: %s", error);
+	blkfront_init(&other, &h, g, XVDC, FE_ABI_NATIVE);
+	blkfront_connect(&other);
+	old = host_worker_pid(&h, 1, XVDB);
+	other_old = host_worker_pid(&h, 1, XVDC);
+	snprintf(socket_option, sizeof(socket_option),
+		 "--socket=%s/run/control.sock", h.dir);
+	argv[1] = socket_option;
+	ctl = process_start(&h, "ctl.log", NULL, argv);
+	fd = pidfd_open(ctl, 0);
+	need(fd >= 0, "pidfd: %s", strerror(errno));
+	load_until(&load, fd);
+	close(fd);
+	need(process_wait(ctl, HOST_WAIT_MS, &status) && status == 0,
+	     "its status is %#x", status);
+	need(host_worker_pid(&h, 1, XVDB) != old, "it is the same");
+	need(host_worker_pid(&h, 1, XVDC) != other_old, "the other's is");
+	need(blkfront_read(&other, 0, got, 8) == FE_OKAY, "the other's read");
+	drain();
+	need(requests_of("errors") == 0, "errors");
+	finish();
+	load_check_image(&load, image);
+	host_vbd_force(&h, g, XVDC);
+	blkfront_fini(&other);
 }
 END_TEST
 
@@ -1430,7 +1522,6 @@ int main(void)
 
 	tcase_set_timeout(tc, 120);
 	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_add_loop_test(tc, first_response_after_kill, 0, KINDS);
 	tcase_add_loop_test(tc, killed_under_load, 0, KINDS);
 	tcase_add_loop_test(tc, everything_killed, 0, KINDS);
 	tcase_add_loop_test(tc, supervisor_ends, 0, 2);
@@ -1443,6 +1534,7 @@ int main(void)
 	tcase_add_test(tc, hello_without_its_descriptor);
 	tcase_add_test(tc, killed_when_it_is_to_connect);
 	tcase_add_loop_test(tc, upgraded_under_load, 0, KINDS);
+	tcase_add_test(tc, all_upgraded_by_diskctl);
 	tcase_add_loop_test(tc, upgrade_to_another_image_is_refused, 0, 2);
 	tcase_add_test(tc, upgrade_of_a_stuck_worker);
 	tcase_add_loop_test(tc, killed_during_upgrade, 0, 2);
@@ -1459,6 +1551,13 @@ int main(void)
 	tcase_add_test(tc, another_image_is_refused);
 	tcase_add_loop_test(tc, resumes_after_a_refusal, 0, 2);
 	tcase_add_test(tc, crash_loop_ends);
+	suite_add_tcase(suite, tc);
+	tc = tcase_create("timed");
+	tcase_set_tags(tc, "timed");
+	tcase_set_timeout(tc, 120);
+	tcase_add_checked_fixture(tc, setup_timed, teardown);
+	tcase_add_loop_test(tc, first_response_after_kill, 0, KINDS);
+	tcase_add_loop_test(tc, pause_of_an_upgrade, 0, KINDS);
 	suite_add_tcase(suite, tc);
 	tc = tcase_create("own worker");
 	tcase_set_timeout(tc, 60);
