@@ -9,11 +9,13 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/loop.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -26,6 +28,7 @@
 #include "tests/sim/killer.h"
 #include "tests/sim/oracle.h"
 #include "tests/sim/sim-wire.h"
+#include "tests/unit/loop-device.h"
 
 #define XVDB 51728u
 #define DEPTH 32u
@@ -51,7 +54,7 @@
 #define CONNECTIONS 48u
 #define PATIENCE_MS (4 * HOST_WAIT_MS)
 
-enum medium { MEMORY, DISK, NBDKIT, QEMU_NBD, GIT };
+enum medium { MEMORY, DISK, DEVICE, NBDKIT, QEMU_NBD, GIT };
 
 static const struct kind {
 	const char *name;
@@ -64,6 +67,7 @@ static const struct kind {
 	{ "memory", MEMORY, FE_ABI_NATIVE, false, 1, false },
 	{ "disk", DISK, FE_ABI_NATIVE, true, 1, true },
 	{ "disk-x86_32", DISK, FE_ABI_X86_32, false, 2, true },
+	{ "device", DEVICE, FE_ABI_NATIVE, false, 1, true },
 	{ "nbdkit", NBDKIT, FE_ABI_NATIVE, false, 1, false },
 	{ "qemu-nbd", QEMU_NBD, FE_ABI_NATIVE, true, 1, true },
 	{ "git", GIT, FE_ABI_NATIVE, false, 1, false },
@@ -76,6 +80,7 @@ static struct blkfront fe;
 static struct fe_queue *queue;
 static const struct kind *kind;
 static char image[96], target[256], socket_path[64];
+static struct loop_device loop; /* of DEVICE */
 static struct oracle oracle;
 /* Of a disk that is only read: what it holds. */
 static uint8_t contents[ORACLE_SECTORS * FE_SECTOR];
@@ -197,6 +202,15 @@ static void make_repository(void)
 		 h.dir);
 }
 
+/* On the medium itself, so that it has several writes at a time. */
+static void make_device(void)
+{
+	loop_device_open(&loop, image, false, FE_SECTOR);
+	need(ioctl(loop.fd, LOOP_SET_DIRECT_IO, 1ul) == 0, "direct: %s",
+	     strerror(errno));
+	snprintf(target, sizeof(target), "%s", loop.path);
+}
+
 static void make_disk(void)
 {
 	const char *dir = getenv("UNIT_TMPDIR");
@@ -206,8 +220,11 @@ static void make_disk(void)
 		make_unnamed_image(memfd_create("kills", MFD_CLOEXEC));
 		break;
 	case DISK:
+	case DEVICE:
 		make_unnamed_image(open(dir ? dir : "/var/tmp",
 					O_RDWR | O_TMPFILE | O_CLOEXEC, 0600));
+		if (kind->medium == DEVICE)
+			make_device();
 		break;
 	case NBDKIT:
 	case QEMU_NBD:
@@ -641,6 +658,8 @@ static void teardown(void)
 		h.server = 0;
 	}
 	host_stop(&h);
+	if (loop.path[0])
+		loop_device_close(&loop);
 	oracle_fini(&oracle);
 }
 
@@ -764,6 +783,7 @@ int main(void)
 	Suite *suite = suite_create("kills");
 	bool all = getenv("KILLS") != NULL;
 	int parts = (int)((kills_of_kind() + PART_KILLS - 1) / PART_KILLS);
+	const char *missing;
 	TCase *tc;
 
 	killer_init(KINDS);
@@ -772,10 +792,17 @@ int main(void)
 
 		tcase_set_timeout(tc, all ? 1e6 : 120);
 		tcase_add_checked_fixture(tc, setup, teardown);
+		suite_add_tcase(suite, tc);
+		missing = kinds[i].medium == DEVICE ? loop_device_missing()
+						    : NULL;
+		if (missing) {
+			printf("ok - kills/%s # SKIP %s\n", kinds[i].name,
+			       missing);
+			continue;
+		}
 		for (int part = 0; part < parts; part++)
 			tcase_add_loop_test(tc, every_store, part * KINDS + i,
 					    part * KINDS + i + 1);
-		suite_add_tcase(suite, tc);
 		if (i == 0)
 			tcase_add_test(tc, new_connections);
 		/* After the others of this kind, which it is about. */
