@@ -1491,17 +1491,35 @@ START_TEST(resumes_after_a_refusal)
 }
 END_TEST
 
-/* One that dies of its own fault again and again is given up, with the cause. */
+/* Before the worker that follows so many deaths: none, then 20 ms, doubled with each. */
+static uint64_t pause_after(unsigned int nr_deaths)
+{
+	return nr_deaths > 1 ? UINT64_C(10) << (nr_deaths - 1) : 0;
+}
+
+/*
+ * One that dies of its own fault again and again is tried less and less often, and is
+ * given up, with the cause.
+ */
 START_TEST(crash_loop_ends)
 {
-	uint64_t end = host_now_ms() + HOST_WAIT_MS;
+	uint64_t end = host_now_ms() + HOST_WAIT_MS, killed_ms = 0;
+	pid_t pid, last = 0, started = 0;
 	unsigned int nr = 0;
-	pid_t pid, last = 0;
 
 	attach(FE_ABI_NATIVE, 1, false);
 	while (!worker_is("dead", &pid)) {
-		need(host_now_ms() < end, "still tried after %u", nr);
+		uint64_t now = host_now_ms();
+
+		need(now < end, "still tried after %u", nr);
+		if (pid > 0 && pid != last && pid != started) {
+			started = pid;
+			need(now - killed_ms >= pause_after(nr),
+			     "another %llu ms after death %u",
+			     (unsigned long long)(now - killed_ms), nr);
+		}
 		if (pid != last && worker_is("connected", &pid)) {
+			killed_ms = host_now_ms();
 			/* A sanitizer would make an exit of others. */
 			need(kill(pid, SIGABRT) == 0, "kill");
 			last = pid;
