@@ -21,6 +21,7 @@
 #include "tests/unit/loop-device.h"
 
 #define XVDB 51728u
+#define XVDC 51744u
 #define DISK_BYTES (1u << 20)
 #define SECTOR 64u
 #define NR_SECTORS 8u
@@ -56,6 +57,9 @@ static void teardown(void)
 	host_stop(&h);
 }
 
+/* Of a disk that shares its image: its own. */
+static bool has_own_byte;
+
 /* Somebody waits for the lock of the device's fence. */
 static bool fence_has_waiter(void)
 {
@@ -69,7 +73,8 @@ static bool fence_has_waiter(void)
 	snprintf(byte, sizeof(byte), " %lld ", (long long)FENCE_BYTE);
 	while (!has && fgets(line, sizeof(line), f))
 		has = strstr(line, "->") && strstr(line, "OFDLCK") &&
-		      strstr(line, inode) && strstr(line, byte);
+		      strstr(line, inode) &&
+		      !strstr(line, byte) == has_own_byte;
 	fclose(f);
 	return has;
 }
@@ -307,6 +312,62 @@ START_TEST(closed_though_the_other_has_the_lock)
 }
 END_TEST
 
+static void attach_other(struct blkfront *other, const char *target)
+{
+	char *error = host_vbd_attach(&h, g, XVDC, target, 'w');
+
+	need(!error, "attach: %s", error);
+	blkfront_init(other, &h, g, XVDC, FE_ABI_NATIVE);
+	blkfront_connect(other);
+}
+
+/* Of another place than the write that is held. */
+static void write_and_read(struct blkfront *other, uint8_t fill)
+{
+	uint8_t wrote[FE_PAGE], got[FE_PAGE];
+
+	memset(wrote, fill, sizeof(wrote));
+	need(blkfront_write(other, 0, wrote, 8) == FE_OKAY, "write");
+	need(blkfront_flush(other) == FE_OKAY, "flush");
+	need(blkfront_read(other, 0, got, 8) == FE_OKAY, "read");
+	need(!memcmp(got, wrote, sizeof(got)), "data");
+}
+
+/*
+ * Each of two disks of one image waits for its own dead worker: the other goes on
+ * meanwhile, and has a successor itself.
+ */
+START_TEST(shared_image_is_not_held_up)
+{
+	struct blkfront other;
+	char target[80];
+	pid_t pid;
+
+	has_own_byte = true;
+	snprintf(target, sizeof(target), "file:%s?share=yes", loop.path);
+	attach(target);
+	attach_other(&other, target);
+	write_and_read(&other, 1);
+	submit_held();
+	pid = host_worker_pid(&h, 1, XVDC);
+	need(kill(host_worker_pid(&h, 1, XVDB), SIGKILL) == 0, "kill");
+	need(successor_waits(), "the successor did not wait");
+	write_and_read(&other, 2);
+	need(host_worker_pid(&h, 1, XVDC) == pid, "the other's worker");
+	need(kill(pid, SIGKILL) == 0, "kill");
+	write_and_read(&other, 3);
+	need(fence_has_waiter(), "it does not wait any more");
+	slow_file_let_go(slow);
+	take_answer();
+	expect_on_disk(0x11);
+	write_and_read(&other, 4);
+	host_vbd_force(&h, g, XVDB);
+	blkfront_fini(&fe);
+	host_vbd_force(&h, g, XVDC);
+	blkfront_fini(&other);
+}
+END_TEST
+
 int main(void)
 {
 	const char *missing = loop_device_missing();
@@ -327,6 +388,7 @@ int main(void)
 		tcase_add_test(tc, worker_without_a_record_is_not_hurried);
 		tcase_add_test(tc, closed_though_it_is_another);
 		tcase_add_test(tc, closed_though_the_other_has_the_lock);
+		tcase_add_test(tc, shared_image_is_not_held_up);
 	}
 	suite_add_tcase(suite, tc);
 	return host_run(suite);
