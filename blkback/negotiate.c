@@ -42,11 +42,19 @@ static void honour_number(struct xenstore *xs, const char *dir, const char *key,
 void negotiate_honour_offer(struct xenstore *xs, const char *backend_path,
 			    struct connection_limits *limits)
 {
+	uint64_t persistent;
+
 	honour_number(xs, backend_path, "max-ring-page-order",
 		      __builtin_ctz(QUEUE_RING_PAGES_MAX),
 		      &limits->ring_page_order);
 	honour_number(xs, backend_path, "multi-queue-max-queues",
 		      CONNECTION_QUEUES_MAX, &limits->queues);
+	/* Linux's driver writes its own whatever we offer, and goes by ours. */
+	if (xenstore_read_number(xs, XBT_NULL, backend_path,
+				 "feature-persistent", UINT32_MAX,
+				 &persistent) < 0 ||
+	    !persistent)
+		limits->persistent_grants = 0;
 }
 
 /* A number that the guest wrote; fallback_ok: a missing one leaves *value. */

@@ -23,7 +23,8 @@ int negotiate_offer(struct xenstore *xs, xs_transaction_t tx,
 
 /*
  * Reads back what a backend directory offers, of which the frontend may have
- * taken all, and raises the limits to it.
+ * taken all, and raises the limits to it; what it does not offer, the frontend
+ * does not have, whatever it says.
  */
 void negotiate_honour_offer(struct xenstore *xs, const char *backend_path,
 			    struct connection_limits *limits);

@@ -310,6 +310,63 @@ START_TEST(grants_persist)
 }
 END_TEST
 
+static void restart_grants(const char *grants, const char *forget)
+{
+	host_daemon_stop(&h);
+	if (forget)
+		need(unlink(forget) == 0, "unlink %s", forget);
+	h.daemon_options[0] = grants;
+	host_daemon_start(&h);
+}
+
+/*
+ * A guest that was offered no mapping, whatever the next daemon would, says that it
+ * can nevertheless, and gives its pages to others once they are answered.  0: it
+ * connects, 1: it has a new ring, 2: its connection is not known any more.
+ */
+START_TEST(grants_not_offered)
+{
+	uint8_t data[FE_PAGE];
+	char path[96];
+
+	snprintf(path, sizeof(path), "%s/run/vbd-1-%u.connection", h.dir, XVDB);
+	restart_grants("--persistent-grants=0", NULL);
+	attach(FE_ABI_X86_64);
+	fe.persistent = true;
+	need(host_wait_value(&h, "0", 0, "%s/feature-persistent", fe.backend),
+	     "it is offered");
+	if (_i)
+		blkfront_connect(&fe);
+	restart_grants("--persistent-grants=64", _i == 2 ? path : NULL);
+	need(host_wait_worker(&h, 1, XVDB, _i ? "connected" : "ready"),
+	     "not taken up");
+	if (!_i) {
+		blkfront_connect(&fe);
+	} else if (_i == 1) {
+		blkfront_resume(&fe);
+		need(sim_wait_bound(g->dom, fe.queues[0].port, HOST_WAIT_MS) ==
+			     0,
+		     "the new port is not bound");
+		need(blkfront_wait_backend(&fe, FE_CONNECTED), "no state 4");
+		blkfront_set_state(&fe, FE_CONNECTED);
+	}
+	need(blkfront_read(&fe, 0, data, 8) == FE_OKAY, "read");
+	need(!memcmp(data, model, FE_PAGE), "data");
+	need(sim_grant_end(g->dom, fe.data[0].ref) == 0, "it stays mapped");
+	need(sim_grant(g->dom, fe.data[0].frame, false, &fe.data[0].ref) == 0,
+	     "grant");
+	/* The next time it is offered. */
+	blkfront_close(&fe);
+	blkfront_set_state(&fe, FE_INITIALISING);
+	blkfront_connect(&fe);
+	need(host_wait_value(&h, "1", 0, "%s/feature-persistent", fe.backend),
+	     "it is not offered");
+	need(blkfront_read(&fe, 0, data, 8) == FE_OKAY, "read");
+	need(sim_grant_end(g->dom, fe.data[0].ref) != 0, "it is not mapped");
+	finish();
+}
+END_TEST
+
 /*
  * After a load that is worth waking up early for: looking at the ring ends when
  * the load does.
@@ -615,6 +672,7 @@ int main(void)
 	tcase_add_test(tc, other_limits);
 	tcase_add_test(tc, ring_is_full);
 	tcase_add_test(tc, grants_persist);
+	tcase_add_loop_test(tc, grants_not_offered, 0, 3);
 	tcase_add_loop_test(tc, hostile_indirect, 0, 3);
 	tcase_add_loop_test(tc, hostile_discard, 0, 3);
 	tcase_add_loop_test(tc, discard_gives_back, 0, 2);
