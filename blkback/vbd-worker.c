@@ -740,6 +740,13 @@ static void drop_stats(struct vbd *vbd)
 	vbd->stats_fd = -1;
 }
 
+/* It has not understood a word: the program was replaced, and we were not. */
+static bool is_foreign(const struct vbd *vbd, int wait_status)
+{
+	return !vbd->worker_answered && WIFEXITED(wait_status) &&
+	       WEXITSTATUS(wait_status) == WORKER_EXIT_VERSION;
+}
+
 /* How a worker came to its end, for people. */
 static void death_text(const struct vbd *vbd, int wait_status, char *text,
 		       size_t text_bytes)
@@ -749,6 +756,10 @@ static void death_text(const struct vbd *vbd, int wait_status, char *text,
 			 "worker (pid %d) was killed by signal %d (%s)",
 			 vbd->worker_pid, WTERMSIG(wait_status),
 			 strsignal(WTERMSIG(wait_status)));
+	else if (is_foreign(vbd, wait_status))
+		snprintf(text, text_bytes,
+			 "the installed worker is of another version than the "
+			 "daemon: restart the daemon");
 	else if (WIFEXITED(wait_status))
 		snprintf(text, text_bytes, "worker (pid %d) exited with %d",
 			 vbd->worker_pid, WEXITSTATUS(wait_status));
@@ -809,6 +820,12 @@ static void on_died(struct vbd *vbd, int wait_status)
 	useful |= is_wanted(vbd) ||
 		  (settling(vbd) && killed_from_outside(wait_status) &&
 		   !vbd->worker_killed);
+	if (is_foreign(vbd, wait_status) && is_wanted(vbd)) {
+		vbd->retry = true;
+		/* What has been said of the disk is not to be said again. */
+		if (!vbd->disk_failed)
+			vbd_error(vbd, "%s", text);
+	}
 	if (vbd->retry) {
 		vbd->restart_ms = clock_now_ms() + VBD_RETRY_MS;
 		vbd_worker_set_state(vbd, VBD_WORKER_NONE);
@@ -848,7 +865,8 @@ static void on_exited(void *arg, int wait_status)
 		return;
 	}
 	vbd->info_valid = false;
-	in_order = !wait_status || killed_from_outside(wait_status);
+	in_order = !wait_status || killed_from_outside(wait_status) ||
+		   is_foreign(vbd, wait_status);
 	if (!vbd_is_left(vbd)) {
 		vbd->poisoned = false;
 		if (!vbd->backend->quitting) {

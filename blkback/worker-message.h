@@ -2,8 +2,8 @@
 /*
  * What supervisor and worker say to each other: one datagram a message over a
  * SOCK_SEQPACKET socket, at most one descriptor with it.  The structs travel as
- * they are: both ends are of one machine and, but for a supervisor that finds an
- * earlier one's worker, of one build.  Of another version each knows three
+ * they are: both ends are of one machine and of one build, but for a supervisor that
+ * finds an earlier one's worker, or starts one that was installed later.  Of another version each knows three
  * messages, whose type and version stay where they are: WORKER_HELLO tells the
  * supervisor, WORKER_QUIT ends the worker, and WORKER_DISCONNECTED says that it
  * went well.
@@ -25,6 +25,12 @@
 #ifndef WORKER_MESSAGE_VERSION
 #define WORKER_MESSAGE_VERSION 5u
 #endif
+
+/*
+ * The status that a worker exits with when it cannot understand the supervisor that
+ * has started it, which is of another version: the same in all versions.
+ */
+#define WORKER_EXIT_VERSION 76
 
 enum worker_message_type {
 	/* To the worker: disconnect, close, exit. */

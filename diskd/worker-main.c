@@ -54,6 +54,7 @@ struct worker {
 	bool disconnecting; /* the connection was asked to stop */
 	bool attached; /* there is a supervisor */
 	bool quitting;
+	int exit_status;
 	pthread_mutex_t lock; /* of the three below */
 	struct lasting_text ring_broken, disk_error, poisoned;
 };
@@ -408,13 +409,24 @@ static bool kept(const struct worker *worker, int fd)
 	       (worker->connection && fd == worker->inflight_fd);
 }
 
-/* False when the supervisor's stream has ended. */
+/* The daemon has not been started anew since this program was installed. */
+static void supervisor_is_foreign(struct worker *worker)
+{
+	log_error("the daemon is of another version than its worker");
+	worker->exit_status = WORKER_EXIT_VERSION;
+}
+
+/* False when the supervisor's stream has ended, or is no use. */
 static bool receive(struct worker *worker)
 {
 	struct worker_message message;
 	int fd = -1;
+	int rc = worker_message_receive(worker->socket_fd, &message, &fd);
 
-	if (worker_message_receive(worker->socket_fd, &message, &fd) != 1)
+	/* Whoever opened the disk was understood. */
+	if (rc == -EPROTO && !worker->provider)
+		supervisor_is_foreign(worker);
+	if (rc != 1)
 		return false;
 	switch (message.type) {
 	case WORKER_QUIT:
@@ -604,5 +616,5 @@ int main(int argc, char **argv)
 	if (worker.listen_fd >= 0)
 		close(worker.listen_fd);
 	close(worker.stopped_fd);
-	return 0;
+	return worker.exit_status;
 }

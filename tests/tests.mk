@@ -61,6 +61,10 @@ LIBS_xen-diskd-worker-sim := -luring -lseccomp
 SOURCES_xen-diskd-worker-poison := $(WORKER) $(PROVIDERS) \
 	tests/sim/registry-poison.c $(TRANSPORT_SIM)
 LIBS_xen-diskd-worker-poison := -luring -lseccomp
+# One that the daemon was not started anew for.
+SOURCES_xen-diskd-worker-other := tests/sim/worker-message-other.c \
+	$(filter-out blkback/worker-message.c,$(WORKER_LOCAL)) $(TRANSPORT_SIM)
+LIBS_xen-diskd-worker-other := -luring -lseccomp
 SOURCES_xen-diskd-worker-sim-git := $(WORKER_GIT) $(TRANSPORT_SIM)
 LIBS_xen-diskd-worker-sim-git := -luring -lseccomp -lgit2 -lz
 SOURCES_xen-diskd-worker-sim-nbd := $(WORKER_NBD) $(TRANSPORT_SIM)
@@ -146,7 +150,7 @@ $(FUZZ): $(wildcard blkback/*.h git-fat/*.h common/*.h providers/*.h) \
 TEST_PROGRAMS := unit unit-git-fat unit-nbd unit-queue unit-sandbox nbd-hostile-server \
 	nbd-volatile-server \
 	xen-diskd-worker-sim xen-diskd-worker-sim-git xen-diskd-worker-sim-nbd \
-	xen-diskd-worker-poison \
+	xen-diskd-worker-poison xen-diskd-worker-other \
 	ctl-answer git-first-sector nbd-bench ring-bench \
 	vhost-bench instructions test-kills \
 	$(SIM_TESTS:%=test-%)

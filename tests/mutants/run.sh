@@ -99,6 +99,7 @@ build() {
 		targets+=" build/release/tests/xen-diskd-worker-sim-git"
 		targets+=" build/release/tests/xen-diskd-worker-sim-nbd"
 		targets+=" build/release/tests/xen-diskd-worker-poison"
+		targets+=" build/release/tests/xen-diskd-worker-other"
 		targets+=" build/release/tests/nbd-volatile-server"
 		targets+=" build/release/tests/xenstored-preload.so"
 		;;

@@ -23,6 +23,8 @@ static const struct {
 } programs[] = {
 	[PROGRAM_DAEMON] = { "TEST_DAEMON", "../bin/xen-diskd" },
 	[PROGRAM_WORKER] = { "TEST_WORKER", "xen-diskd-worker-sim" },
+	[PROGRAM_WORKER_OTHER] = { "TEST_WORKER_OTHER",
+				   "xen-diskd-worker-other" },
 	[PROGRAM_CTL] = { "TEST_CTL", "../bin/xen-diskctl" },
 	[PROGRAM_SCRIPT] = { "TEST_SCRIPT", "../../../dist/block-xen-diskd" },
 	[PROGRAM_PRELOAD] = { "TEST_PRELOAD", "xenstored-preload.so" },

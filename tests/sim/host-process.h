@@ -11,6 +11,7 @@
 enum program {
 	PROGRAM_DAEMON,
 	PROGRAM_WORKER,
+	PROGRAM_WORKER_OTHER, /* of another version than the daemon */
 	PROGRAM_CTL,
 	PROGRAM_SCRIPT,
 	PROGRAM_PRELOAD,

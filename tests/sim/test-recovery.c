@@ -1039,6 +1039,63 @@ START_TEST(no_program_for_a_while)
 }
 END_TEST
 
+#define OTHER_VERSION                                                  \
+	"the installed worker is of another version than the daemon: " \
+	"restart the daemon"
+
+/*
+ * The package was upgraded and the daemon was not started anew: that is told, and
+ * waited for, more often than a faulty worker is forgiven.
+ */
+START_TEST(installed_worker_is_of_another_version)
+{
+	uint64_t end = host_now_ms() + 2 * HOST_WAIT_MS;
+	json_t *vbd;
+
+	attach(FE_ABI_NATIVE, 1, true);
+	load_begin();
+	drain();
+	worker_link_to(program_path(PROGRAM_WORKER_OTHER));
+	load_begin();
+	kill_worker();
+	need(host_wait_value(&h, OTHER_VERSION, HOST_WAIT_MS, "%s/error",
+			     fe.backend),
+	     "not told");
+	vbd = host_list(&h, 1, XVDB);
+	need(!strcmp(json_string_value(json_object_get(vbd, "error")),
+		     OTHER_VERSION),
+	     "not in list");
+	json_decref(vbd);
+	while (log_lines("worker opening -> none") < 3) {
+		need(host_now_ms() < end, "it is not tried again");
+		poll(NULL, 0, 50); /* nothing tells a reader of the log */
+	}
+	need(log_lines("worker none -> opening") < 10, "it is tried too often");
+	worker_link_to(NULL);
+	drain();
+	need(host_wait_worker(&h, 1, XVDB, "connected"), "worker");
+	need(host_wait_value(&h, NULL, HOST_WAIT_MS, "%s/error", fe.backend),
+	     "it is still told");
+	need(requests_of("errors") == 0, "errors");
+	finish();
+	load_check_image(&load, image);
+}
+END_TEST
+
+/* Nor is a disk attached that the daemon could not serve. */
+START_TEST(attached_to_another_version)
+{
+	char *error;
+
+	worker_link_to(program_path(PROGRAM_WORKER_OTHER));
+	error = host_vbd_attach(&h, g, XVDB, image, 'w');
+	need(error && !strcmp(error, OTHER_VERSION), "attach: %s", error);
+	free(error);
+	worker_link_to(NULL);
+	host_vbd_force(&h, g, XVDB);
+}
+END_TEST
+
 /* A worker that is killed as soon as it is started, as for want of memory. */
 static void link_doomed_worker(const char *starts)
 {
@@ -1585,6 +1642,8 @@ int main(void)
 	tcase_add_test(tc, killed_during_a_trial);
 	tcase_add_test(tc, disk_that_fails_without_end);
 	tcase_add_test(tc, no_program_for_a_while);
+	tcase_add_test(tc, installed_worker_is_of_another_version);
+	tcase_add_test(tc, attached_to_another_version);
 	tcase_add_test(tc, killed_before_it_serves);
 	suite_add_tcase(suite, tc);
 	return host_run(suite);
