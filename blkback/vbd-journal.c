@@ -648,10 +648,13 @@ static void dismiss(const char *directory, const char *name)
 
 /* ---- what is left of disks that are gone --------------------------------- */
 
-/* "KIND-DOMID-DEVID.what", of a node that is in XenStore no more. */
+/*
+ * "KIND-DOMID-DEVID.what", of a node that is in XenStore no more, or was made anew
+ * for another backend: whoever serves it has a mark there.
+ */
 static bool is_stale(struct backend *backend, const char *name)
 {
-	char kind[8], path[96], state[8];
+	char kind[8], path[96], value[VBD_MARK_BYTES];
 	unsigned int domid, devid;
 	int end = 0;
 
@@ -663,8 +666,9 @@ static bool is_stale(struct backend *backend, const char *name)
 		return false;
 	snprintf(path, sizeof(path), "/local/domain/%u/backend/%s/%u/%u",
 		 backend->domid, kind, domid, devid);
-	return xenstore_read(backend->xs, XBT_NULL, path, "state", state,
-			     sizeof(state)) == -ENOENT;
+	return !backend_find_path(backend, path) &&
+	       xenstore_read(backend->xs, XBT_NULL, path, MARK_KEY, value,
+			     sizeof(value)) == -ENOENT;
 }
 
 void vbd_journal_clean(struct backend *backend)

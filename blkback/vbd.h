@@ -243,7 +243,10 @@ bool vbd_idle(const struct vbd *vbd);
 /* Stops holding what it serves; true when nothing is held any more. */
 bool vbd_hold_release(struct vbd *vbd);
 
-/* Removes the files of connections whose disks are gone. */
+/*
+ * Removes the files of connections whose disks are gone, and ends workers that serve
+ * them still.  When those that are there have been found.
+ */
 void vbd_journal_clean(struct backend *backend);
 
 const char *vbd_state_name(enum xenbus_state state);

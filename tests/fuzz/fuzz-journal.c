@@ -59,6 +59,12 @@ int xenstore_write(struct xenstore *xs, xs_transaction_t tx, const char *where,
 	return 0;
 }
 
+struct vbd *backend_find_path(struct backend *of, const char *where)
+{
+	(void)of, (void)where;
+	return NULL;
+}
+
 int vbd_write(struct vbd *vbd, enum xenbus_state new_state,
 	      vbd_write_more *more)
 {

@@ -430,6 +430,12 @@ START_TEST(worker_killed_without_supervisor)
 }
 END_TEST
 
+static void remove_nodes(void)
+{
+	host_remove(&h, "/local/domain/0/backend/vbd/1/%u", XVDB);
+	host_remove(&h, "/local/domain/1/device/vbd/%u", XVDB);
+}
+
 /* The guest is destroyed, and xl has tired of waiting and removed its nodes. */
 START_TEST(guest_gone_without_supervisor)
 {
@@ -440,12 +446,65 @@ START_TEST(guest_gone_without_supervisor)
 	drain();
 	pid = host_worker_pid(&h, 1, XVDB);
 	endings[_i](&h);
-	host_remove(&h, "/local/domain/0/backend/vbd/1/%u", XVDB);
-	host_remove(&h, "/local/domain/1/device/vbd/%u", XVDB);
+	remove_nodes();
 	host_daemon_start(&h);
 	wait_gone(pid);
 	need(!host_list(&h, 1, XVDB), "it is listed");
 	blkfront_fini(&fe);
+}
+END_TEST
+
+/* Meanwhile the disk was taken away by force, and another's is in its place. */
+START_TEST(replaced_without_supervisor)
+{
+	static const char *const files[] = { "sock", "connection", "inflight" };
+	char path[96];
+	pid_t pid;
+
+	attach(FE_ABI_NATIVE, 1, true);
+	load_begin();
+	drain();
+	pid = host_worker_pid(&h, 1, XVDB);
+	endings[_i](&h);
+	remove_nodes();
+	host_vbd_add(&h, g, XVDB, "/dev/null", 'w');
+	host_write(&h, "/etc/xen/scripts/block", "%s/script", fe.backend);
+	host_daemon_start(&h);
+	wait_gone(pid);
+	need(!host_list(&h, 1, XVDB), "it is listed");
+	for (unsigned int i = 0; i < 3; i++) {
+		snprintf(path, sizeof(path), "%s/run/vbd-1-%u.%s", h.dir, XVDB,
+			 files[i]);
+		need(access(path, F_OK) < 0, "%s is left", path);
+	}
+	need(host_wait_value(&h, "1", 0, "%s/state", fe.backend),
+	     "the other's node was written to");
+	remove_nodes();
+	blkfront_fini(&fe);
+}
+END_TEST
+
+/* It is the guest's own still, but cannot be taken just now. */
+START_TEST(not_found_by_supervisor)
+{
+	pid_t pid;
+
+	attach(FE_ABI_NATIVE, 1, true);
+	pid = host_worker_pid(&h, 1, XVDB);
+	endings[_i](&h);
+	host_write(&h, "/nowhere", "%s/frontend", fe.backend);
+	host_daemon_start(&h);
+	need(!host_list(&h, 1, XVDB), "it is listed");
+	load_begin();
+	drain();
+	endings[_i](&h);
+	host_write(&h, fe.path, "%s/frontend", fe.backend);
+	host_daemon_start(&h);
+	need(host_wait_worker(&h, 1, XVDB, "connected"), "not adopted");
+	need(host_worker_pid(&h, 1, XVDB) == pid, "it is another");
+	load_begin();
+	drain();
+	finish();
 }
 END_TEST
 
@@ -1602,6 +1661,8 @@ int main(void)
 	tcase_add_loop_test(tc, supervisor_ends, 0, 2);
 	tcase_add_loop_test(tc, worker_killed_without_supervisor, 0, 2);
 	tcase_add_loop_test(tc, guest_gone_without_supervisor, 0, 2);
+	tcase_add_loop_test(tc, replaced_without_supervisor, 0, 2);
+	tcase_add_loop_test(tc, not_found_by_supervisor, 0, 2);
 	tcase_add_loop_test(tc, detached_without_supervisor, 0, 2);
 	tcase_add_loop_test(tc, ring_broken_without_supervisor, 0, 2);
 	tcase_add_loop_test(tc, worker_of_another_version, 0, 8);
