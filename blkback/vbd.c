@@ -20,6 +20,30 @@
  */
 #define DWELL_MS 500u
 
+/*
+ * To read where a guest's rings are may take hundreds of round trips to xenstored, and
+ * to connect it megabytes of files; whoever's worker has died waits for that.  For a
+ * guest that writes its state without end it is done this often.
+ */
+#define FRONTEND_MS 100u
+
+/* The first time it is, at once; false: the vbd is checked again when it is. */
+static bool is_due(struct vbd *vbd, uint64_t *not_before_ms)
+{
+	uint64_t now;
+
+	if (!vbd->frontend_wrote)
+		return true;
+	now = clock_now_ms();
+	if (now < *not_before_ms) {
+		backend_touch_after(vbd, *not_before_ms - now);
+		return false;
+	}
+	*not_before_ms = now + FRONTEND_MS;
+	vbd->frontend_wrote = false;
+	return true;
+}
+
 /* A backend driver of the kernel is bound to the node: it has the ring. */
 static bool kernel_holds(const struct vbd *vbd)
 {
@@ -245,8 +269,12 @@ static void check_initwait(struct vbd *vbd, const struct snapshot *snap)
 		vbd_switch(vbd, XenbusStateClosing, NULL);
 		return;
 	}
-	if (vbd_is_left(vbd) && !has_begun(vbd, snap))
-		drop_left(vbd);
+	if (vbd_is_left(vbd)) {
+		if (!is_due(vbd, &vbd->look_ms))
+			return;
+		if (!has_begun(vbd, snap))
+			drop_left(vbd);
+	}
 	if (go_on(vbd) || begin_anew(vbd))
 		return;
 	switch (vbd->worker_state) {
@@ -255,7 +283,7 @@ static void check_initwait(struct vbd *vbd, const struct snapshot *snap)
 		break;
 	case VBD_WORKER_READY:
 		if (barrier_passed(vbd) && frontend_ready(snap) &&
-		    !vbd_refuse_held(vbd))
+		    is_due(vbd, &vbd->connect_ms) && !vbd_refuse_held(vbd))
 			vbd_worker_connect(vbd, QUEUE_NEW);
 		break;
 	case VBD_WORKER_CONNECTED:
@@ -329,7 +357,11 @@ static void check_connected(struct vbd *vbd, const struct snapshot *snap)
 		let_go(vbd);
 	} else if (snap->frontend_state == XenbusStateClosing) {
 		vbd_switch(vbd, XenbusStateClosing, NULL);
-	} else if (vbd->reconnecting || frontend_reconnects(vbd, snap)) {
+	} else if (vbd->reconnecting) {
+		reconnect(vbd);
+	} else if (frontend_ready(snap) && !is_due(vbd, &vbd->look_ms)) {
+		return;
+	} else if (frontend_reconnects(vbd, snap)) {
 		reconnect(vbd);
 	} else if (go_on(vbd) || begin_anew(vbd)) {
 		return;
@@ -355,6 +387,9 @@ static void forget_left(struct vbd *vbd, const struct snapshot *snap)
 static void check_closing(struct vbd *vbd, const struct snapshot *snap)
 {
 	note_connected(vbd, snap);
+	if (vbd_is_left(vbd) && frontend_ready(snap) &&
+	    !is_due(vbd, &vbd->look_ms))
+		return;
 	forget_left(vbd, snap);
 	if (frontend_let_go(snap))
 		let_go(vbd);
@@ -544,8 +579,10 @@ bool vbd_idle(const struct vbd *vbd)
 static void on_frontend_event(struct xenstore_watch *watch,
 			      const char *changed_path)
 {
+	struct vbd *vbd = container_of(watch, struct vbd, frontend_watch);
+
 	(void)changed_path;
-	container_of(watch, struct vbd, frontend_watch)->dirty = true;
+	vbd->dirty = vbd->frontend_wrote = true;
 }
 
 /* A target that names no provider is refused by the first worker. */

@@ -103,6 +103,9 @@ struct vbd {
 
 	struct xenstore_watch frontend_watch;
 	char *frontend_state_path;
+	bool frontend_wrote; /* since it was looked at for a new ring */
+	/* Then not before: for such a look, and to connect it. */
+	uint64_t look_ms, connect_ms;
 	/* The frontend was seen Connected on this connection. */
 	bool frontend_connected;
 	/* It has a new ring; the old one is being let go of. */

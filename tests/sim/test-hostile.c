@@ -437,6 +437,95 @@ START_TEST(forged_resume)
 }
 END_TEST
 
+/* ---- in a loop ---- */
+
+#define LOOP_MS 1000u
+
+/* From now on xenstored writes down what it is asked for. */
+static void trace(char path[64])
+{
+	char on[] = "on", log[] = "log", logfile[] = "logfile";
+	char *answer;
+
+	snprintf(path, 64, "%s/trace", h.dir);
+	answer = xs_control_command(h.xs, logfile, path,
+				    (unsigned int)strlen(path) + 1);
+	need(answer && !strcmp(answer, "OK"), "logfile: %s", answer);
+	free(answer);
+	answer = xs_control_command(h.xs, log, on, sizeof(on));
+	need(answer && !strcmp(answer, "OK"), "log: %s", answer);
+	free(answer);
+}
+
+static unsigned int lines_with(const char *path, const char *one,
+			       const char *two)
+{
+	char line[4096];
+	unsigned int nr = 0;
+	FILE *f = fopen(path, "re");
+
+	need(f, "%s", path);
+	while (fgets(line, sizeof(line), f))
+		nr += strstr(line, one) && strstr(line, two);
+	fclose(f);
+	return nr;
+}
+
+static const struct loop {
+	unsigned int states[4]; /* ends with 0 */
+	bool connects;
+} loops[] = {
+	{ { FE_CONNECTED }, false },
+	{ { FE_INITIALISED, FE_CONNECTED }, true },
+	{ { FE_CLOSED, FE_INITIALISING, FE_INITIALISED }, true },
+};
+
+/* Slow enough for each state to be seen. */
+static void write_states(const struct loop *loop)
+{
+	for (unsigned int i = 0; loop->states[i]; i++) {
+		blkfront_set_state(&fe, loop->states[i]);
+		poll(NULL, 0, 1);
+	}
+}
+
+/*
+ * A ring of many queues and pages takes hundreds of round trips to read, on the
+ * thread that everybody's workers are started on: whatever states the guest writes
+ * without end, it is not read without end, nor connected.
+ */
+START_TEST(states_in_a_loop)
+{
+	const struct loop *loop = &loops[_i];
+	unsigned int looks, connects, most;
+	char path[64], log[64];
+	uint64_t start;
+
+	fe.nr_queues = FE_MAX_QUEUES;
+	fe.ring_pages = FE_MAX_RING_PAGES;
+	blkfront_connect(&fe);
+	trace(path);
+	start = host_now_ms();
+	while (host_now_ms() - start < LOOP_MS) {
+		for (unsigned int i = 0; i < 10; i++)
+			write_states(loop);
+		honest_io();
+	}
+	/* One at once, then one every 100 ms; another was before. */
+	most = 2 + (unsigned int)(host_now_ms() - start) / 100;
+	snprintf(log, sizeof(log), "%s/daemon.log", h.dir);
+	connects = lines_with(log, "vbd 1/", "worker ready -> connecting");
+	looks = lines_with(path, " READ (", "/queue-3/ring-ref15 ");
+	need(looks >= 2 && (!loop->connects || connects >= 3), "no loop");
+	need(connects <= most, "it was connected %u times, not %u", connects,
+	     most);
+	most += loop->connects ? connects : 0;
+	need(looks <= most, "it was looked at %u times, not %u", looks, most);
+	settle();
+	blkfront_free(&fe);
+}
+END_TEST
+
 static json_t *change(const char *command, const char *iops)
 {
 	json_t *rq = json_pack("{s:s,s:s,s:s}", "command", command, "domain",
@@ -483,6 +572,8 @@ int main(void)
 	tcase_add_test(tc, broken_ring_before_connected);
 	tcase_add_test(tc, garbage_state_while_connecting);
 	tcase_add_test(tc, forged_resume);
+	tcase_add_loop_test(tc, states_in_a_loop, 0,
+			    sizeof(loops) / sizeof(loops[0]));
 	tcase_add_test(tc, upgrade_of_a_broken_ring);
 	suite_add_tcase(suite, tc);
 	return host_run(suite);
