@@ -18,6 +18,11 @@
 /* Between two tries: what was in the way may go. */
 #define VBD_RETRY_MS UINT64_C(1000)
 
+/* The worker's program was replaced, and we were not. */
+#define VBD_OTHER_VERSION                                              \
+	"the installed worker is of another version than the daemon: " \
+	"restart the daemon"
+
 /* ---- vbd-state.c ---------------------------------------------------- */
 
 /* More nodes to write in the same transaction. */

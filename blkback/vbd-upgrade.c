@@ -13,6 +13,7 @@
 #include "blkback/backend.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 
@@ -71,6 +72,9 @@ static void on_trial_exited(struct child_process *child, int wait_status)
 	if (child->timed_out)
 		vbd_change_failed(vbd,
 				  "the new worker does not start: it hangs");
+	else if (WIFEXITED(wait_status) &&
+		 WEXITSTATUS(wait_status) == WORKER_EXIT_VERSION)
+		vbd_change_failed(vbd, VBD_OTHER_VERSION);
 	else if (wait_status)
 		vbd_change_failed(vbd, "the new worker does not start, or "
 				       "cannot open what is served; what it "
@@ -83,9 +87,10 @@ static void on_trial_exited(struct child_process *child, int wait_status)
 
 int vbd_upgrade(struct vbd *vbd, struct error_text *err)
 {
-	char identity[BLOCK_IDENTITY_BYTES];
+	char identity[BLOCK_IDENTITY_BYTES], version[16];
 	char *argv[] = { (char *)"xen-diskd-worker",
 			 (char *)"try",
+			 version,
 			 vbd->target,
 			 (char *)(vbd->read_only ? "r" : "w"),
 			 identity,
@@ -96,9 +101,10 @@ int vbd_upgrade(struct vbd *vbd, struct error_text *err)
 	if (rc < 0)
 		return rc;
 	vbd_worker_path(vbd, program);
+	snprintf(version, sizeof(version), "%u", WORKER_MESSAGE_VERSION);
 	block_identity_print(&vbd->info.identity, identity);
 	if (vbd->info.identity.kind == BLOCK_IDENTITY_NONE)
-		argv[2] = NULL;
+		argv[3] = NULL;
 	vbd->trial_child.exited = on_trial_exited;
 	rc = child_process_spawn(&vbd->trial_child, vbd->backend->loop, program,
 				 argv, -1, -1);

@@ -740,7 +740,7 @@ static void drop_stats(struct vbd *vbd)
 	vbd->stats_fd = -1;
 }
 
-/* It has not understood a word: the program was replaced, and we were not. */
+/* It has not understood a word. */
 static bool is_foreign(const struct vbd *vbd, int wait_status)
 {
 	return !vbd->worker_answered && WIFEXITED(wait_status) &&
@@ -757,9 +757,7 @@ static void death_text(const struct vbd *vbd, int wait_status, char *text,
 			 vbd->worker_pid, WTERMSIG(wait_status),
 			 strsignal(WTERMSIG(wait_status)));
 	else if (is_foreign(vbd, wait_status))
-		snprintf(text, text_bytes,
-			 "the installed worker is of another version than the "
-			 "daemon: restart the daemon");
+		snprintf(text, text_bytes, VBD_OTHER_VERSION);
 	else if (WIFEXITED(wait_status))
 		snprintf(text, text_bytes, "worker (pid %d) exited with %d",
 			 vbd->worker_pid, WEXITSTATUS(wait_status));

@@ -12,6 +12,7 @@
 #include "blkback/worker-message.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/number.h"
 #include "diskd/registry.h"
 #include "diskd/sandbox.h"
 #include "evtchn/evtchn.h"
@@ -567,6 +568,20 @@ static int try_target(const char *target, const char *mode,
 	return 1;
 }
 
+/* Of the supervisor's version, and what more there is of a trial: a target, or none. */
+static int try(int argc, char **argv)
+{
+	uint64_t version;
+
+	if (number_parse(argv[0], UINT32_MAX, &version) < 0 ||
+	    version != WORKER_MESSAGE_VERSION) {
+		log_error("trial: the daemon is of another version than its "
+			  "worker");
+		return WORKER_EXIT_VERSION;
+	}
+	return argc == 4 ? try_target(argv[1], argv[2], argv[3]) : 0;
+}
+
 /* The supervisor ends us by a message, never by a signal. */
 static void ignore_signals(void)
 {
@@ -591,11 +606,8 @@ int main(int argc, char **argv)
 	if (level && log_level_parse(level, &log_level) < 0)
 		log_level = LOG_LEVEL_INFO;
 	log_open("xen-diskd-worker", log_level);
-	/* A trial: that it can be run, at least. */
-	if (argc == 2 && !strcmp(argv[1], "try"))
-		return 0;
-	if (argc == 5 && !strcmp(argv[1], "try"))
-		return try_target(argv[2], argv[3], argv[4]);
+	if (argc > 2 && !strcmp(argv[1], "try"))
+		return try(argc - 2, argv + 2);
 	if (argc != 3 || fcntl(worker.socket_fd, F_GETFD) < 0) {
 		fprintf(stderr, "%s: is started by xen-diskd only\n", argv[0]);
 		return 2;

@@ -62,8 +62,8 @@ SOURCES_xen-diskd-worker-poison := $(WORKER) $(PROVIDERS) \
 	tests/sim/registry-poison.c $(TRANSPORT_SIM)
 LIBS_xen-diskd-worker-poison := -luring -lseccomp
 # One that the daemon was not started anew for.
-SOURCES_xen-diskd-worker-other := tests/sim/worker-message-other.c \
-	$(filter-out blkback/worker-message.c,$(WORKER_LOCAL)) $(TRANSPORT_SIM)
+SOURCES_xen-diskd-worker-other := tests/sim/worker-other.c $(TRANSPORT_SIM) \
+	$(filter-out blkback/worker-message.c diskd/worker-main.c,$(WORKER_LOCAL))
 LIBS_xen-diskd-worker-other := -luring -lseccomp
 SOURCES_xen-diskd-worker-sim-git := $(WORKER_GIT) $(TRANSPORT_SIM)
 LIBS_xen-diskd-worker-sim-git := -luring -lseccomp -lgit2 -lz

@@ -927,11 +927,16 @@ static void teardown_own_worker(void)
 	worker_link_remove();
 }
 
+#define OTHER_VERSION                                                  \
+	"the installed worker is of another version than the daemon: " \
+	"restart the daemon"
+
 /* A program that cannot be run is found out before anything is given up. */
 START_TEST(broken_upgrade_is_refused)
 {
-	static const char *const broken[] = { "/bin/false", "/dev/null",
-					      "/no/such/worker" };
+	const char *const broken[] = { "/bin/false", "/dev/null",
+				       "/no/such/worker",
+				       program_path(PROGRAM_WORKER_OTHER) };
 	pid_t pid;
 	char *error;
 
@@ -940,7 +945,7 @@ START_TEST(broken_upgrade_is_refused)
 	worker_link_to(broken[_i]);
 	load_begin();
 	error = host_control_error(&h, upgrade_request());
-	need(strstr(error, "worker"), "%s", error);
+	need(strstr(error, _i < 3 ? "worker" : OTHER_VERSION), "%s", error);
 	free(error);
 	drain();
 	need(host_worker_pid(&h, 1, XVDB) == pid, "it has gone");
@@ -1097,10 +1102,6 @@ START_TEST(no_program_for_a_while)
 	load_check_image(&load, image);
 }
 END_TEST
-
-#define OTHER_VERSION                                                  \
-	"the installed worker is of another version than the daemon: " \
-	"restart the daemon"
 
 /*
  * The package was upgraded and the daemon was not started anew: that is told, and
@@ -1698,7 +1699,7 @@ int main(void)
 	tc = tcase_create("own worker");
 	tcase_set_timeout(tc, 60);
 	tcase_add_checked_fixture(tc, setup_own_worker, teardown_own_worker);
-	tcase_add_loop_test(tc, broken_upgrade_is_refused, 0, 3);
+	tcase_add_loop_test(tc, broken_upgrade_is_refused, 0, 4);
 	tcase_add_loop_test(tc, forged_end_of_an_upgrade, 0, 2);
 	tcase_add_test(tc, killed_during_a_trial);
 	tcase_add_test(tc, disk_that_fails_without_end);
