@@ -123,8 +123,8 @@ lab_prepare() {
 		cp "$LAB_WORK/guest/bin/blkverify" "$stage/lab/bin/" &&
 		lab_compile "$stage/lab/bin/guestexec" \
 			"$LAB_SRC/guest/guestexec.c" &&
-		lab_compile "$stage/lab/bin/stop-busy" -I "$LAB_SRC/../.." \
-			"$LAB_SRC/dom0/stop-busy.c" &&
+		lab_compile "$stage/lab/bin/kill-busy" -I "$LAB_SRC/../.." \
+			"$LAB_SRC/dom0/kill-busy.c" &&
 		lab_foreign "$stage/lab/bin/foreign" || return 1
 	tar -C "$stage" --owner=0 --group=0 -cf "$LAB_WORK/payload.tar" . ||
 		return 1

@@ -2,8 +2,8 @@
 # shellcheck shell=bash
 #
 # Workers and supervisors that are killed under load, for the scenarios that count
-# them, in dom0; they source it themselves.  Each kill is at a random time, or at
-# the next at which requests are in flight.
+# them, in dom0; they source it themselves.  Each kill is at the first moment from a
+# random time on at which requests are in flight: that they are is no finding.
 #
 #	workers NAME TYPE COUNT            another disk of the guest goes on
 #	daemons NAME TYPE VICTIM COUNT     supervisor, restart or everything
@@ -11,7 +11,11 @@
 
 # shellcheck source=/dev/null
 . /lab/lib-load.sh
-NR_KILLS=0 NR_BUSY=0 NR_REPLAYED=0
+NR_KILLS=0 NR_BUSY=0 NR_REPLAYED=0 IN_FLIGHT=
+# A line for each kill with requests in flight: of whom, and the milliseconds from the
+# kill to the first answer that the guest has not had before it.
+ANSWERS=$LAB/first-answers
+: >"$ANSWERS"
 
 # disk_stat NAME KEY [VDEV]
 disk_stat() {
@@ -21,25 +25,34 @@ disk_stat() {
 # kill_busy worker|supervisor|restart|everything: $worker is the id of the worker
 # that serves, $table its in-flight table.
 kill_busy() {
-	local busy supervisor
-	nap 200 1500
-	busy=$(stop-busy "$worker" "$table" 10)
+	local busy supervisor victims signal=9
+	supervisor=$(daemon_pids)
 	case $1 in
-	worker) kill -KILL "$worker" ;;
-	supervisor | restart)
-		supervisor=$(daemon_pids)
-		kill "-$([ "$1" = restart ] && echo TERM || echo KILL)" \
-			"$supervisor"
-		kill -CONT "$worker"
-		wait_for "! kill -0 $supervisor 2>/dev/null" 15
-		;;
-	everything)
-		# shellcheck disable=SC2046 # several
-		kill -KILL "$(daemon_pids)" $(worker_pids)
-		;;
+	worker) victims=$worker ;;
+	supervisor) victims=$supervisor ;;
+	restart) victims=$supervisor signal=15 ;;
+	everything) victims="$supervisor $(worker_pids)" ;;
 	esac
+	nap 200 1500
+	# shellcheck disable=SC2086 # several
+	exec {killer}< <(exec kill-busy "$worker" "$table" 10 $signal $victims)
+	read -r busy <&"$killer" || fail "$1: not killed"
+	[ "$1" = worker ] ||
+		wait_for "! kill -0 $supervisor 2>/dev/null" 15
 	NR_KILLS=$((NR_KILLS + 1))
 	NR_BUSY=$((NR_BUSY + (busy > 0)))
+	[ "$busy" = 0 ] || IN_FLIGHT=1
+}
+
+# first_answer VICTIM: after kill_busy, when there is somebody again to give it.
+first_answer() {
+	local ms
+	if [ -n "$IN_FLIGHT" ]; then
+		read -r ms <&"$killer" || fail "$1: no answer after the kill"
+		echo "$1 $ms" >>"$ANSWERS"
+	fi
+	exec {killer}<&-
+	IN_FLIGHT=
 }
 
 # The worker that serves; nothing while none does.
@@ -91,6 +104,7 @@ workers() {
 	for _ in $(seq "$3"); do
 		kill_busy worker
 		wait_for "succeeded $1" 20
+		first_answer worker
 	done
 	count_replayed "$1"
 	guest_run "$1" 'blkverify load /dev/xvdc 1 --max=256K' 60 ||
@@ -120,6 +134,7 @@ daemons() {
 		daemon_start
 		[ "$3" != everything ] || wait_for "succeeded $1" 20
 		[ "$3" = everything ] || wait_for "adopted $1" 20
+		first_answer "$3"
 	done
 	count_replayed "$1"
 	detach "$1" xvdc
@@ -130,25 +145,22 @@ kills_report() {
 	daemon_log | grep -qE 'worker \(pid [0-9]+\) was killed by signal 9' ||
 		fail 'the log says nothing of the dead workers'
 
-	# From when the supervisor notices a death until the successor serves.
-	daemon_log | awk '
-		function ms(time, part) {
-			split(time, part, /[:.]/)
-			return ((part[1] * 60 + part[2]) * 60 + part[3]) * 1000 + part[4]
+	# Of supervisors: that of a worker which serves on.  Of everything, with the
+	# time that the scenario takes to start the supervisor.
+	sort -k 1,1 -k 2,2n "$ANSWERS" | awk '
+		function report() {
+			if (nr)
+				printf "kill to first response, %s, %d of them: " \
+					"median %d ms, p99 %d ms\n", kind, nr,
+					ms[int((nr + 1) / 2)],
+					ms[int(nr * 99 / 100) + (nr < 100)]
+			nr = 0
 		}
-		/connected -> none/ { died[$5] = ms($1) }
-		/connecting -> connected/ && ($5 in died) {
-			print ms($1) - died[$5]
-			delete died[$5]
-		}' | sort -n | awk '
-		{ pause[NR] = $1 }
-		END {
-			if (NR)
-				printf "death to successor, %d of them: median %d ms, " \
-					"p99 %d ms\n", NR, pause[int((NR + 1) / 2)],
-					pause[int(NR * 99 / 100) + (NR < 100)]
-		}'
-	note "kills: $NR_KILLS, with requests in flight: $NR_BUSY;" \
+		$1 != kind { report(); kind = $1 }
+		{ ms[++nr] = $2 }
+		END { report() }'
+	assert_eq "$(wc -l <"$ANSWERS")" "$NR_BUSY" 'first responses'
+	note "kills: $NR_KILLS, with requests in flight, as chosen: $NR_BUSY;" \
 		"requests carried out again: $NR_REPLAYED"
 	[ "$NR_REPLAYED" -gt 0 ] || fail 'no request was carried out again'
 	[ $((NR_BUSY * 100)) -ge $((NR_KILLS * 80)) ] ||

@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * stop-busy: stops a worker while it has requests in flight.
+ * kill-busy: kills while a worker has requests in flight, and tells how long it takes
+ * until the guest has an answer.
  *
- *	stop-busy PID TABLE SECONDS
+ *	kill-busy PID TABLE SECONDS SIGNAL VICTIM...
  *
- * Stops process PID at random times, a few milliseconds apart, until its
- * in-flight table TABLE, of one queue, has a request in it, or SECONDS have
- * passed.  Leaves it stopped, and prints how many requests there are.  Starting
- * programs to look would take so much longer than a request does, that a fast
- * disk is found idle each time.
+ * Stops worker PID at random times, a few milliseconds apart, until its in-flight
+ * table TABLE, of one queue, has a request in it that is not answered, or SECONDS
+ * have passed.  Then it sends SIGNAL, a number, to each VICTIM, which may be the
+ * worker itself, continues the worker, and prints how many requests there are.
+ * Starting programs to look would take so much longer than a request does, that a
+ * fast disk is found idle each time.
+ *
+ * If there are any it prints, on another line, the milliseconds from the first kill to
+ * the first answer that was not there before it.  Whoever serves then writes down in
+ * the table how far the guest can see (rsp_done), as soon as the ring says so.
  */
 #include "blkback/inflight.h"
 
@@ -27,6 +33,8 @@
 #include <unistd.h>
 
 #define PAUSE_MAX_US 20000L
+#define LOOK_US 500L
+#define ANSWER_MS 60000LL
 
 struct worker {
 	pid_t pid;
@@ -125,21 +133,51 @@ static unsigned int in_flight(const struct worker *worker)
 	unsigned int count = 0;
 
 	for (unsigned int i = 0; i < worker->table->nr_entries; i++)
-		count += entries[i].state != INFLIGHT_FREE;
+		count += entries[i].state == INFLIGHT_TAKEN;
 	return count;
+}
+
+/*
+ * Of a worker that is stopped or dead.  Answers that were written, and not yet seen
+ * to be published, may have been seen by the guest: they do not count.
+ */
+static uint32_t seen_at_most(const struct worker *worker)
+{
+	return __atomic_load_n(&worker->table->rsp_intent, __ATOMIC_ACQUIRE);
+}
+
+static long long wait_for_answer(const struct worker *worker, uint32_t seen,
+				 long long start)
+{
+	while ((int32_t)(__atomic_load_n(&worker->table->rsp_done,
+					 __ATOMIC_ACQUIRE) -
+			 seen) <= 0) {
+		if (now_ms() - start > ANSWER_MS)
+			errx(1, "no answer for %lld ms", ANSWER_MS);
+		pause_us(LOOK_US);
+	}
+	return now_ms() - start;
+}
+
+static pid_t process(const char *text)
+{
+	pid_t pid = atoi(text);
+
+	if (pid <= 0)
+		errx(2, "'%s' is no process", text);
+	return pid;
 }
 
 int main(int argc, char **argv)
 {
 	struct worker worker = { 0 };
+	long long end, start;
 	unsigned int busy;
-	long long end;
+	uint32_t seen;
 
-	if (argc != 4)
-		errx(2, "usage: stop-busy PID TABLE SECONDS");
-	worker.pid = atoi(argv[1]);
-	if (worker.pid <= 0)
-		errx(2, "'%s' is no process", argv[1]);
+	if (argc < 6)
+		errx(2, "usage: kill-busy PID TABLE SECONDS SIGNAL VICTIM...");
+	worker.pid = process(argv[1]);
 	end = now_ms() + atoi(argv[3]) * 1000LL;
 	srandom((unsigned int)(getpid() + now_ms()));
 	map(&worker, argv[2]);
@@ -151,6 +189,15 @@ int main(int argc, char **argv)
 		kill(worker.pid, SIGCONT);
 		pause_us(random() % PAUSE_MAX_US);
 	}
+	seen = seen_at_most(&worker);
+	start = now_ms();
+	for (int i = 5; i < argc; i++)
+		if (kill(process(argv[i]), atoi(argv[4])) < 0)
+			err(1, "process %s", argv[i]);
+	kill(worker.pid, SIGCONT);
 	printf("%u\n", busy);
+	fflush(stdout);
+	if (busy)
+		printf("%lld\n", wait_for_answer(&worker, seen, start));
 	return 0;
 }
