@@ -18,7 +18,7 @@
 #	                          after path_a
 #	attach_refused TARGET PATTERN [WORD...]
 #	verify_parts NAME VDEV FILE PARTS [OPTION...]   a blkverify a CPU
-#	xen_counters, wait_for, wait_xs, and the assertions below
+#	xen_counters, host_counters, wait_for, wait_xs, and the assertions below
 #
 # The daemon and the needed guests live as long as the boot, so a scenario costs
 # what it does and no more.  Each ends on a clean host: see host_clean.
@@ -457,6 +457,19 @@ xen_counters() {
 				printf "d%d grants %d ports %d\n", dom,
 					grants[dom], ports[dom]
 		}' | sort
+}
+
+# Of what may leak, by all accounts, a line a kind.
+host_counters() {
+	xen_counters
+	echo "supervisors $(daemon_pids | wc -l) workers $(worker_pids | wc -l)"
+	echo "fds $(daemon_fds)"
+	echo "gntdev maps $(grep -c gntdev /proc/[0-9]*/maps 2>/dev/null |
+		awk -F: '{ n += $NF } END { print n + 0 }')"
+	echo "nodes $(xenstore-ls -f /local/domain/0/backend | wc -l)" \
+		"$(xenstore-ls -f /libxl | wc -l)"
+	echo "run directory: $(find /run/xen-diskd -mindepth 1 -printf '%P\n' |
+		sort | paste -s -d ' ')"
 }
 
 # ---- a clean host --------------------------------------------------------------------

@@ -18,24 +18,14 @@ cycle() {
 	detach g1 xvdb
 }
 
-state() {
-	xen_counters
-	echo "workers $(worker_pids | wc -l)"
-	echo "fds $(daemon_fds)"
-	echo "gntdev maps $(grep -c gntdev /proc/[0-9]*/maps 2>/dev/null |
-		awk -F: '{ n += $NF } END { print n + 0 }')"
-	echo "nodes $(xenstore-ls -f /local/domain/0/backend | wc -l)" \
-		"$(xenstore-ls -f /libxl | wc -l)"
-}
-
 # The first one may leave a cache warm; it is not counted.
 cycle
 host_clean
-before=$(state)
+before=$(host_counters)
 count=$(scale 10 100)
 for _ in $(seq "$count"); do
 	cycle
 done
 host_clean
-assert_eq "$(state)" "$before" "state after $count cycles"
+assert_eq "$(host_counters)" "$before" "state after $count cycles"
 note "$count cycles; $before"

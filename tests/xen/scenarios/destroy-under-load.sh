@@ -8,12 +8,6 @@
 daemon_need
 img=$(image destroy.img 32M)
 
-state() {
-	xen_counters
-	echo "fds $(daemon_fds)"
-	echo "nodes $(xenstore-ls -f /local/domain/0/backend | wc -l)"
-}
-
 once() {
 	guest_create victim pv
 	attach victim xvdb "$img"
@@ -30,10 +24,10 @@ once() {
 
 # The first one may leave a cache warm; it is not counted.
 once
-before=$(state)
+before=$(host_counters)
 count=$(scale 2 20)
 for _ in $(seq "$count"); do
 	once
 done
-assert_eq "$(state)" "$before" "state after $count destroyed guests"
+assert_eq "$(host_counters)" "$before" "state after $count destroyed guests"
 note "$count guests destroyed under load"

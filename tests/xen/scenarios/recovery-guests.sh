@@ -8,6 +8,7 @@
 
 daemon_need
 img=$(image recovered.img 32M)
+BEFORE=$(host_counters)
 
 # A guest with requests in flight, on the disk.
 # shellcheck disable=SC2016,SC2034 # wait_for evaluates it
@@ -34,11 +35,13 @@ kill_everything() {
 	wait_for '[ -z "$(daemon_pids)$(worker_pids)" ]' 10
 }
 
+# All is as it was before the first guest.
 check_gone() {
 	local files
 	host_clean
 	files=$(find /run/xen-diskd -name 'vbd*')
 	assert_eq "$files" '' 'files of guests that are gone'
+	assert_eq "$(host_counters)" "$BEFORE" 'counts of the host'
 }
 
 # leave WHAT-IS-GONE: the guest is destroyed meanwhile.  The toolstack waits for
