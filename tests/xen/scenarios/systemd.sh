@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # shellcheck shell=bash
 # kernel: lab.systemd
-# timeout: 420
+# timeout: 600
 #
 # systemd is dom0's process 1, and our unit is what it was installed as: it has
 # started at boot, once Debian's own init script had brought up XenStore.  Disks of
-# each kind are served from inside its walls; worker and supervisor are killed, the
-# unit is restarted, stopped and started, and the watchdog bites, under load: the
-# guest sees pauses and no error.
+# each kind are served from inside its walls; workers and supervisor are killed, the
+# unit is restarted, stopped and started, other programs are installed, and the
+# watchdog bites, all under load: the guest sees pauses and no error, and what is not
+# a worker's death or its replacement, the same workers serve on.
 
 # shellcheck source=/dev/null
 . /lab/lib-git.sh
@@ -38,14 +39,105 @@ worker_of() {
 		.worker.pid'
 }
 
-# The unit is up, and all disks are served again by others than before.
+# Those of all disks that are served, VDEV:PID.
+workers() {
+	xen-diskctl list --json 2>/dev/null | jq -r '[.[] |
+		select(.worker.status == "connected") |
+		"\(.vdev):\(.worker.pid)"] | sort | join(" ")'
+}
+
+# What xvdb has from lib-load.sh, the others have here.  At the end all is read again
+# that was ever written.
+# shellcheck disable=SC2016 # the guest expands it
+LOAD_OTHERS='
+	for d in xvdc xvdd; do
+		(blkverify load /dev/$d 3600 --max=64K --depth=1..8 \
+			>/tmp/load.$d 2>&1 || touch /tmp/failed.others) &
+	done
+	until [ -e /tmp/stop ]; do
+		[ "$(dd if=/dev/xvde iflag=direct bs=64k count=32 2>/dev/null |
+			sha256sum)" = "SUM  -" ] || { touch /tmp/failed.others; break; }
+	done
+	until [ -e /tmp/stop ]; do usleep 100000; done
+	kill $(pidof blkverify)
+	wait
+	cat /tmp/load.xvd?
+	[ ! -e /tmp/failed.others ]
+'
+
+# On each disk more is begun and completed after this is called than a ring holds.
+# shellcheck disable=SC2016 # the guest expands it
+goes_on() {
+	guest_run g1 '
+		count() { awk "{ print \$1 + \$5 }" /sys/block/$1/stat; }
+		for d in xvdb xvdc xvdd xvde; do
+			count $d >/tmp/from.$d
+		done
+		for d in xvdb xvdc xvdd xvde; do
+			until [ $(($(count $d) - $(cat /tmp/from.$d))) -ge 64 ]; do
+				[ ! -e /tmp/failed.others ] || exit 1
+				usleep 50000
+			done
+		done' 60 || fail "the disks are not served, or wrongly: $(guest_run \
+		g1 'cat /tmp/load.xvd? /tmp/errors.? /sys/block/xvd?/stat')"
+}
+
+# The unit is up, all disks are served, and I/O goes on.
 back() {
 	wait_for "[ \"\$(unit ActiveState)\" = active ]" 20
-	wait_for "[ -n \"\$(worker_of xvdb)\" ] &&
-		[ \"\$(worker_of xvdb)\" != '${1:-none}' ]" 30
-	guest_run g1 "blkverify load /dev/xvdc 1 --max=64K &&
-		blkverify load /dev/xvdd 1 --max=64K" 60 ||
-		fail 'an error on the device or on the export'
+	wait_for "[ \"\$(workers | wc -w)\" = 4 ]" 30
+	goes_on
+}
+
+# back_as_before WHAT-HAS-HAPPENED: to none of the workers.
+back_as_before() {
+	back
+	assert_eq "$(workers)" "$serving" "the workers, when the unit was $1"
+}
+
+# worker_killed VDEV: while it has requests in flight.
+worker_killed() {
+	local pid said
+	pid=$(worker_of "$1")
+	said=$(kill-busy "$pid" "/run/xen-diskd/vbd-$(xl domid g1)-$(
+		vdev_number "$1").inflight" 10 9 "$pid" | paste -s -d ' ')
+	[ "${said%% *}" -gt 0 ] || fail "$1: nothing was in flight"
+	note "$1: in flight, and ms to the first response: $said"
+	wait_for "[ -n \"\$(worker_of $1)\" ]" 30
+	back
+	assert_eq "$(workers | sed "s/$1:[0-9]*/$1:$pid/")" "$serving" \
+		'the workers of other disks'
+	[ "$(worker_of "$1")" != "$pid" ] || fail "$1: the same worker"
+	serving=$(workers)
+}
+
+# Whether a process runs what is installed now under that name.
+is_installed() {
+	[ "/proc/$1/exe" -ef "$(command -v "$2")" ]
+}
+
+# are_installed IS|IS-NOT: so it is of the workers of all disks.
+are_installed() {
+	local vdev pid is
+	for vdev in xvdb:xen-diskd-worker xvdc:xen-diskd-worker \
+		xvdd:xen-diskd-worker-nbd xvde:xen-diskd-worker-git; do
+		pid=$(worker_of "${vdev%:*}")
+		is=IS-NOT
+		! is_installed "$pid" "${vdev#*:}" || is=IS
+		assert_eq "$is" "$1" "$vdev: what is installed; runs \
+$(readlink "/proc/$pid/exe")"
+	done
+}
+
+# As a package does: each file is another than the one that runs.
+install_again() {
+	local program
+	for program in xen-diskd xen-diskd-hold xen-diskd-worker \
+		xen-diskd-worker-git xen-diskd-worker-nbd xen-diskctl; do
+		program=$(command -v "$program")
+		cp -p "$program" "$program.new"
+		mv "$program.new" "$program"
+	done
 }
 
 # started_again COUNT RESULT: by itself, so often since the boot.
@@ -189,46 +281,70 @@ assert_eq "$(du -k $home/later/a.img | cut -f 1)" 0 'what a discard has left'
 detach g1 xvdf
 umount $home/later
 
-note 'the worker killed'
+note 'a worker killed: of a file, of a device, of a commit'
 load_start g1
-worker=$(worker_of xvdb)
-kill -KILL "$worker"
-back "$worker"
+# git-fat says that nobody wanted the rest.
+sum=$(git-fat image "$repo" main 2>/dev/null | head -c 2M | sha256sum) || true
+guest_start g1 others "${LOAD_OTHERS/SUM  -/$sum}"
+serving=$(workers)
+worker_killed xvdb
+worker_killed xvdc
+worker_killed xvde
 assert_eq "$(unit MainPID)" "$main" 'the supervisor'
 
 note 'the supervisor killed'
 systemctl kill --kill-whom=main --signal=KILL xen-diskd
 wait_for "[ \"\$(unit NRestarts)\" = 1 ]" 20
-back
+back_as_before killed
 started_again 1 signal
 assert_eq "$(unit StatusText)" 'disks: 4' 'its status text'
 
 note 'restarted'
 main=$(unit MainPID)
 systemctl restart xen-diskd
-back
+back_as_before restarted
 [ "$(unit MainPID)" != "$main" ] || fail 'the same supervisor'
 
 note 'stopped, and started'
 systemctl stop xen-diskd
 assert_eq "$(unit ActiveState) $(unit Result)" 'inactive success' 'the unit'
-nap 1000 2000
+goes_on
+assert_eq "$(unit ActiveState) $(daemon_pids)" 'inactive ' 'the unit'
 systemctl start xen-diskd
+back_as_before stopped
+
+note 'others are installed'
+install_again
+systemctl restart xen-diskd
+back_as_before replaced
+is_installed "$(unit MainPID)" xen-diskd || fail 'the old supervisor'
+are_installed IS-NOT
+xen-diskctl upgrade | tee "$LAB/upgraded"
+assert_eq "$(wc -l <"$LAB/upgraded")" 4 'disks that were moved'
 back
+are_installed IS
+for pid in $serving; do
+	! grep -qw "${pid#*:}" <<<"$(workers)" || fail "$pid: the same worker"
+	[ ! -e "/proc/${pid#*:}" ] || fail "$pid: is there still"
+done
+serving=$(workers)
 
 note 'hung'
 main=$(unit MainPID)
 pinged=$(unit WatchdogTimestampMonotonic)
 wait_for "[ \"\$(unit WatchdogTimestampMonotonic)\" -gt $pinged ]" 30
 kill -STOP "$main"
+goes_on
+assert_eq "$(unit MainPID)" "$main" 'the supervisor'
 wait_for "[ \"\$(unit MainPID)\" != $main ] &&
 	[ \"\$(unit ActiveState)\" = active ]" 60
-back
+back_as_before hung
 assert_match "$(journal)" 'Watchdog timeout' 'the journal'
 started_again 1 watchdog
 
 note 'what the guest has seen'
 load_finish g1
+guest_await g1 others 60 || fail 'the load of the other disks failed'
 assert_eq "$(guest_run g1 'sha256sum </dev/xvde' 60)" \
 	"$(git-fat image "$repo" main | sha256sum)" 'the disk of the commit'
 for vdev in xvdb xvdc xvdd xvde; do
@@ -240,7 +356,7 @@ wait_for "[ \"\$(unit StatusText)\" = 'disks: 0' ]" 10
 assert_eq "$(find "$repo/refs/xen-diskd" -type f)" '' 'the pin'
 
 note 'the journal'
-assert_eq "$(journal | grep -c '^xen-diskd: version')" 4 'starts'
+assert_eq "$(journal | grep -c '^xen-diskd: version')" 5 'starts'
 assert_fails grep -E 'Killing process [0-9]+ \(xen-diskd-work' <(journal)
 assert_match "$(journal -p warning)" \
 	'worker \(pid [0-9]+\) was killed by signal 9' 'warnings of the journal'
