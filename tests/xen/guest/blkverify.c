@@ -12,7 +12,8 @@
  * `write` needs a disk that reads as zeros; it writes at random with varying
  * size and depth, reads everything back and prints the digest that `sum`
  * prints for the image.  `load` mixes writes and verified reads until its time
- * is up.  `journal` appends records, each followed by fsync, and prints a line
+ * is up; SIGTERM ends it before that, and then all that it wrote is read again.
+ * `journal` appends records, each followed by fsync, and prints a line
  * for each that is safe; `replay` demands them all after a power cut.
  *
  * Every sector's content follows from the seed, the sector's number and its
@@ -25,6 +26,7 @@
 #include <fcntl.h>
 #include <linux/aio_abi.h>
 #include <linux/fs.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -416,6 +418,14 @@ static int command_write(const char *path, const struct options *o)
 	return r;
 }
 
+static volatile sig_atomic_t load_ended;
+
+static void on_sigterm(int number)
+{
+	(void)number;
+	load_ended = 1;
+}
+
 static int command_load(const char *path, const char *seconds,
 			const struct options *o)
 {
@@ -424,7 +434,12 @@ static int command_load(const char *path, const char *seconds,
 	uint64_t depth = 1, bytes;
 	int r = disk_open(&d, path, o);
 
-	while (!r && time(NULL) < end && d.nr_errors < COMPLAINTS_MAX) {
+	sigaction(SIGTERM,
+		  &(struct sigaction){ .sa_handler = on_sigterm,
+				       .sa_flags = SA_RESTART },
+		  NULL);
+	while (!r && !load_ended && time(NULL) < end &&
+	       d.nr_errors < COMPLAINTS_MAX) {
 		if (disk_random(&d, 0, 31) == 0)
 			depth = disk_random(&d, o->depth_min, o->depth_max);
 		r = disk_random_request(&d, o, disk_random(&d, 0, 1), depth,
@@ -432,6 +447,8 @@ static int command_load(const char *path, const char *seconds,
 	}
 	if (!r)
 		r = disk_reap(&d, 0);
+	if (!r && load_ended)
+		r = disk_read_back(&d, o);
 	return r ? r : report(&d, "load");
 }
 
