@@ -323,13 +323,14 @@ static bool is_another(const struct block_info *now,
 /* The provider is open: may we serve it? */
 static void on_opened(struct vbd *vbd, const struct block_info *info)
 {
+	bool known = vbd->info.size_bytes != 0;
 	const struct vbd *other;
 
 	/* A worker may have been taken over: it is opened once. */
 	if (vbd->worker_state != VBD_WORKER_OPENING || vbd_hold_running(vbd))
 		return;
 	/* The name may be another image's by now. */
-	if ((vbd->left || vbd->pinned || (vbd->anew && vbd->info.size_bytes)) &&
+	if (known && (vbd_is_left(vbd) || vbd->pinned) &&
 	    is_another(info, &vbd->info)) {
 		vbd_error(vbd,
 			  "target '%s': it is not the image any more that the "
@@ -338,8 +339,7 @@ static void on_opened(struct vbd *vbd, const struct block_info *info)
 		vbd_worker_fail(vbd);
 		return;
 	}
-	if (settling(vbd) && vbd->info.size_bytes &&
-	    is_another(info, &vbd->info)) {
+	if (known && settling(vbd) && is_another(info, &vbd->info)) {
 		vbd_error(vbd, "target '%s': it is another image by now",
 			  vbd->target);
 		vbd->settle_until_ms = clock_now_ms();
@@ -362,6 +362,9 @@ static void on_opened(struct vbd *vbd, const struct block_info *info)
 		vbd_worker_fail(vbd);
 		return;
 	}
+	/* Of a connection that was begun anew by what its worker had answered. */
+	if (!known && vbd->left)
+		vbd_journal_note(vbd);
 	if (vbd_hold_take(vbd))
 		vbd_worker_held(vbd);
 }
