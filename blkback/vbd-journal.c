@@ -447,12 +447,17 @@ static const char *refusal(const struct vbd *vbd,
 		return "is of another connection";
 	if (!ends(file->target, sizeof(file->target)) ||
 	    strcmp(file->target, vbd->target) != 0 ||
-	    file->read_only != vbd->read_only || file->devid != vbd->devid ||
-	    file->params.domid != vbd->domid)
+	    file->read_only != vbd->read_only || file->devid != vbd->devid)
+		return "is of another disk";
+	if (!vbd_version_is_sane(file->info.version))
+		return "is damaged";
+	/* Of the disk alone: see take_disk(). */
+	if (is_over(vbd))
+		return NULL;
+	if (file->params.domid != vbd->domid)
 		return "is of another disk";
 	return file->slot >= 0 && file->slot < (int)BACKEND_VBDS_MAX &&
-			       params_are_sane(&file->params) &&
-			       vbd_version_is_sane(file->info.version)
+			       params_are_sane(&file->params)
 		       ? NULL
 		       : "is damaged";
 }

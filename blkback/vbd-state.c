@@ -110,9 +110,9 @@ void vbd_switch(struct vbd *vbd, enum xenbus_state to, vbd_write_more *more)
 	vbd->state = to;
 	backend_touch(vbd);
 	if (to == XenbusStateClosed) {
+		vbd->pinned = false;
 		vbd_connection_over(vbd);
 		vbd_journal_remove(vbd);
-		vbd->pinned = false;
 	}
 	if (to != XenbusStateInitWait)
 		return;

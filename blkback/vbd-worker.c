@@ -398,7 +398,9 @@ void vbd_connection_over(struct vbd *vbd)
 	if (vbd->over)
 		return;
 	vbd_ring_over(vbd);
-	vbd_journal_remove(vbd);
+	/* A guest that has a new ring means the same disk. */
+	if (!vbd->pinned || vbd_journal_end(vbd) < 0)
+		vbd_journal_remove(vbd);
 }
 
 /* The toolstack has been told that the disk is there. */
@@ -536,6 +538,7 @@ static void on_hello(struct vbd *vbd, const struct worker_message *message,
 	}
 	vbd->left = vbd->unfenced = false;
 	vbd_journal_forget_lost(vbd);
+	vbd_clear_error(vbd);
 	vbd->info_valid = true;
 	vbd->served_ms = clock_now_ms();
 	vbd_worker_set_state(vbd, message->hello.disconnecting
@@ -606,7 +609,10 @@ static void ring_answered(struct vbd *vbd)
 		vbd->params.origin = vbd->params.begun_as = QUEUE_ANSWERED;
 		rc = vbd_journal_create(vbd, &err);
 	} else {
+		backend_take_slot(vbd);
 		rc = prepare(vbd, QUEUE_ANSWERED, &err);
+		if (rc < 0)
+			vbd->params.nr_queues = 0; /* there is no connection */
 	}
 	vbd->answered = rc < 0;
 	if (!rc) {

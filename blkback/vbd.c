@@ -140,6 +140,13 @@ static bool frontend_closed(const struct snapshot *snap)
 	return snap->frontend_gone || snap->frontend_state == XenbusStateClosed;
 }
 
+/* A frontend that is at its start again let go of what it had before. */
+static bool frontend_let_go(const struct snapshot *snap)
+{
+	return frontend_closed(snap) ||
+	       snap->frontend_state == XenbusStateInitialising;
+}
+
 /* In state 2: the toolstack has seen it. */
 static bool barrier_passed(struct vbd *vbd)
 {
@@ -292,19 +299,14 @@ static void check_initwait(struct vbd *vbd, const struct snapshot *snap)
 			vbd_switch(vbd, XenbusStateConnected, write_disk);
 			break;
 		}
+		if (frontend_let_go(snap))
+			vbd->pinned = false;
 		vbd_connection_over(vbd);
 		vbd_worker_detach(vbd);
 		break;
 	default:
 		break;
 	}
-}
-
-/* A frontend that is at its start again let go of what it had before. */
-static bool frontend_let_go(const struct snapshot *snap)
-{
-	return frontend_closed(snap) ||
-	       snap->frontend_state == XenbusStateInitialising;
 }
 
 /*
@@ -441,6 +443,8 @@ static void read_connection(struct vbd *vbd)
 	struct error_text err;
 	int rc = -ENOENT;
 
+	if (vbd->state == XenbusStateClosed)
+		vbd_journal_remove(vbd);
 	if (vbd_guest_uses(vbd) || vbd->state == XenbusStateInitWait)
 		rc = vbd_journal_load(vbd, &err);
 	vbd->left = !rc;

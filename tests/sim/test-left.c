@@ -512,6 +512,46 @@ START_TEST(failed_disk_of_a_resumed_guest)
 }
 END_TEST
 
+/* Nor if that is known only when its worker ends, which the next daemon hears. */
+START_TEST(disk_fails_when_its_guest_has_resumed)
+{
+	struct fe_request rq;
+	char away[80], *error;
+	pid_t pid;
+
+	restart_with_failing_flushes("slow");
+	attach();
+	blkfront_connect(&fe);
+	host_wait_log(&h, "its driver has connected");
+	pid = host_worker_pid(&h, 1, XVDB);
+	blkfront_fill(&fe, &rq, FE_FLUSH, 0, 0, 0, 0);
+	blkfront_submit(&fe.queues[0], &fe, &rq);
+	blkfront_kick(&fe, &fe.queues[0]);
+	wait_in_flight();
+	need(kill(pid, SIGSTOP) == 0, "stop");
+	blkfront_resume(&fe);
+	blkfront_set_state(&fe, FE_CONNECTED);
+	need(host_wait_worker(&h, 1, XVDB, "disconnecting"), "not noticed");
+	host_daemon_kill(&h);
+	snprintf(away, sizeof(away), "%s.away", image);
+	need(rename(image, away) == 0, "rename");
+	unsetenv("POISON_FLUSH");
+	host_daemon_start(&h);
+	need(kill(pid, SIGCONT) == 0, "go on");
+	error = host_wait_any(&h, HOST_WAIT_MS, "%s/error", fe.backend);
+	need(error && strstr(error, "flush failed"), "the error is '%s'",
+	     error ? error : "absent");
+	free(error);
+	host_kill_everything(&h);
+	need(rename(away, image) == 0, "rename");
+	host_daemon_start(&h);
+	need(host_wait_worker(&h, 1, XVDB, "connected"), "not connected");
+	need(write_page() == FE_ERROR, "it is written to");
+	host_vbd_force(&h, g, XVDB);
+	blkfront_fini(&fe);
+}
+END_TEST
+
 /* Nor is it given another disk. */
 START_TEST(another_image_of_a_resumed_guest)
 {
@@ -1022,6 +1062,7 @@ int main(void)
 	tcase_add_test(tc, failed_disk_of_a_new_driver);
 	tcase_add_test(tc, failed_disk_is_listed);
 	tcase_add_test(tc, failed_disk_of_a_resumed_guest);
+	tcase_add_test(tc, disk_fails_when_its_guest_has_resumed);
 	tcase_add_test(tc, another_image_of_a_resumed_guest);
 	tcase_add_test(tc, put_back_in_order);
 	tcase_add_test(tc, disk_fails_while_it_is_full);

@@ -574,16 +574,32 @@ START_TEST(resume_of_what_cannot_be_taken_up)
 }
 END_TEST
 
-/* The disk of a guest that has resumed stays the same, whatever state it is at. */
+/*
+ * The disk of a guest that has resumed stays the same, whatever state it is at.  1:
+ * the daemon dies, too, when nobody can open it.
+ */
 START_TEST(another_image_before_it_is_known_to_serve)
 {
-	char another[64], *error;
+	char another[64], away[80], *error;
 	pid_t pid = resume_and_hold();
 
 	host_image(&h, "b.img", 1 << 20, another);
-	need(rename(another, image) == 0, "rename");
+	snprintf(away, sizeof(away), "%s.away", image);
+	need(rename(image, away) == 0, "rename");
+	if (_i == 0)
+		need(rename(another, image) == 0, "rename");
 	blkfront_resume(&fe);
 	end_worker(pid);
+	if (_i == 1) {
+		error = host_wait_any(&h, HOST_WAIT_MS, "%s/error", fe.backend);
+		need(error && strstr(error, image), "the error is '%s'",
+		     error ? error : "absent");
+		free(error);
+		host_daemon_kill(&h);
+		host_remove(&h, "%s/error", fe.backend);
+		need(rename(another, image) == 0, "rename");
+		host_daemon_start(&h);
+	}
 	error = host_wait_any(&h, HOST_WAIT_MS, "%s/error", fe.backend);
 	need(error && strstr(error, "it is not the image any more"),
 	     "the error is '%s'", error ? error : "absent");
@@ -781,7 +797,8 @@ int main(void)
 	tcase_add_test(tc, resume_unseen);
 	tcase_add_test(tc, resume_and_restart);
 	tcase_add_loop_test(tc, resume_of_what_cannot_be_taken_up, 0, 2);
-	tcase_add_test(tc, another_image_before_it_is_known_to_serve);
+	tcase_add_loop_test(tc, another_image_before_it_is_known_to_serve, 0,
+			    2);
 	tcase_add_loop_test(tc, killed_before_it_is_known_to_serve, 0, 2);
 	tcase_add_test(tc, refused_before_it_is_known_to_serve);
 	tcase_add_loop_test(tc, restart_before_the_worker_notices, 0, 2);

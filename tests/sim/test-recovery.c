@@ -1352,6 +1352,33 @@ START_TEST(killed_after_another_version_has_answered)
 }
 END_TEST
 
+/*
+ * The same of one that nobody knows what it was connected to, and nobody can open the
+ * disk before all are killed.
+ */
+START_TEST(killed_after_an_unknown_one_has_answered)
+{
+	char path[96], away[80];
+	char *error;
+
+	attach_and_use();
+	host_daemon_kill(&h);
+	snprintf(path, sizeof(path), "%s/run/vbd-1-%u.connection", h.dir, XVDB);
+	snprintf(away, sizeof(away), "%s.away", image);
+	need(unlink(path) == 0 && rename(image, away) == 0, "files");
+	host_daemon_start(&h);
+	error = host_wait_any(&h, HOST_WAIT_MS, "%s/error", fe.backend);
+	need(error && strstr(error, image), "the error is '%s'",
+	     error ? error : "absent");
+	free(error);
+	load_begin();
+	host_kill_everything(&h);
+	need(rename(away, image) == 0, "rename");
+	host_daemon_start(&h);
+	check_unnoticed();
+}
+END_TEST
+
 /* The next supervisor finds a worker that lets go because of an upgrade. */
 START_TEST(supervisor_killed_during_upgrade)
 {
@@ -1678,6 +1705,7 @@ int main(void)
 	tcase_add_test(tc, killed_before_it_says_that_it_serves);
 	tcase_add_loop_test(tc, killed_after_another_version_has_answered, 0,
 			    2);
+	tcase_add_test(tc, killed_after_an_unknown_one_has_answered);
 	tcase_add_loop_test(tc, supervisor_killed_during_upgrade, 0, 2);
 	tcase_add_test(tc, left_before_it_is_adopted);
 	tcase_add_test(tc, gone_before_it_is_adopted);

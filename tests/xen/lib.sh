@@ -459,11 +459,20 @@ xen_counters() {
 		}' | sort
 }
 
+# Open descriptors of the daemon and its workers, by what they are of.
+daemon_fd_kinds() {
+	local pid
+	for pid in $(daemon_pids) $(worker_pids); do
+		find "/proc/$pid/fd" -mindepth 1 -printf '%l\n'
+	done | sed 's/:\[[0-9]*\]//' | sort | uniq -c |
+		awk '{ $1 = $1; print }' | paste -s -d ,
+}
+
 # Of what may leak, by all accounts, a line a kind.
 host_counters() {
 	xen_counters
 	echo "supervisors $(daemon_pids | wc -l) workers $(worker_pids | wc -l)"
-	echo "fds $(daemon_fds)"
+	echo "fds: $(daemon_fd_kinds)"
 	echo "gntdev maps $(grep -c gntdev /proc/[0-9]*/maps 2>/dev/null |
 		awk -F: '{ n += $NF } END { print n + 0 }')"
 	echo "nodes $(xenstore-ls -f /local/domain/0/backend | wc -l)" \
