@@ -13,6 +13,7 @@
 #include "diskd/worker-programs.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -260,6 +261,8 @@ int main(int argc, char **argv)
 
 	if (rc)
 		return rc < 0 ? EXIT_USAGE : 0;
+	/* What whoever has started us has open is not for workers to get at. */
+	close_range(STDERR_FILENO + 1, UINT_MAX, 0);
 	log_open("xen-diskd", sup.options.log_level);
 	setenv("XEN_DISKD_LOG_LEVEL", log_level_name(sup.options.log_level), 1);
 	rc = open_all(&sup);

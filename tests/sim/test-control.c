@@ -5,6 +5,7 @@
  */
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -443,6 +444,30 @@ START_TEST(workers_are_sandboxed)
 }
 END_TEST
 
+static bool has_descriptor(pid_t pid, int fd)
+{
+	char path[64], target[PATH_MAX];
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, fd);
+	return readlink(path, target, sizeof(target)) >= 0;
+}
+
+/* Of whoever has started the daemon, in a careless way. */
+START_TEST(descriptors_are_not_inherited)
+{
+	const int fd = 200;
+
+	need(dup2(STDERR_FILENO, fd) == fd, "dup2");
+	host_daemon_stop(&h);
+	host_daemon_start(&h);
+	close(fd);
+	json_decref(host_control_ok(&h, attach_request("g1", "xvdb", image,
+						       false)));
+	need(!has_descriptor(worker_pid(XVDB), fd), "by a worker");
+	need(!has_descriptor(h.daemon, fd), "by the daemon");
+}
+END_TEST
+
 START_TEST(sandbox_is_off)
 {
 	pid_t pid;
@@ -828,6 +853,7 @@ int main(void)
 			    (int)(sizeof(formats) / sizeof(formats[0])));
 	tcase_add_test(tc, attach_twice);
 	tcase_add_test(tc, workers_are_sandboxed);
+	tcase_add_test(tc, descriptors_are_not_inherited);
 	tcase_add_test(tc, sandbox_is_off);
 	tcase_add_test(tc, workers_stay_root);
 	tcase_add_test(tc, worker_killed);

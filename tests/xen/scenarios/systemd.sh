@@ -51,11 +51,11 @@ workers() {
 # shellcheck disable=SC2016 # the guest expands it
 LOAD_OTHERS='
 	for d in xvdc xvdd; do
-		(blkverify load /dev/$d 3600 --max=64K --depth=1..8 \
+		(blkverify load /dev/$d 3600 --max=16K --depth=1..2 \
 			>/tmp/load.$d 2>&1 || touch /tmp/failed.others) &
 	done
 	until [ -e /tmp/stop ]; do
-		[ "$(dd if=/dev/xvde iflag=direct bs=64k count=32 2>/dev/null |
+		[ "$(dd if=/dev/xvde iflag=direct bs=8k count=32 2>/dev/null |
 			sha256sum)" = "SUM  -" ] || { touch /tmp/failed.others; break; }
 	done
 	until [ -e /tmp/stop ]; do usleep 100000; done
@@ -284,7 +284,7 @@ umount $home/later
 note 'a worker killed: of a file, of a device, of a commit'
 load_start g1
 # git-fat says that nobody wanted the rest.
-sum=$(git-fat image "$repo" main 2>/dev/null | head -c 2M | sha256sum) || true
+sum=$(git-fat image "$repo" main 2>/dev/null | head -c 256K | sha256sum) || true
 guest_start g1 others "${LOAD_OTHERS/SUM  -/$sum}"
 serving=$(workers)
 worker_killed xvdb
