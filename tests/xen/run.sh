@@ -32,8 +32,8 @@ declare -A BOOTS=()
 BOOTED=
 # The scenarios of file images take 11 minutes together, those of git 3, those of
 # NBD 2, those of features, limits and media 6, those of other attach paths 3, that
-# of systemd 3, those of deaths 9; a slow machine takes twice as long.
-TOTAL_LIMIT=${LAB_TOTAL_LIMIT:-$([ -n "${SOAK:-}" ] && echo 14400 || echo 4000)}
+# of systemd 8, those of deaths 12; a slow machine takes half as long again.
+TOTAL_LIMIT=${LAB_TOTAL_LIMIT:-$([ -n "${SOAK:-}" ] && echo 14400 || echo 4300)}
 
 usage() {
 	sed -n 's/^#\t\(run.sh .*\)/usage: \1/p' "$0" >&2

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # shellcheck shell=bash
 # kernel: lab.systemd
-# timeout: 600
+# timeout: 900
 #
 # systemd is dom0's process 1, and our unit is what it was installed as: it has
 # started at boot, once Debian's own init script had brought up XenStore.  Disks of
@@ -74,7 +74,7 @@ goes_on() {
 			count $d >/tmp/from.$d
 		done
 		for d in xvdb xvdc xvdd xvde; do
-			until [ $(($(count $d) - $(cat /tmp/from.$d))) -ge 64 ]; do
+			until [ $(($(count $d) - $(cat /tmp/from.$d))) -ge 40 ]; do
 				[ ! -e /tmp/failed.others ] || exit 1
 				usleep 50000
 			done
