@@ -3,10 +3,10 @@
  * What supervisor and worker say to each other: one datagram a message over a
  * SOCK_SEQPACKET socket, at most one descriptor with it.  The structs travel as
  * they are: both ends are of one machine and of one build, but for a supervisor that
- * finds an earlier one's worker, or starts one that was installed later.  Of another version each knows three
- * messages, whose type and version stay where they are: WORKER_HELLO tells the
- * supervisor, WORKER_QUIT ends the worker, and WORKER_DISCONNECTED says that it
- * went well.
+ * finds an earlier one's worker, or starts one that was installed later.  Of another
+ * version each knows three messages, whose type and version stay where they are:
+ * WORKER_HELLO tells the supervisor, WORKER_QUIT ends the worker, and
+ * WORKER_DISCONNECTED says that it went well.
  */
 #ifndef XEN_DISKD_WORKER_MESSAGE_H
 #define XEN_DISKD_WORKER_MESSAGE_H

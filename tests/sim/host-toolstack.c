@@ -130,6 +130,15 @@ char *host_wait_any(struct host *h, unsigned int timeout_ms, const char *format,
 	return wait_path(path, NULL, false, timeout_ms, &absent);
 }
 
+void host_wait_error(struct host *h, const char *backend, const char *text)
+{
+	char *error = host_wait_any(h, HOST_WAIT_MS, "%s/error", backend);
+
+	need(error && strstr(error, text), "the error is '%s', not '%s'",
+	     error ? error : "absent", text);
+	free(error);
+}
+
 unsigned int host_count_nodes(struct host *h, const char *path)
 {
 	unsigned int i, nr, total = 1;

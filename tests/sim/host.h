@@ -111,6 +111,9 @@ bool host_wait_value(struct host *h, const char *value, unsigned int timeout_ms,
 /* Waits by watch until path exists with any non-empty value; it is returned. */
 char *host_wait_any(struct host *h, unsigned int timeout_ms, const char *path,
 		    ...) __attribute__((format(printf, 3, 4)));
+
+/* Until a backend's `error` says that. */
+void host_wait_error(struct host *h, const char *backend, const char *text);
 /* Paths below path, it included; 0 when it is absent. */
 unsigned int host_count_nodes(struct host *h, const char *path);
 

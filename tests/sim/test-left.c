@@ -269,7 +269,6 @@ START_TEST(begun_anew_in_trouble)
 {
 	struct fe_response rsp;
 	struct fe_request rq;
-	char *error;
 	pid_t pid;
 	int fd;
 
@@ -287,10 +286,7 @@ START_TEST(begun_anew_in_trouble)
 	     "no table");
 	make_read_only();
 	need(kill(pid, SIGCONT) == 0, "go on");
-	error = host_wait_any(&h, HOST_WAIT_MS, "%s/error", fe.backend);
-	need(error && strstr(error, "run/vbd-1-51728.inflight'"),
-	     "the error is '%s'", error ? error : "absent");
-	free(error);
+	host_wait_error(&h, fe.backend, "run/vbd-1-51728.inflight'");
 	blkfront_fill(&fe, &rq, FE_READ, 0, 8, 0, 0);
 	blkfront_submit(&fe.queues[0], &fe, &rq);
 	blkfront_kick(&fe, &fe.queues[0]);
@@ -516,7 +512,7 @@ END_TEST
 START_TEST(disk_fails_when_its_guest_has_resumed)
 {
 	struct fe_request rq;
-	char away[80], *error;
+	char away[80];
 	pid_t pid;
 
 	restart_with_failing_flushes("slow");
@@ -538,10 +534,7 @@ START_TEST(disk_fails_when_its_guest_has_resumed)
 	unsetenv("POISON_FLUSH");
 	host_daemon_start(&h);
 	need(kill(pid, SIGCONT) == 0, "go on");
-	error = host_wait_any(&h, HOST_WAIT_MS, "%s/error", fe.backend);
-	need(error && strstr(error, "flush failed"), "the error is '%s'",
-	     error ? error : "absent");
-	free(error);
+	host_wait_error(&h, fe.backend, "flush failed");
 	host_kill_everything(&h);
 	need(rename(away, image) == 0, "rename");
 	host_daemon_start(&h);
@@ -555,7 +548,7 @@ END_TEST
 /* Nor is it given another disk. */
 START_TEST(another_image_of_a_resumed_guest)
 {
-	char another[64], *error;
+	char another[64];
 
 	attach();
 	blkfront_connect(&fe);
@@ -564,10 +557,7 @@ START_TEST(another_image_of_a_resumed_guest)
 	host_image(&h, "mem/b.img", 1 << 20, another);
 	need(rename(another, image) == 0, "rename");
 	host_daemon_start(&h);
-	error = host_wait_any(&h, HOST_WAIT_MS, "%s/error", fe.backend);
-	need(error && strstr(error, "it is not the image any more"),
-	     "the error is '%s'", error ? error : "absent");
-	free(error);
+	host_wait_error(&h, fe.backend, "it is not the image any more");
 	host_vbd_force(&h, g, XVDB);
 	blkfront_fini(&fe);
 	need(host_wait_unlisted(&h, 1, XVDB), "listed");

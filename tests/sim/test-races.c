@@ -580,7 +580,7 @@ END_TEST
  */
 START_TEST(another_image_before_it_is_known_to_serve)
 {
-	char another[64], away[80], *error;
+	char another[64], away[80];
 	pid_t pid = resume_and_hold();
 
 	host_image(&h, "b.img", 1 << 20, another);
@@ -591,19 +591,13 @@ START_TEST(another_image_before_it_is_known_to_serve)
 	blkfront_resume(&fe);
 	end_worker(pid);
 	if (_i == 1) {
-		error = host_wait_any(&h, HOST_WAIT_MS, "%s/error", fe.backend);
-		need(error && strstr(error, image), "the error is '%s'",
-		     error ? error : "absent");
-		free(error);
+		host_wait_error(&h, fe.backend, image);
 		host_daemon_kill(&h);
 		host_remove(&h, "%s/error", fe.backend);
 		need(rename(another, image) == 0, "rename");
 		host_daemon_start(&h);
 	}
-	error = host_wait_any(&h, HOST_WAIT_MS, "%s/error", fe.backend);
-	need(error && strstr(error, "it is not the image any more"),
-	     "the error is '%s'", error ? error : "absent");
-	free(error);
+	host_wait_error(&h, fe.backend, "it is not the image any more");
 	host_vbd_force(&h, g, XVDB);
 	blkfront_fini(&fe);
 }

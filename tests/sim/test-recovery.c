@@ -1359,7 +1359,6 @@ END_TEST
 START_TEST(killed_after_an_unknown_one_has_answered)
 {
 	char path[96], away[80];
-	char *error;
 
 	attach_and_use();
 	host_daemon_kill(&h);
@@ -1367,10 +1366,7 @@ START_TEST(killed_after_an_unknown_one_has_answered)
 	snprintf(away, sizeof(away), "%s.away", image);
 	need(unlink(path) == 0 && rename(image, away) == 0, "files");
 	host_daemon_start(&h);
-	error = host_wait_any(&h, HOST_WAIT_MS, "%s/error", fe.backend);
-	need(error && strstr(error, image), "the error is '%s'",
-	     error ? error : "absent");
-	free(error);
+	host_wait_error(&h, fe.backend, image);
 	load_begin();
 	host_kill_everything(&h);
 	need(rename(away, image) == 0, "rename");
